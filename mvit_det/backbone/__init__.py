@@ -1,0 +1,6 @@
+"""MViTv2 in plain torch; knows no detection framework."""
+
+from mvit_det.backbone.mvit import MViT, build_mvit
+from mvit_det.backbone.variants import VARIANTS
+
+__all__ = ["VARIANTS", "MViT", "build_mvit"]

@@ -1,0 +1,232 @@
+"""MViT: the blocks, and the backbone that gives the outputs of its four stages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mvit_det.backbone.attention import MultiScaleAttention
+from mvit_det.backbone.layers import DropPath, Mlp, PatchEmbed
+from mvit_det.backbone.variants import VARIANTS, BlockSpec, block_schedule
+from mvit_det.errors import unknown_name
+
+STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
+
+
+class MultiScaleBlock(nn.Module):
+    """Pooling attention and an MLP, each on a residual path: (N, H, W, dim) -> (N, h, w, dim_out).
+
+    Where the width changes, the skip path is a projection of the normalised input; where the map
+    shrinks, it is max-pooled. Source: MViTv2 paper, section 4.1, and MViT, arXiv 2104.11227.
+    """
+
+    def __init__(
+        self,
+        block: BlockSpec,
+        *,
+        mlp_ratio: float,
+        norm_layer: Callable[[int], nn.Module],
+        act_layer: Callable[[], nn.Module],
+        **attention: Any,
+    ) -> None:
+        super().__init__()
+        self.norm1 = norm_layer(block.dim)
+        self.attn = MultiScaleAttention(block, norm_layer=norm_layer, **attention)
+        self.drop_path = DropPath(block.drop_path) if block.drop_path > 0 else nn.Identity()
+        self.norm2 = norm_layer(block.dim_out)
+        self.mlp = Mlp(block.dim_out, int(block.dim_out * mlp_ratio), act_layer)
+        self.proj = nn.Linear(block.dim, block.dim_out) if block.dim != block.dim_out else None
+        stride = block.stride_q
+        self.pool_skip = (
+            nn.MaxPool2d(stride + 1, stride, (stride + 1) // 2) if stride > 1 else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm1(x)
+        skip = x if self.proj is None else self.proj(normed)
+        if self.pool_skip is not None:
+            skip = self.pool_skip(skip.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = skip + self.drop_path(self.attn(normed))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class MViT(nn.Module):
+    """MViTv2 backbone with hybrid window attention, for images of any size from 32 x 32 px.
+
+    Keywords, defaults and parameter names are those of ``detectron2.modeling.MViT``.
+
+    Args:
+        img_size: side of the square images of pretraining, px; sets the length of the tables of
+            relative positions.
+        patch_kernel, patch_stride, patch_padding: the patch embedding's convolution.
+        in_chans: channels of an image.
+        embed_dim: width of the first stage; it doubles with each stage.
+        depth: number of blocks.
+        num_heads: heads of the first stage; they double with each stage.
+        last_block_indexes: index of the last block of each of the four stages.
+        qkv_pool_kernel: kernel of the pooling of queries, keys and values; odd sides.
+        adaptive_kv_stride: stride on keys and values in the first stage; halves with each stage.
+        adaptive_window_size: side of a window in the first stage, in tokens; halves with each stage.
+        residual_pooling: add the pooled queries to the attention's output.
+        mlp_ratio: hidden width of an MLP over its width.
+        qkv_bias: whether the projection to queries, keys and values has a bias.
+        drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
+        norm_layer: called with a width, returns a norm over the last axis.
+        act_layer: called without arguments, returns the activation of an MLP.
+        use_abs_pos: add absolute positions, resized (bicubic) to the size at hand.
+        use_rel_pos: add decomposed relative positions to the scores.
+        rel_pos_zero_init: start relative positions at zero rather than at random.
+        use_act_checkpoint: recompute each block in the backward pass rather than keep its activations.
+        pretrain_img_size: side of the square images that absolute positions are laid out for, px.
+        pretrain_use_cls_token: whether absolute positions begin with one for a class token.
+        out_features: which of ``"scale2"`` to ``"scale5"`` to return, each with a norm of its own.
+
+    Attributes:
+        out_channels: name of each output -> its channels.
+        out_strides: name of each output -> its stride in pixels.
+
+    Raises:
+        ValueError: for an unknown name in ``out_features`` or numbers that do not fit together.
+
+    Source: MViTv2, arXiv 2112.01526.
+    """
+
+    def __init__(
+        self,
+        img_size: int = 224,
+        patch_kernel: tuple[int, int] = (7, 7),
+        patch_stride: tuple[int, int] = (4, 4),
+        patch_padding: tuple[int, int] = (3, 3),
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        depth: int = 16,
+        num_heads: int = 1,
+        last_block_indexes: Sequence[int] = (0, 2, 11, 15),
+        qkv_pool_kernel: tuple[int, int] = (3, 3),
+        adaptive_kv_stride: int = 4,
+        adaptive_window_size: int = 56,
+        residual_pooling: bool = True,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_path_rate: float = 0.0,
+        norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+        act_layer: Callable[[], nn.Module] = nn.GELU,
+        use_abs_pos: bool = False,
+        use_rel_pos: bool = True,
+        rel_pos_zero_init: bool = True,
+        use_act_checkpoint: bool = False,
+        pretrain_img_size: int = 224,
+        pretrain_use_cls_token: bool = True,
+        out_features: Sequence[str] = STAGE_NAMES,
+    ) -> None:
+        super().__init__()
+        for name in out_features:
+            if name not in STAGE_NAMES:
+                raise unknown_name("output in out_features", name, STAGE_NAMES)
+        schedule = block_schedule(
+            embed_dim=embed_dim,
+            depth=depth,
+            num_heads=num_heads,
+            last_block_indexes=last_block_indexes,
+            kv_stride=adaptive_kv_stride,
+            window_size=adaptive_window_size,
+            input_size=img_size // patch_stride[0],
+            drop_path_rate=drop_path_rate,
+        )
+        self.use_act_checkpoint = use_act_checkpoint
+        self.pretrain_use_cls_token = pretrain_use_cls_token
+
+        self.patch_embed = PatchEmbed(patch_kernel, patch_stride, patch_padding, in_chans, embed_dim)
+        self.pos_embed: nn.Parameter | None = None
+        if use_abs_pos:
+            rows, columns = (pretrain_img_size // stride for stride in patch_stride)
+            positions = torch.zeros(1, rows * columns + pretrain_use_cls_token, embed_dim)
+            self.pos_embed = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
+        self.blocks = nn.ModuleList(
+            MultiScaleBlock(
+                block,
+                pool_kernel=qkv_pool_kernel,
+                residual_pooling=residual_pooling,
+                mlp_ratio=mlp_ratio,
+                qkv_bias=qkv_bias,
+                norm_layer=norm_layer,
+                act_layer=act_layer,
+                use_rel_pos=use_rel_pos,
+                rel_pos_zero_init=rel_pos_zero_init,
+            )
+            for block in schedule
+        )
+        self.out_channels: dict[str, int] = {}
+        self.out_strides: dict[str, int] = {}
+        self._name_after_block: dict[int, str] = {}
+        for stage, (name, index) in enumerate(zip(STAGE_NAMES, last_block_indexes, strict=True)):
+            if name in out_features:
+                self.out_channels[name] = schedule[index].dim_out
+                self.out_strides[name] = patch_stride[0] * 2**stage
+                self._name_after_block[index] = name
+                self.add_module(f"{name}_norm", norm_layer(schedule[index].dim_out))
+        self.apply(_init_weights)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the maps of the chosen stages.
+
+        Args:
+            images: (N, in_chans, H, W), H and W of at least 32 px.
+
+        Returns:
+            name -> (N, C, h, w), where h and w are H and W over the stage's stride, rounded up.
+
+        Raises:
+            ValueError: if an image has a side below 32 px.
+        """
+        height, width = images.shape[-2:]
+        if min(height, width) < 32:
+            raise ValueError(f"images of {height} x {width} px: both sides must be at least 32 px")
+        x = self.patch_embed(images)
+        if self.pos_embed is not None:
+            x = x + self._absolute_positions(x.shape[1], x.shape[2])
+
+        outputs = {}
+        for index, block in enumerate(self.blocks):
+            if self.use_act_checkpoint and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+            if index in self._name_after_block:
+                name = self._name_after_block[index]
+                outputs[name] = self.get_submodule(f"{name}_norm")(x).permute(0, 3, 1, 2)
+        return outputs
+
+    def _absolute_positions(self, height: int, width: int) -> Tensor:
+        assert self.pos_embed is not None, "called without absolute positions"
+        positions = self.pos_embed[:, 1:] if self.pretrain_use_cls_token else self.pos_embed
+        side = round(positions.shape[1] ** 0.5)
+        positions = positions.unflatten(1, (side, side))  # (1, side, side, C)
+        if (height, width) == (side, side):
+            return positions
+        resized = F.interpolate(positions.permute(0, 3, 1, 2), size=(height, width), mode="bicubic")
+        return resized.permute(0, 2, 3, 1)
+
+
+def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def build_mvit(name: str, **overrides: Any) -> MViT:
+    """Build a variant by its name; ``overrides`` are keywords of :class:`MViT`.
+
+    Raises:
+        ValueError: if no variant has that name; the message gives the nearest.
+    """
+    if name not in VARIANTS:
+        raise unknown_name("variant", name, VARIANTS)
+    keywords = asdict(VARIANTS[name]) | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)} | overrides
+    return MViT(**keywords)

@@ -1,0 +1,103 @@
+"""The table of variants, and the pure function that turns one into per-block numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What sets one MViTv2 apart from the next; every field is a keyword of :class:`MViT`.
+
+    Source: MViTv2 paper, Table 1 and section 5; the stochastic depth rates are those of the
+    released detectors.
+    """
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    last_block_indexes: tuple[int, int, int, int]
+    drop_path_rate: float
+
+
+VARIANTS: dict[str, Variant] = {
+    "mvitv2_nano": Variant(32, 6, 1, (0, 2, 4, 5), 0.0),  # ours: trains on a CPU
+    "mvitv2_t": Variant(96, 10, 1, (0, 2, 7, 9), 0.2),
+    "mvitv2_s": Variant(96, 16, 1, (0, 2, 13, 15), 0.2),
+    "mvitv2_b": Variant(96, 24, 1, (1, 4, 20, 23), 0.4),
+    "mvitv2_l": Variant(144, 48, 2, (1, 7, 43, 47), 0.5),
+    "mvitv2_h": Variant(192, 80, 3, (3, 11, 71, 79), 0.6),
+}
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """The numbers of one block; sizes are in tokens."""
+
+    stage: int  # 0 to 3
+    dim: int
+    dim_out: int
+    num_heads: int
+    stride_q: int
+    stride_kv: int
+    window_size: int  # side of a window before pooling; 0 attends globally
+    input_size: int  # side of the map that comes in at the pretraining size
+    drop_path: float
+
+
+def block_schedule(
+    *,
+    embed_dim: int,
+    depth: int,
+    num_heads: int,
+    last_block_indexes: Sequence[int],
+    kv_stride: int,
+    window_size: int,
+    input_size: int,
+    drop_path_rate: float,
+) -> list[BlockSpec]:
+    """Return one :class:`BlockSpec` per block.
+
+    Width and heads double in the first block of stages 2 to 4, which also halves the map; until
+    then that block sees the map and the window of the stage before. The last blocks of stages 2
+    to 4 attend globally, those of stages 2 and 3 with twice the stride on keys and values.
+
+    Raises:
+        ValueError: if ``last_block_indexes`` are not four rising indexes that end at
+            ``depth - 1``, if the heads do not divide the width, or if a window is not a whole
+            number of pooled tokens.
+
+    Source: MViTv2 paper, sections 4.1 (hybrid window attention) and 4.2.
+    """
+    last = tuple(last_block_indexes)
+    if len(last) != 4 or list(last) != sorted(set(last)) or last[0] < 0 or last[-1] != depth - 1:
+        raise ValueError(
+            f"last_block_indexes {last}: expected four rising block indexes of which the last "
+            f"is depth - 1 = {depth - 1}"
+        )
+    if embed_dim % num_heads:
+        raise ValueError(f"embed_dim {embed_dim}: must be a multiple of num_heads, {num_heads}")
+
+    blocks = []
+    for index in range(depth):
+        stage = sum(index > end for end in last)
+        is_first = index - 1 in last
+        stage_in = stage - is_first  # the stage whose width and map come in
+        block = BlockSpec(
+            stage=stage,
+            dim=embed_dim * 2**stage_in,
+            dim_out=embed_dim * 2**stage,
+            num_heads=num_heads * 2**stage,
+            stride_q=2 if is_first else 1,
+            stride_kv=max(kv_stride // 2**stage, 1) * (2 if index in last[1:3] else 1),
+            window_size=0 if index in last[1:] else window_size // 2**stage_in,
+            input_size=input_size // 2**stage_in,
+            drop_path=drop_path_rate * index / max(depth - 1, 1),
+        )
+        for stride in (block.stride_q, block.stride_kv):
+            if block.window_size % stride:
+                raise ValueError(
+                    f"adaptive_window_size {window_size}: block {index} has a window of "
+                    f"{block.window_size} tokens, which its pooling stride {stride} does not divide"
+                )
+        blocks.append(block)
+    return blocks

@@ -1,0 +1,1 @@
+"""COCO-format files: read and checked, evaluated, written; shared by both homes."""

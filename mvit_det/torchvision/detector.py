@@ -1,0 +1,120 @@
+"""MViT under torchvision's feature pyramid and Mask R-CNN heads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from mvit_det.backbone import MViT, build_mvit
+from mvit_det.torchvision.cascade import CascadeRoIHeads
+
+LEVELS = ("p2", "p3", "p4", "p5", "p6")
+ANCHOR_SIZES = (32, 64, 128, 256, 512)  # px, one for each level
+ASPECT_RATIOS = (0.5, 1.0, 2.0)
+
+# The nano variant's heads are as small as its backbone, so that both train on a CPU.
+FPN_CHANNELS = {"mvitv2_nano": 64}
+HEAD_DEFAULTS: dict[str, dict[str, Any]] = {
+    "mvitv2_nano": {"box_batch_size_per_image": 128, "rpn_post_nms_top_n_train": 500}
+}
+
+
+class MViTWithFPN(nn.Module):
+    """Backbone of a torchvision detector: (N, 3, H, W) -> ``"p2"`` to ``"p6"``, (N, out_channels, h, w).
+
+    The strides are 4, 8, 16, 32 and 64 px. Source: FPN, arXiv 1612.03144.
+    """
+
+    def __init__(self, body: MViT, out_channels: int) -> None:
+        super().__init__()
+        self.body = body
+        self.fpn = FeaturePyramidNetwork(
+            list(body.out_channels.values()), out_channels, LastLevelMaxPool()
+        )
+        self.out_channels = out_channels
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        pyramid = self.fpn(self.body(images))
+        return dict(zip(LEVELS, pyramid.values(), strict=True))
+
+
+def build_detector(
+    variant: str,
+    num_classes: int,
+    cascade: bool = False,
+    *,
+    fpn_channels: int | None = None,
+    backbone: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> MaskRCNN:
+    """Build Mask R-CNN, or Cascade Mask R-CNN, on an MViTv2 backbone with a feature pyramid.
+
+    The model is a torchvision detection model: it takes a list of float (3, H, W) images in 0..1
+    with, for training, a list of targets (``boxes`` (K, 4) XYXY in pixels, ``labels`` (K,) from 1,
+    ``masks`` (K, H, W)), and returns torchvision's dict of losses or list of predictions.
+
+    Args:
+        variant: name in :data:`mvit_det.VARIANTS`.
+        num_classes: classes with the background, as torchvision counts them: 1 + categories.
+        cascade: three box heads, each trained on the boxes of the one before.
+        fpn_channels: channels of the pyramid and of the convolutions in the heads; 256, and 64 for
+            ``mvitv2_nano``. The fully connected layers have four times as many.
+        backbone: keywords for :func:`mvit_det.build_mvit`.
+        **kwargs: keywords of :class:`torchvision.models.detection.MaskRCNN`, such as ``min_size``.
+
+    Raises:
+        ValueError: for an unknown variant or no foreground class.
+
+    Source: Mask R-CNN, arXiv 1703.06870; Cascade R-CNN, arXiv 1906.09756; MViTv2, section 5.2.
+    """
+    if num_classes < 2:
+        raise ValueError(
+            f"num_classes {num_classes}: must be at least 2, the background and one category"
+        )
+    channels = fpn_channels or FPN_CHANNELS.get(variant, 256)
+    kwargs = HEAD_DEFAULTS.get(variant, {}) | kwargs
+    body = MViTWithFPN(build_mvit(variant, **(backbone or {})), channels)
+    box_roi_pool = MultiScaleRoIAlign(LEVELS[:4], output_size=7, sampling_ratio=2)
+    box_head, box_predictor = _single_box_head(channels, num_classes)
+    norm_layer = nn.BatchNorm2d if cascade else None
+    model = MaskRCNN(
+        body,
+        rpn_anchor_generator=AnchorGenerator(
+            tuple((size,) for size in ANCHOR_SIZES), (ASPECT_RATIOS,) * len(ANCHOR_SIZES)
+        ),
+        rpn_head=RPNHead(channels, len(ASPECT_RATIOS), conv_depth=2 if cascade else 1),
+        box_roi_pool=box_roi_pool,
+        box_head=box_head,
+        box_predictor=box_predictor,
+        mask_roi_pool=MultiScaleRoIAlign(LEVELS[:4], output_size=14, sampling_ratio=2),
+        mask_head=MaskRCNNHeads(channels, (channels,) * 4, dilation=1, norm_layer=norm_layer),
+        mask_predictor=MaskRCNNPredictor(channels, channels, num_classes),
+        **kwargs,
+    )
+    if cascade:
+        model.roi_heads = CascadeRoIHeads(model.roi_heads, channels, num_classes)
+    for name, module in model.named_modules():
+        if isinstance(module, RPNHead | FastRCNNPredictor | MaskRCNNPredictor):
+            module.register_forward_hook(_to_float32)
+    return model
+
+
+def _single_box_head(channels: int, num_classes: int) -> tuple[nn.Module, nn.Module]:
+    return (
+        TwoMLPHead(channels * 7 * 7, 4 * channels),
+        FastRCNNPredictor(4 * channels, num_classes),
+    )
+
+
+def _to_float32(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """Widen what a head predicts: under autocast torchvision would decode boxes in half precision."""
+    if isinstance(output, Tensor):
+        return output.float()
+    return type(output)(_to_float32(module, inputs, item) for item in output)
