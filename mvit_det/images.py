@@ -42,6 +42,22 @@ def read_image(path: Path) -> Image.Image:
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
+def find_images(source: Path) -> list[Path]:
+    """Return the picture that ``source`` is, or those directly inside the folder that it is, by name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder")
+    if source.is_file():
+        return [source]
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise InputError(f"{source}: holds no picture; looked for {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed white; store 8 or 16 bits")

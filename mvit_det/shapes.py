@@ -12,8 +12,9 @@ from pycocotools import mask as coco_mask
 from mvit_det.coco.results import write_json
 
 CATEGORIES = ("circle", "square", "triangle")
-SIDES = (128, 160, 192)  # px; a picture takes two of them
-MIN_VISIBLE = 0.3  # share of a shape that others must leave in sight
+SIDE = 224  # px
+MAX_TURN = 20  # degrees, from upright
+MIN_VISIBLE = 0.6  # share of a shape that others must leave in sight
 
 
 def write_shapes(folder: Path, num_train: int, num_val: int, seed: int = 0) -> None:
@@ -30,8 +31,7 @@ def write_shapes(folder: Path, num_train: int, num_val: int, seed: int = 0) -> N
             picture, objects = draw_picture(random)
             name = f"{split}_{image_id:04d}.png"
             Image.fromarray(picture).save(folder / "images" / name)
-            height, width = picture.shape[:2]
-            images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+            images.append({"id": image_id, "file_name": name, "width": SIDE, "height": SIDE})
             for category_id, mask in objects:
                 annotation = _annotation(mask) | {"image_id": image_id, "category_id": category_id}
                 annotations.append({"id": len(annotations) + 1} | annotation)
@@ -43,13 +43,12 @@ def write_shapes(folder: Path, num_train: int, num_val: int, seed: int = 0) -> N
 def draw_picture(
     random: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], list[tuple[int, NDArray[np.bool_]]]]:
-    """Return an (H, W, 3) RGB picture and its objects as (category id, (H, W) visible mask)."""
-    height, width = (int(side) for side in random.choice(SIDES, 2))
-    picture = _texture(random, height, width)
+    """Return an (SIDE, SIDE, 3) RGB picture and its objects as (category id, visible mask)."""
+    picture = _ground(random)
     objects: list[tuple[int, NDArray[np.bool_]]] = []
-    for _ in range(random.integers(2, 7)):
+    for _ in range(random.integers(2, 6)):
         category_id = int(random.integers(1, len(CATEGORIES) + 1))
-        shape = _outline(random, category_id, height, width)
+        shape = _outline(random, category_id)
         left = [mask & ~shape for _, mask in objects]
         if any(
             after.sum() < MIN_VISIBLE * before.sum()
@@ -58,28 +57,38 @@ def draw_picture(
             continue  # it would hide another
         objects = [(c, mask) for (c, _), mask in zip(objects, left, strict=True)]
         objects.append((category_id, shape))
-        fill = _texture(random, height, width)
+        fill = _fill(random)
         picture[shape] = fill[shape]
     return picture, objects
 
 
-def _texture(random: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
-    """Return a colour of its own with blotches and grain, (H, W, 3)."""
-    colour = random.uniform(30, 225, 3)
-    coarse = random.normal(0, 12, (height // 16 + 2, width // 16 + 2, 1)).astype(np.float32)
-    blotches = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
-    grain = random.normal(0, 6, (height, width, 3))
+def _ground(random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a dull colour with blotches and grain, (H, W, 3)."""
+    colour = random.uniform(70, 150) + random.uniform(-20, 20, 3)
+    coarse = random.normal(0, 20, (SIDE // 16 + 2, SIDE // 16 + 2, 1)).astype(np.float32)
+    blotches = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)[..., None]
+    grain = random.normal(0, 12, (SIDE, SIDE, 3))
     return (colour + blotches + grain).clip(0, 255).astype(np.uint8)
 
 
-def _outline(
-    random: np.random.Generator, category_id: int, height: int, width: int
-) -> NDArray[np.bool_]:
-    radius = random.uniform(10, 32)
-    centre = random.uniform(radius, (width - radius, height - radius))
-    mask = np.zeros((height, width), np.uint8)
-    corners = {"circle": 48, "square": 4, "triangle": 3}[CATEGORIES[category_id - 1]]
-    angles = random.uniform(0, 2 * np.pi) + np.arange(corners) * (2 * np.pi / corners)
+def _fill(random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a bright colour that darkens from one corner to the other, with fine grain, (H, W, 3)."""
+    colour = random.permutation([random.uniform(0, 60), random.uniform(0, 255), 255])
+    shade = np.linspace(1, random.uniform(0.6, 0.9), 2 * SIDE)
+    grain = random.normal(0, 6, (SIDE, SIDE, 3))
+    across = np.add.outer(np.arange(SIDE), np.arange(SIDE))
+    return (colour * shade[across][..., None] + grain).clip(0, 255).astype(np.uint8)
+
+
+def _outline(random: np.random.Generator, category_id: int) -> NDArray[np.bool_]:
+    radius = random.uniform(18, 50)
+    centre = random.uniform(radius, SIDE - radius, 2)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    corners, upright = {"circle": (48, 0), "square": (4, 45), "triangle": (3, 30)}[
+        CATEGORIES[category_id - 1]
+    ]
+    turn = np.radians(upright + random.uniform(-MAX_TURN, MAX_TURN))
+    angles = turn + np.arange(corners) * (2 * np.pi / corners)
     points = centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     cv2.fillPoly(mask, [points.round().astype(np.int32)], 1)
     return mask.astype(bool)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+PALETTE = sv.ColorPalette.from_matplotlib("tab10", 10)
 
 
 def draw_objects(
@@ -43,9 +44,10 @@ def draw_objects(
     lookup = sv.ColorLookup.CLASS if several else sv.ColorLookup.INDEX
     scale = max(image.shape[:2]) / 1000  # strokes and letters grow with the picture
     thickness = max(1, round(2 * scale))
-    drawn = sv.MaskAnnotator(opacity=0.4, color_lookup=lookup).annotate(image.copy(), objects)
-    drawn = sv.BoxAnnotator(thickness=thickness, color_lookup=lookup).annotate(drawn, objects)
+    drawn = sv.MaskAnnotator(PALETTE, 0.5, lookup).annotate(image.copy(), objects)
+    drawn = sv.BoxAnnotator(PALETTE, thickness, lookup).annotate(drawn, objects)
     captioner = sv.LabelAnnotator(
+        PALETTE,
         text_scale=max(0.3, 0.5 * scale),
         text_thickness=thickness,
         text_padding=max(1, round(5 * scale)),

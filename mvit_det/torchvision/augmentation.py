@@ -28,7 +28,8 @@ def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentati
     removed, and boxes are cut down to what is left of their masks.
 
     Args:
-        name: ``"multiscale"``: half of the pictures are cropped first, then the short side is drawn
+        name: ``"flip"``: the size of test time, and mirroring, which the others have too.
+            ``"multiscale"``: half of the pictures are cropped first, then the short side is drawn
             from 0.6 to 1 times ``short_side`` (the 36-epoch recipe). ``"lsj"``: large-scale
             jittering, a scale of 0.1 to 2 on a square of ``long_side``, from which as much is cropped.
         short_side: short side of a picture at test time, px.
@@ -44,6 +45,7 @@ def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentati
         return [max(1, round(side * short_side / REFERENCE_SHORT_SIDE)) for side in sides]
 
     steps: dict[str, list[v2.Transform]] = {
+        "flip": [v2.RandomShortestSize(short_side, max_size=long_side)],
         "multiscale": [
             v2.RandomApply(
                 [

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 # (learning rate, pictures in the step that it was tuned for). The recipe of the released detectors;
 # the nano variant, which starts from nothing on a CPU, has its own.
 REFERENCE = (1.6e-4, 64)
-REFERENCE_OF = {"mvitv2_nano": (1.5e-3, 4)}
+REFERENCE_OF = {"mvitv2_nano": (1e-3, 4)}
 
 WEIGHT_DECAY = 0.1
 WARMUP_STEPS = 250  # at most a tenth of the run

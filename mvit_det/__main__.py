@@ -1,0 +1,7 @@
+"""``python -m mvit_det``."""
+
+import sys
+
+from mvit_det.cli import main
+
+sys.exit(main())

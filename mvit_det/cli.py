@@ -1,0 +1,242 @@
+"""The command ``mvit-det``: parses, calls, and turns an input error into one line and status 2."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mvit_det import VARIANTS, __version__
+from mvit_det.errors import InputError
+from mvit_det.info import describe
+
+EXTRA = "pip install 'mvit_det[torchvision]'"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 1 when interrupted, 2 for bad input."""
+    options = vars(_parser().parse_args(arguments))
+    command: Callable[..., None] = options.pop("command")
+    try:
+        command(**options)
+    except InputError as error:
+        # From a loading process the message comes with a traceback before its last line.
+        message = str(error).strip().splitlines()[-1].removeprefix(f"{_full_name(InputError)}: ")
+        print(f"mvit-det: error: {message}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mvit_det"):
+            raise
+        print(f"mvit-det: error: {error.name} is not installed: {EXTRA}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mvit-det: interrupted", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+# The commands import what they need when they run: info needs torch alone, and --help is quick.
+
+
+def _demo(**options: Any) -> None:
+    from mvit_det.demo import demo
+
+    demo(**options)
+
+
+def _train(**options: Any) -> None:
+    from mvit_det.torchvision.train import TrainOptions, train
+
+    options["out"] = options["out"] or Path("runs", options["variant"])
+    train(TrainOptions(**options))
+
+
+def _eval(**options: Any) -> None:
+    from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
+
+    evaluate_checkpoint(EvalOptions(**options))
+
+
+def _predict(**options: Any) -> None:
+    from mvit_det.torchvision.predict import PredictOptions, predict
+
+    predict(PredictOptions(**options))
+
+
+def _info(variant: str | None, size: tuple[int, int]) -> None:
+    for name in [variant] if variant else VARIANTS:
+        print(describe(name, *size))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "mvit-det", description="Detect objects with MViTv2, Mask R-CNN and Cascade Mask R-CNN."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, run: Callable[..., None], text: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(command=run)
+        return command
+
+    demo = add(
+        "demo",
+        _demo,
+        "train on made-up pictures of shapes, evaluate, and draw what is found",
+        "mvit-det demo --out runs/demo",
+    )
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the run")
+    demo.add_argument("--epochs", type=_positive(int), default=10, help="default: %(default)s")
+    _add_overwrite(demo)
+
+    train = add(
+        "train",
+        _train,
+        "train a detector on a COCO-format data set",
+        "mvit-det train --json train.json --images images --variant mvitv2_t",
+    )
+    _add_data(train)
+    train.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
+    train.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
+    train.add_argument("--val-json", type=Path, help="COCO-format JSON to evaluate on")
+    train.add_argument("--val-images", type=Path, help="its pictures, if not in --images")
+    train.add_argument("--cascade", action="store_true", help="Cascade Mask R-CNN")
+    train.add_argument("--epochs", type=_positive(int), default=36, help="default: %(default)s")
+    train.add_argument(
+        "--batch-size",
+        type=_positive(int),
+        default=4,
+        help="pictures at once on each device; default: %(default)s",
+    )
+    train.add_argument(
+        "--accumulate",
+        type=_positive(int),
+        default=1,
+        metavar="N",
+        help="batches in an optimiser step; default: %(default)s",
+    )
+    train.add_argument(
+        "--lr", type=_positive(float), help="peak learning rate; default: follows from the batch"
+    )
+    train.add_argument(
+        "--size",
+        type=_positive(int),
+        help="short side at test time in px; default: 800, for mvitv2_nano 256",
+    )
+    train.add_argument(
+        "--augmentation",
+        default="multiscale",
+        choices=("flip", "multiscale", "lsj"),
+        help="flip keeps the size, multiscale is the 36-epoch recipe, lsj is large-scale "
+        "jittering on a square of --size; default: %(default)s",
+    )
+    train.add_argument("--clip-norm", type=_positive(float), help="limit on the gradient's norm")
+    train.add_argument(
+        "--recompute", action="store_true", help="activation checkpointing: less memory, more time"
+    )
+    train.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    _add_machine(train)
+    _add_overwrite(train)
+
+    evaluate = add(
+        "eval",
+        _eval,
+        "evaluate a checkpoint by COCO's average precision",
+        "mvit-det eval --checkpoint runs/mine/best.ckpt --json val.json --images images "
+        "--out runs/mine-eval",
+    )
+    _add_checkpoint(evaluate)
+    _add_data(evaluate)
+    _add_machine(evaluate)
+    _add_overwrite(evaluate)
+
+    predict = add(
+        "predict",
+        _predict,
+        "detect objects in a picture, a folder of pictures or a video",
+        "mvit-det predict photos --checkpoint runs/mine/best.ckpt --out runs/photos",
+    )
+    predict.add_argument("source", type=Path, help="a picture, a folder of pictures or a video")
+    _add_checkpoint(predict)
+    predict.add_argument(
+        "--score", type=float, default=0.5, help="lowest score drawn; default: %(default)s"
+    )
+    _add_overwrite(predict)
+
+    info = add(
+        "info",
+        _info,
+        "show the variants: parameters, multiply-adds, output shapes",
+        "mvit-det info mvitv2_t --size 800 1216",
+    )
+    info.add_argument("variant", nargs="?", help="default: all")
+    info.add_argument(
+        "--size",
+        type=_positive(int),
+        nargs=2,
+        default=(800, 1216),
+        metavar=("HEIGHT", "WIDTH"),
+        help="in px; default: 800 1216",
+    )
+    return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", type=Path, required=True, help="COCO-format JSON")
+    command.add_argument("--images", type=Path, required=True, help="folder of its pictures")
+
+
+def _add_checkpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--checkpoint", type=Path, required=True, help="a best.ckpt or last.ckpt")
+    command.add_argument("--out", type=Path, required=True, help="folder for the results")
+
+
+def _add_machine(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--precision",
+        choices=("float32", "bf16"),
+        default="float32",
+        help="default: %(default)s",
+    )
+    command.add_argument(
+        "--devices", type=_positive(int), default=1, metavar="N", help="GPUs; default: 1"
+    )
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="loading processes for each device"
+    )
+    command.add_argument(
+        "--draw",
+        type=int,
+        default=8,
+        metavar="N",
+        help="pictures to draw truth and detections of; default: %(default)s",
+    )
+
+
+def _add_overwrite(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace the files of another run in --out"
+    )
+
+
+def _positive(kind: type) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} must be above 0")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names the type after it
+    return parse

@@ -1,0 +1,37 @@
+"""The whole job on made-up pictures: write, train, evaluate, look."""
+
+from pathlib import Path
+
+from mvit_det.coco.evaluation import Metrics
+from mvit_det.shapes import write_shapes
+from mvit_det.torchvision import run_folder
+from mvit_det.torchvision.train import TrainOptions, train
+
+VARIANT = "mvitv2_nano"
+SIZE = 224  # px, short side
+NUM_TRAIN, NUM_VAL = 160, 32
+EPOCHS = 10
+
+
+def demo(out: Path, epochs: int = EPOCHS, overwrite: bool = False) -> Metrics:
+    """Write a set of shapes to ``out/shapes``, then train on it and evaluate on its held-out pictures.
+
+    Raises:
+        InputError: before anything is written, if ``out`` holds another run.
+    """
+    run_folder.check_output(out, overwrite)
+    data = out / "shapes"
+    write_shapes(data, NUM_TRAIN, NUM_VAL)
+    return train(
+        TrainOptions(
+            json=data / "train.json",
+            images=data / "images",
+            val_json=data / "val.json",
+            variant=VARIANT,
+            out=out,
+            size=SIZE,
+            augmentation="flip",
+            epochs=epochs,
+            overwrite=overwrite,
+        )
+    )

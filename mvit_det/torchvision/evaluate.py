@@ -1,0 +1,110 @@
+"""Evaluation of a checkpoint on a COCO-format data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from pycocotools.coco import COCO
+from rich.console import Console
+from torch.utils.data import DataLoader, Subset
+
+from mvit_det.coco.annotations import category_names, read_coco
+from mvit_det.coco.evaluation import Metrics, metrics_table
+from mvit_det.coco.results import write_json
+from mvit_det.images import check_images
+from mvit_det.torchvision import run_folder
+from mvit_det.torchvision.augmentation import to_float
+from mvit_det.torchvision.checkpoint import load_detector
+from mvit_det.torchvision.dataset import CocoPictures, collate
+from mvit_det.torchvision.module import DetectorModule
+from mvit_det.torchvision.progress import track
+from mvit_det.torchvision.report import draw_comparisons
+from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What an evaluation takes; the fields are the flags of ``mvit-det eval``."""
+
+    checkpoint: Path
+    json: Path
+    images: Path
+    out: Path
+    precision: str = "float32"
+    devices: int = 1
+    workers: int | None = None
+    draw: int = 8
+    overwrite: bool = False
+
+
+def evaluate_checkpoint(options: EvalOptions) -> Metrics:
+    """Evaluate a checkpoint, and write its detections, metrics and pictures to ``options.out``.
+
+    Raises:
+        InputError: before anything is written, for what cannot be used.
+    """
+    console = build_console()
+    detector, config = load_detector(options.checkpoint)
+    truth = read_data(options.json, options.images, console)
+    config.check_categories(category_names(truth), options.checkpoint, str(options.json))
+    if rank_zero_only.rank == 0:
+        run_folder.check_output(options.out, options.overwrite)
+        run_folder.clear_output(options.out)
+    module = DetectorModule(config, detector, truth)
+    trainer = build_trainer(
+        precision=options.precision, devices=options.devices, console=console, logger=False
+    )
+    return evaluate_module(
+        module,
+        trainer,
+        val_loader(truth, options.images, options.devices, options.workers),
+        options.images,
+        options.out,
+        options.draw,
+        console,
+    )
+
+
+def evaluate_module(
+    module: DetectorModule,
+    trainer: L.Trainer,
+    loader: DataLoader,
+    images: Path,
+    out: Path,
+    num_pictures: int,
+    console: Console,
+) -> Metrics:
+    """Evaluate a model as it stands; write detections, metrics and pictures; print the table."""
+    trainer.validate(module, loader, verbose=False)
+    if trainer.is_global_zero:
+        assert module.truth is not None, "validation needs its data set"
+        write_json(out / run_folder.DETECTIONS, module.results)
+        write_json(out / run_folder.METRICS, module.metrics)
+        draw_comparisons(
+            module.truth, images, module.results, out / run_folder.PICTURES, num_pictures
+        )
+        console.print(metrics_table(module.metrics))
+        for name in (run_folder.METRICS, run_folder.DETECTIONS, run_folder.PICTURES):
+            if (out / name).exists():
+                console.print(f"wrote {out / name}", highlight=False, soft_wrap=True)
+    return module.metrics
+
+
+def read_data(json: Path, images: Path, console: Console) -> COCO:
+    """Read and check a data set and all its pictures; the first process does it for the others."""
+    coco = read_coco(json)
+    if rank_zero_only.rank == 0:
+        check_images(coco, images, lambda items, n: track(items, n, "checking pictures", console))
+    return coco
+
+
+def val_loader(truth: COCO, images: Path, devices: int, workers: int | None) -> DataLoader:
+    """Return this process's share of a data set, one picture at a time, at its own size."""
+    dataset = CocoPictures(truth, images, to_float)
+    share = Subset(dataset, range(rank_zero_only.rank, len(dataset), devices))
+    return DataLoader(
+        share,
+        collate_fn=collate,
+        num_workers=default_workers(devices) if workers is None else workers,
+    )

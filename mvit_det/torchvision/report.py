@@ -1,0 +1,123 @@
+"""What a run leaves to look at: metrics, detections, pictures and loss curves."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from mvit_det.coco.annotations import category_names
+from mvit_det.images import read_entry
+from mvit_det.visualize import Picture, draw_objects, side_by_side, write_image
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt  # noqa: E402  (after the choice of a backend without a screen)
+
+MIN_SIDE = 320  # px; smaller pictures are enlarged, so that captions can be read
+
+
+def draw_comparisons(
+    coco: COCO,
+    folder: Path,
+    results: list[dict[str, Any]],
+    out: Path,
+    num_pictures: int,
+    score_threshold: float = 0.5,
+) -> None:
+    """Write the first pictures of a data set with the truth and the detections side by side.
+
+    Args:
+        coco: the truth.
+        folder: where its pictures are.
+        results: entries of a COCO results file.
+        out: folder for the PNG files, named after the pictures.
+        num_pictures: how many.
+        score_threshold: lowest score of a detection that is drawn.
+    """
+    found = defaultdict(list)
+    for entry in results:
+        if entry["score"] >= score_threshold:
+            found[entry["image_id"]].append(entry)
+    names = category_names(coco)
+    for image_id in sorted(coco.imgs)[:num_pictures]:
+        entry = coco.imgs[image_id]
+        image = np.asarray(read_entry(folder, entry))
+        truth = coco.imgToAnns[image_id]
+        masks = [coco.annToMask(annotation) for annotation in truth]
+        left = draw_entries(image, truth, masks, names)
+        right = draw_results(image, found[image_id], names)
+        titles = ("truth", f"detections, score >= {score_threshold:g}")
+        name = Path(entry["file_name"]).with_suffix(".png").name
+        write_image(out / name, side_by_side(left, right, titles))
+
+
+def draw_results(
+    image: Picture, results: list[dict[str, Any]], names: Mapping[int, str]
+) -> Picture:
+    """Draw COCO results entries on their picture; ``names`` are category id -> name."""
+    masks = [coco_mask.decode(entry["segmentation"]) for entry in results]
+    return draw_entries(image, results, masks, names)
+
+
+def draw_entries(
+    image: Picture,
+    entries: list[dict[str, Any]],
+    masks: list[NDArray[np.uint8]],
+    names: Mapping[int, str],
+) -> Picture:
+    """Draw COCO annotations or results with their (H, W) masks, and with scores where they have any."""
+    height, width = image.shape[:2]
+    zoom = max(1, -(-MIN_SIDE // max(height, width)))
+
+    def enlarged(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+    label_of = {category_id: label for label, category_id in enumerate(names, start=1)}
+    boxes = np.array([entry["bbox"] for entry in entries], float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    large = np.array([enlarged(mask) for mask in masks], bool)
+    return draw_objects(
+        enlarged(image),
+        boxes * zoom,
+        large.reshape(-1, height * zoom, width * zoom),
+        np.array([label_of[entry["category_id"]] for entry in entries], int),
+        dict(enumerate(names.values(), start=1)),
+        np.array([e["score"] for e in entries]) if entries and "score" in entries[0] else None,
+    )
+
+
+def draw_curves(logs: Path, path: Path) -> None:
+    """Draw every loss over the steps, and the average precision, from the CSV logs of a run."""
+    curves = read_curves(logs)
+    losses = {name: curve for name, curve in curves.items() if name.startswith("train/")}
+    scores = {name: curve for name, curve in curves.items() if name.startswith("val/")}
+    figure, axes = plt.subplots(1, 2 if scores else 1, figsize=(10, 4), squeeze=False)
+    for axis, part, title in zip(axes[0], (losses, scores), ("loss", "average precision, %"), strict=False):
+        for name, points in part.items():
+            steps, values = zip(*points, strict=True)
+            marker = "o" if part is scores else None
+            axis.plot(steps, values, label=name.split("/")[1].removeprefix("loss_"), marker=marker)
+        axis.set(title=title, xlabel="step", ylim=(0, None))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def read_curves(logs: Path) -> Mapping[str, list[tuple[int, float]]]:
+    """Return name -> [(step, value), ...] from the CSV files of a run and of its resumptions."""
+    curves: dict[str, dict[int, float]] = defaultdict(dict)
+    for file in sorted(logs.glob("version_*/metrics.csv"), key=lambda f: int(f.parent.name[8:])):
+        with file.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                for name, value in row.items():
+                    if value and "/" in name:
+                        curves[name][int(row["step"]) + 1] = float(value)
+    return {name: sorted(points.items()) for name, points in curves.items()}

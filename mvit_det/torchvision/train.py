@@ -1,0 +1,213 @@
+"""Training of a detector on a COCO-format data set, from files to files."""
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from pycocotools.coco import COCO
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from mvit_det import __version__
+from mvit_det.coco.annotations import category_names
+from mvit_det.coco.evaluation import Metrics
+from mvit_det.coco.results import write_json
+from mvit_det.errors import InputError
+from mvit_det.torchvision import run_folder
+from mvit_det.torchvision.augmentation import build_augmentation
+from mvit_det.torchvision.checkpoint import DetectorConfig, read_checkpoint
+from mvit_det.torchvision.dataset import AspectRatioBatches, CocoPictures, collate
+from mvit_det.torchvision.evaluate import evaluate_module, read_data, val_loader
+from mvit_det.torchvision.module import BEST_BY, DetectorModule
+from mvit_det.torchvision.report import draw_curves
+from mvit_det.torchvision.schedule import Schedule, plan
+from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers
+
+SHORT_SIDE = 800  # px, at test time
+SHORT_SIDE_OF = {"mvitv2_nano": 256}
+LONG_OVER_SHORT = 1333 / 800
+NUM_EVALUATIONS = 5  # during a run
+LOG_EVERY = 10  # steps
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training run takes; the fields are the flags of ``mvit-det train``."""
+
+    json: Path
+    images: Path
+    variant: str
+    out: Path
+    val_json: Path | None = None
+    val_images: Path | None = None  # None: where the training pictures are
+    cascade: bool = False
+    epochs: int = 36
+    batch_size: int = 4
+    accumulate: int = 1
+    lr: float | None = None  # None: follows from the batch
+    size: int | None = None  # None: 800 px, the nano variant 256
+    augmentation: str = "multiscale"
+    precision: str = "float32"
+    clip_norm: float | None = None
+    recompute: bool = False
+    devices: int = 1
+    workers: int | None = None
+    seed: int = 0
+    draw: int = 8
+    resume: bool = False
+    overwrite: bool = False
+
+
+def train(options: TrainOptions) -> Metrics:
+    """Train a detector, and evaluate its best checkpoint where there is a set to evaluate on.
+
+    Returns:
+        the metrics; empty without ``options.val_json``.
+
+    Raises:
+        InputError: before anything is written, for what cannot be used.
+    """
+    console = build_console()
+    val_images = options.val_images or options.images
+    data = read_data(options.json, options.images, console)
+    truth = None
+    if options.val_json is not None:
+        truth = read_data(options.val_json, val_images, console)
+    config = _config(options, data, truth)
+    schedule = plan(
+        options.variant,
+        num_images=len(data.imgs),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        devices=options.devices,
+        accumulate=options.accumulate,
+        lr=options.lr,
+    )
+    augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
+    if rank_zero_only.rank == 0:
+        _prepare_folder(options, config)
+        write_json(options.out / run_folder.SETTINGS, _settings(options, schedule))
+    console.print(schedule.explanation, highlight=False, soft_wrap=True)
+
+    L.seed_everything(options.seed, workers=True, verbose=False)
+    # The augmentation sets the size in training; torchvision's own resizing is for inference.
+    detector = config.build(backbone={"use_act_checkpoint": options.recompute}, _skip_resize=True)
+    module = DetectorModule(config, detector, truth, schedule)
+    trainer = _trainer(options, schedule, console)
+    pictures = CocoPictures(data, options.images, augment)
+    held_out = None
+    if truth is not None:
+        held_out = val_loader(truth, val_images, options.devices, options.workers)
+    last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
+    resume_from = str(last) if options.resume else None
+    trainer.fit(module, _train_loader(options, pictures), held_out, resume_from, weights_only=True)
+
+    if trainer.is_global_zero:
+        draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
+    if held_out is None:
+        console.print(f"wrote {last}; without --val-json it is not evaluated", highlight=False)
+        return {}
+    module.detector.load_state_dict(read_checkpoint(best)[1])
+    console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
+    return evaluate_module(
+        module, trainer, held_out, val_images, options.out, options.draw, console
+    )
+
+
+def _config(options: TrainOptions, data: COCO, truth: COCO | None) -> DetectorConfig:
+    short_side = options.size or SHORT_SIDE_OF.get(options.variant, SHORT_SIDE)
+    is_square = options.augmentation == "lsj"
+    config = DetectorConfig(
+        variant=options.variant,
+        categories=category_names(data),
+        cascade=options.cascade,
+        short_side=short_side,
+        long_side=short_side if is_square else round(short_side * LONG_OVER_SHORT),
+    )
+    if truth is not None:
+        config.check_categories(category_names(truth), options.json, str(options.val_json))
+    return config
+
+
+def _prepare_folder(options: TrainOptions, config: DetectorConfig) -> None:
+    if not options.resume:
+        run_folder.check_output(options.out, options.overwrite)
+        run_folder.clear_output(options.out)
+        return
+    last = options.out / run_folder.LAST
+    trained, _ = read_checkpoint(last)
+    trained.check_categories(config.categories, last, str(options.json))
+    for field, value in asdict(config).items():
+        before = getattr(trained, field)
+        if before != value:
+            raise InputError(f"{last}: was trained with {field} {before}, not {value}")
+
+
+def _settings(options: TrainOptions, schedule: Schedule) -> dict[str, Any]:
+    versions = {name: version(name) for name in ("torch", "torchvision", "lightning")}
+    return {
+        "options": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(options).items()
+        },
+        "schedule": asdict(schedule),
+        "versions": versions | {"mvit_det": __version__, "python": platform.python_version()},
+    }
+
+
+def _trainer(options: TrainOptions, schedule: Schedule, console: Console) -> L.Trainer:
+    csv = CSVLogger(options.out, name=run_folder.LOGS)
+    tensorboard = TensorBoardLogger(options.out, name=run_folder.LOGS, version=csv.version)
+    last = ModelCheckpoint(
+        options.out,
+        filename=Path(run_folder.LAST).stem,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    best = ModelCheckpoint(
+        options.out,
+        filename=Path(run_folder.BEST).stem,
+        monitor=BEST_BY,
+        mode="max",
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+    num_batches = schedule.steps * options.accumulate
+    return build_trainer(
+        precision=options.precision,
+        devices=options.devices,
+        console=console,
+        callbacks=(LearningRateMonitor(), last, *([best] if options.val_json else [])),
+        max_epochs=options.epochs,
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.clip_norm,
+        logger=[csv, tensorboard],
+        log_every_n_steps=min(LOG_EVERY, schedule.steps),
+        check_val_every_n_epoch=None,  # the interval counts batches through all epochs
+        val_check_interval=max(1, num_batches // NUM_EVALUATIONS),
+    )
+
+
+def _train_loader(options: TrainOptions, pictures: CocoPictures) -> DataLoader[Any]:
+    batches = AspectRatioBatches(
+        pictures.aspect_ratios(),
+        options.batch_size,
+        accumulate=options.accumulate,
+        rank=rank_zero_only.rank,
+        world_size=options.devices,
+        seed=options.seed,
+    )
+    workers = default_workers(options.devices) if options.workers is None else options.workers
+    return DataLoader(
+        pictures,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )

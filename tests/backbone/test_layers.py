@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from mvit_det.backbone.layers import DropPath
+
+
+def test_drop_path_drops_whole_images_and_keeps_the_expectation():
+    torch.manual_seed(0)
+    layer = DropPath(0.25).train()
+    out = layer(torch.ones(4000, 2, 3, 5))
+    per_image = out.flatten(1)
+    assert (per_image == per_image[:, :1]).all()
+    kept = per_image[:, 0] != 0
+    assert per_image[kept, 0].unique().tolist() == pytest.approx([1 / 0.75])
+    assert kept.float().mean().item() == pytest.approx(0.75, abs=0.03)
+
+
+def test_drop_path_does_nothing_at_inference():
+    x = torch.randn(3, 4)
+    assert DropPath(0.9).eval()(x) is x
+
+
+def test_drop_path_refuses_a_rate_of_one():
+    with pytest.raises(ValueError, match="1: must be at least 0 and below 1"):
+        DropPath(1)

@@ -1,0 +1,132 @@
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mvit_det import build_mvit
+
+SIZES = [(32, 32), (64, 64), (45, 97), (130, 67)]
+
+
+@pytest.fixture(scope="module")
+def nano():
+    torch.manual_seed(0)
+    model = build_mvit("mvitv2_nano", rel_pos_zero_init=False, use_abs_pos=True).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_outputs_have_the_strides_of_the_stages_rounded_up(nano, height, width):
+    outputs = nano(torch.randn(2, 3, height, width))
+    for stage, (name, output) in enumerate(outputs.items()):
+        stride = 4 * 2**stage
+        assert name == f"scale{stage + 2}"
+        assert output.shape == (2, 32 * 2**stage, -(-height // stride), -(-width // stride))
+        assert nano.out_strides[name] == stride
+        assert nano.out_channels[name] == output.shape[1]
+
+
+def test_a_side_below_32_px_is_refused(nano):
+    with pytest.raises(ValueError, match="31 x 64 px: both sides must be at least 32"):
+        nano(torch.zeros(1, 3, 31, 64))
+
+
+@pytest.mark.parametrize(("height", "width"), [(45, 97), (260, 36)])
+def test_a_batch_equals_its_images(nano, height, width):
+    images = torch.randn(3, 3, height, width)
+    together = nano(images)
+    for index, image in enumerate(images):
+        alone = nano(image[None])
+        for name in together:
+            torch.testing.assert_close(together[name][index], alone[name][0])
+
+
+@pytest.mark.parametrize("name", ["mvitv2_nano", "mvitv2_t"])
+def test_gradients_reach_every_parameter(name):
+    torch.manual_seed(0)
+    model = build_mvit(name, drop_path_rate=0.0)
+    outputs = model(torch.randn(1, 3, 70, 90))
+    # The plain sum of a norm's output does not depend on what comes in.
+    sum((output * torch.randn_like(output)).sum() for output in outputs.values()).backward()
+    for key, parameter in model.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), key
+        if not key.endswith("norm_k.bias"):  # moves all scores alike, but for padded windows
+            assert parameter.grad.abs().max() > 0, key
+
+
+def test_chosen_outputs_are_those_of_the_whole(nano):
+    chosen = build_mvit("mvitv2_nano", use_abs_pos=True, out_features=("scale3", "scale5")).eval()
+    missing = chosen.load_state_dict(nano.state_dict(), strict=False).missing_keys
+    assert missing == []
+    images = torch.randn(1, 3, 64, 96)
+    outputs, whole = chosen(images), nano(images)
+    assert list(outputs) == ["scale3", "scale5"]
+    for name, output in outputs.items():
+        assert torch.equal(output, whole[name])
+
+
+def test_unknown_output_names_the_nearest():
+    with pytest.raises(ValueError, match="'scale6': did you mean 'scale"):
+        build_mvit("mvitv2_nano", out_features=("scale6",))
+
+
+def test_recomputation_gives_the_same_gradients(nano):
+    plain = copy.deepcopy(nano).train()
+    recomputing = build_mvit("mvitv2_nano", use_abs_pos=True, use_act_checkpoint=True).train()
+    recomputing.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 64, 50)
+    for model in (plain, recomputing):
+        sum(output.square().sum() for output in model(images).values()).backward()
+    for (name, a), b in zip(plain.named_parameters(), recomputing.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+def test_absolute_positions_are_resized_to_the_image():
+    model = build_mvit("mvitv2_nano", use_abs_pos=True)
+    assert model.pos_embed.shape == (1, 56 * 56 + 1, 32)
+    with torch.no_grad():
+        model.pos_embed.zero_()
+        model.pos_embed[:, 0] = 100  # the class token's has no place in a map
+        rows = torch.arange(56.0).repeat_interleave(56)
+        model.pos_embed[0, 1:] = rows[:, None]
+    at_pretraining_size = model._absolute_positions(56, 56)
+    assert torch.equal(at_pretraining_size[0, :, 7, 3], torch.arange(56.0))
+    half = model._absolute_positions(28, 40)
+    assert half.shape == (1, 28, 40, 32)
+    torch.testing.assert_close(half[0, 2:-2, 5, 0], torch.arange(0.5, 56, 2)[2:-2])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near_to_float32(nano, dtype):
+    images = torch.randn(1, 3, 64, 90)
+    exact, rounded = nano(images), copy.deepcopy(nano).to(dtype)(images.to(dtype))
+    for name, output in rounded.items():
+        assert output.dtype == dtype
+        error = (output.float() - exact[name]).norm() / exact[name].norm()
+        assert error < 0.05, name
+
+
+def test_compiles_without_a_graph_break_and_for_several_sizes(nano):
+    compiled = torch.compile(nano, backend="aot_eager", fullgraph=True)
+    for height, width in ((64, 96), (96, 64), (70, 51)):
+        images = torch.randn(1, 3, height, width)
+        outputs, expected = compiled(images), nano(images)
+        for name in expected:
+            torch.testing.assert_close(outputs[name], expected[name])
+
+
+def test_backbone_needs_torch_alone():
+    code = """
+import sys
+for name in ("torchvision", "detectron2", "timm", "fvcore", "lightning", "cv2", "pycocotools"):
+    sys.modules[name] = None
+import torch, mvit_det
+print(mvit_det.build_mvit("mvitv2_nano")(torch.zeros(1, 3, 32, 32))["scale5"].shape)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "torch.Size([1, 256, 1, 1])" in run.stdout, run.stderr

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from mvit_det import VARIANTS, build_mvit
+from mvit_det.backbone.variants import block_schedule
+
+NUM_PARAMETERS = {
+    "mvitv2_nano": 1_246_112,
+    "mvitv2_t": 23_405_664,
+    "mvitv2_s": 34_102_560,
+    "mvitv2_b": 50_705_088,
+    "mvitv2_l": 212_484_384,
+    "mvitv2_h": 665_345_408,
+}
+
+
+def schedule(**changes):
+    numbers = {
+        "embed_dim": 96,
+        "depth": 10,
+        "num_heads": 1,
+        "last_block_indexes": (0, 2, 7, 9),
+        "kv_stride": 4,
+        "window_size": 56,
+        "input_size": 56,
+        "drop_path_rate": 0.9,
+    }
+    return block_schedule(**(numbers | changes))
+
+
+def test_every_variant_has_its_number_of_parameters():
+    assert set(NUM_PARAMETERS) == set(VARIANTS)
+    for name, expected in NUM_PARAMETERS.items():
+        with torch.device("meta"):
+            model = build_mvit(name)
+        assert sum(p.numel() for p in model.parameters()) == expected, name
+
+
+def test_schedule_of_the_tiny_variant():
+    blocks = schedule()
+    assert [b.stage for b in blocks] == [0, 1, 1, 2, 2, 2, 2, 2, 3, 3]
+    assert [b.dim for b in blocks] == [96, 96, 192, 192, 384, 384, 384, 384, 384, 768]
+    assert [b.dim_out for b in blocks] == [96, 192, 192, 384, 384, 384, 384, 384, 768, 768]
+    assert [b.num_heads for b in blocks] == [1, 2, 2, 4, 4, 4, 4, 4, 8, 8]
+    assert [b.stride_q for b in blocks] == [1, 2, 1, 2, 1, 1, 1, 1, 2, 1]
+    assert [b.stride_kv for b in blocks] == [4, 2, 4, 1, 1, 1, 1, 2, 1, 1]
+    assert [b.window_size for b in blocks] == [56, 56, 0, 28, 14, 14, 14, 0, 14, 0]
+    assert [b.input_size for b in blocks] == [56, 56, 28, 28, 14, 14, 14, 14, 14, 7]
+    assert [b.drop_path for b in blocks] == pytest.approx([i / 10 for i in range(10)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"last_block_indexes": (0, 2, 7)}, "four rising block indexes"),
+        ({"last_block_indexes": (0, 7, 2, 9)}, "four rising block indexes"),
+        ({"last_block_indexes": (0, 2, 7, 8)}, "depth - 1 = 9"),
+        ({"num_heads": 5}, "multiple of num_heads, 5"),
+        ({"window_size": 54}, "window of 54 tokens, which its pooling stride 4 does not divide"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        schedule(**changes)
+
+
+def test_unknown_variant_names_the_nearest():
+    with pytest.raises(ValueError, match="'mvitv2-t': did you mean 'mvitv2_t'"):
+        build_mvit("mvitv2-t")
