@@ -154,8 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "eval",
         _eval,
         "evaluate a checkpoint by COCO's average precision",
-        "mvit-det eval --checkpoint runs/mine/best.ckpt --json val.json --images images "
-        "--out runs/mine-eval",
+        "mvit-det eval --checkpoint runs/mine/best.ckpt --json val.json --images images --out runs/mine-eval",
     )
     _add_checkpoint(evaluate)
     _add_data(evaluate)
@@ -170,9 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("source", type=Path, help="a picture, a folder of pictures or a video")
     _add_checkpoint(predict)
-    predict.add_argument(
-        "--score", type=float, default=0.5, help="lowest score drawn; default: %(default)s"
-    )
+    predict.add_argument("--score", type=float, default=0.5, help="lowest score drawn; default: %(default)s")
     _add_overwrite(predict)
 
     info = add(
@@ -210,12 +207,8 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
         default="float32",
         help="default: %(default)s",
     )
-    command.add_argument(
-        "--devices", type=_positive(int), default=1, metavar="N", help="GPUs; default: 1"
-    )
-    command.add_argument(
-        "--workers", type=int, metavar="N", help="loading processes for each device"
-    )
+    command.add_argument("--devices", type=_positive(int), default=1, metavar="N", help="GPUs; default: 1")
+    command.add_argument("--workers", type=int, metavar="N", help="loading processes for each device")
     command.add_argument(
         "--draw",
         type=int,
@@ -226,9 +219,7 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
 
 
 def _add_overwrite(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--overwrite", action="store_true", help="replace the files of another run in --out"
-    )
+    command.add_argument("--overwrite", action="store_true", help="replace the files of another run in --out")
 
 
 def _positive(kind: type) -> Callable[[str], Any]:

@@ -71,9 +71,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def check_images(
-    coco: COCO, folder: Path, track: Callable[[Iterable[Any], int], Iterable[Any]]
-) -> None:
+def check_images(coco: COCO, folder: Path, track: Callable[[Iterable[Any], int], Iterable[Any]]) -> None:
     """Read every picture of a data set once, before a run that would stumble over one.
 
     Args:

@@ -51,8 +51,7 @@ def draw_picture(
         shape = _outline(random, category_id)
         left = [mask & ~shape for _, mask in objects]
         if any(
-            after.sum() < MIN_VISIBLE * before.sum()
-            for (_, before), after in zip(objects, left, strict=True)
+            after.sum() < MIN_VISIBLE * before.sum() for (_, before), after in zip(objects, left, strict=True)
         ):
             continue  # it would hide another
         objects = [(c, mask) for (c, _), mask in zip(objects, left, strict=True)]

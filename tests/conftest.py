@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture()
+@pytest.fixture
 def coco_data():
     """Two categories with ids that are not contiguous; a polygon, two RLE, a crowd, an empty picture."""
     half = {"size": [40, 60], "counts": [1200, 1200]}  # columns 30 to 59
@@ -46,7 +46,7 @@ def coco_data():
     }
 
 
-@pytest.fixture()
+@pytest.fixture
 def coco_folder(tmp_path, coco_data):
     """The data set of ``coco_data`` as ``data.json`` and ``images`` in a folder."""
     (tmp_path / "images").mkdir()

@@ -65,9 +65,7 @@ class MultiScaleAttention(nn.Module):
 
         def pool(stride: int) -> nn.Conv2d:
             padding = (pool_kernel[0] // 2, pool_kernel[1] // 2)
-            return nn.Conv2d(
-                head_dim, head_dim, pool_kernel, stride, padding, groups=head_dim, bias=False
-            )
+            return nn.Conv2d(head_dim, head_dim, pool_kernel, stride, padding, groups=head_dim, bias=False)
 
         self.qkv = nn.Linear(block.dim, 3 * block.dim_out, bias=qkv_bias)
         self.pool_q, self.norm_q = pool(block.stride_q), norm_layer(head_dim)

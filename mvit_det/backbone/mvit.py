@@ -42,9 +42,7 @@ class MultiScaleBlock(nn.Module):
         self.mlp = Mlp(block.dim_out, int(block.dim_out * mlp_ratio), act_layer)
         self.proj = nn.Linear(block.dim, block.dim_out) if block.dim != block.dim_out else None
         stride = block.stride_q
-        self.pool_skip = (
-            nn.MaxPool2d(stride + 1, stride, (stride + 1) // 2) if stride > 1 else None
-        )
+        self.pool_skip = nn.MaxPool2d(stride + 1, stride, (stride + 1) // 2) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)

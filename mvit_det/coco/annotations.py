@@ -35,7 +35,7 @@ def read_coco(path: Path) -> COCO:
     data = _read_json(path)
     try:
         _check(data)
-    except _Field as error:
+    except _FieldError as error:
         raise InputError(f"{path}: {error}") from None
     for number, annotation in enumerate(data["annotations"], start=1):
         annotation["id"] = number
@@ -60,7 +60,7 @@ def category_names(coco: COCO) -> dict[int, str]:
     return {category["id"]: category["name"] for category in coco.loadCats(sorted(coco.getCatIds()))}
 
 
-class _Field(Exception):
+class _FieldError(Exception):
     """What is wrong with which field; :func:`read_coco` adds the file."""
 
 
@@ -77,9 +77,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON: {error}") from None
     if not isinstance(data, dict):
-        raise InputError(
-            f"{path}: holds a {type(data).__name__}; expected an object with {', '.join(LISTS)}"
-        )
+        raise InputError(f"{path}: holds a {type(data).__name__}; expected an object with {', '.join(LISTS)}")
     return data
 
 
@@ -87,13 +85,13 @@ def _check(data: Mapping[str, Any]) -> None:
     for name in LISTS:
         if not isinstance(data.get(name), list):
             found = "is missing" if name not in data else "is not a list"
-            raise _Field(f"{name}: {found}; a COCO file has the lists {', '.join(LISTS)}")
+            raise _FieldError(f"{name}: {found}; a COCO file has the lists {', '.join(LISTS)}")
         for number, entry in enumerate(data[name]):
             if not isinstance(entry, dict):
-                raise _Field(f"{name}[{number}]: {_short(entry)} is not an object")
+                raise _FieldError(f"{name}[{number}]: {_short(entry)} is not an object")
     for name in ("images", "categories"):
         if not data[name]:
-            raise _Field(f"{name}: is empty; expected at least one")
+            raise _FieldError(f"{name}: is empty; expected at least one")
     for number, category in enumerate(data["categories"]):
         _require(category, f"categories[{number}]", id=int, name=str)
     for number, image in enumerate(data["images"]):
@@ -107,9 +105,9 @@ def _check(data: Mapping[str, Any]) -> None:
 def _require(entry: Mapping[str, Any], where: str, **fields: type) -> None:
     for field, kind in fields.items():
         if field not in entry:
-            raise _Field(f"{where}.{field}: is missing; expected {_NAMES[kind]}")
+            raise _FieldError(f"{where}.{field}: is missing; expected {_NAMES[kind]}")
         if not isinstance(entry[field], kind) or isinstance(entry[field], bool):
-            raise _Field(f"{where}.{field}: {_short(entry[field])} is not {_NAMES[kind]}")
+            raise _FieldError(f"{where}.{field}: {_short(entry[field])} is not {_NAMES[kind]}")
 
 
 _NAMES = {int: "a whole number", str: "a text"}
@@ -119,13 +117,13 @@ def _check_image(image: Mapping[str, Any], where: str) -> None:
     _require(image, where, id=int, file_name=str, width=int, height=int)
     if image["width"] < 1 or image["height"] < 1:
         size = f"{image['width']} x {image['height']}"
-        raise _Field(f"{where}: width x height {size} must be at least 1 x 1 px")
+        raise _FieldError(f"{where}: width x height {size} must be at least 1 x 1 px")
 
 
 def _by_id(data: Mapping[str, Any], name: str) -> dict[int, dict[str, Any]]:
     repeated = [key for key, count in Counter(e["id"] for e in data[name]).items() if count > 1]
     if repeated:
-        raise _Field(f"{name}: the id {repeated[0]} stands more than once; ids must differ")
+        raise _FieldError(f"{name}: the id {repeated[0]} stands more than once; ids must differ")
     return {entry["id"]: entry for entry in data[name]}
 
 
@@ -141,16 +139,14 @@ def _check_annotation(
         ("category_id", categories, "categories"),
     ):
         if annotation[field] not in known:
-            raise _Field(f"{where}.{field}: no entry of {of} has the id {annotation[field]}")
+            raise _FieldError(f"{where}.{field}: no entry of {of} has the id {annotation[field]}")
     if annotation.setdefault("iscrowd", 0) not in (0, 1):
-        raise _Field(f"{where}.iscrowd: {_short(annotation['iscrowd'])} is neither 0 nor 1")
+        raise _FieldError(f"{where}.iscrowd: {_short(annotation['iscrowd'])} is neither 0 nor 1")
     if "area" in annotation:
         _numbers([annotation["area"]], f"{where}.area", "the mask's area in pixels")
     box = _numbers(annotation.get("bbox"), f"{where}.bbox", "[x, y, width, height] in pixels")
     if len(box) != 4 or box[2] < 0 or box[3] < 0:
-        raise _Field(
-            f"{where}.bbox: {_short(annotation['bbox'])} is not [x, y, width, height] in pixels"
-        )
+        raise _FieldError(f"{where}.bbox: {_short(annotation['bbox'])} is not [x, y, width, height] in pixels")
     image = images[annotation["image_id"]]
     _check_segmentation(annotation.get("segmentation"), f"{where}.segmentation", image)
 
@@ -164,33 +160,33 @@ def _check_segmentation(segmentation: Any, where: str, image: Mapping[str, Any])
             field = f"{where}[{number}]"
             points = _numbers(polygon, field, "a polygon [x, y, x, y, ...] in pixels")
             if len(points) < 6 or len(points) % 2:
-                raise _Field(
+                raise _FieldError(
                     f"{field}: {len(points)} numbers are not a polygon; expected x and y of at "
                     "least three points"
                 )
             if points.min() < -side or points.max() > 2 * side:  # pycocotools walks every pixel
-                raise _Field(
+                raise _FieldError(
                     f"{field}: the polygon reaches from {points.min():g} to {points.max():g}, far "
                     f"outside its picture of {image['width']} x {image['height']} px"
                 )
     else:
         found = "is missing" if not segmentation else f"{_short(segmentation)} is not a mask"
-        raise _Field(f"{where}: {found}; a mask head trains on polygons or RLE")
+        raise _FieldError(f"{where}: {found}; a mask head trains on polygons or RLE")
 
 
 def _check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> None:
     size = [image["height"], image["width"]]
     if rle.get("size") != size:
-        raise _Field(f"{where}.size: {_short(rle.get('size'))} is not its picture's {size}")
+        raise _FieldError(f"{where}.size: {_short(rle.get('size'))} is not its picture's {size}")
     counts = rle.get("counts")
     if isinstance(counts, str):
         runs: Sequence[int] = _decode_counts(counts)
     elif isinstance(counts, list) and all(type(run) is int for run in counts):
         runs = counts
     else:
-        raise _Field(f"{where}.counts: {_short(counts)} is neither a text nor a list of runs")
+        raise _FieldError(f"{where}.counts: {_short(counts)} is neither a text nor a list of runs")
     if min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
-        raise _Field(
+        raise _FieldError(
             f"{where}.counts: the runs cover {sum(runs)} pixels of the picture's {size[0] * size[1]}"
         )
 
@@ -219,16 +215,16 @@ def _decode_counts(text: str) -> list[int]:
 
 def _numbers(value: Any, where: str, expected: str) -> np.ndarray:
     if value is None:
-        raise _Field(f"{where}: is missing; expected {expected}")
+        raise _FieldError(f"{where}: is missing; expected {expected}")
     try:
         numbers = np.asarray(value)
     except ValueError:  # lists of different lengths
-        raise _Field(f"{where}: {_short(value)} is not {expected}") from None
+        raise _FieldError(f"{where}: {_short(value)} is not {expected}") from None
     if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
-        raise _Field(f"{where}: {_short(value)} is not {expected}")
+        raise _FieldError(f"{where}: {_short(value)} is not {expected}")
     if not np.isfinite(numbers).all():
         bad = next(v for v in numbers.tolist() if not math.isfinite(v))
-        raise _Field(f"{where}: holds {bad}, which is not finite; expected {expected}")
+        raise _FieldError(f"{where}: holds {bad}, which is not finite; expected {expected}")
     return numbers
 
 

@@ -62,9 +62,7 @@ def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentati
     }
     if name not in steps:
         raise unknown_name("augmentation", name, steps)
-    transform = v2.Compose(
-        [v2.RandomHorizontalFlip(), *steps[name], v2.ToDtype(torch.float32, scale=True)]
-    )
+    transform = v2.Compose([v2.RandomHorizontalFlip(), *steps[name], v2.ToDtype(torch.float32, scale=True)])
 
     def augment(image: Tensor, target: Target) -> tuple[Tensor, Target]:
         image, target = transform(image, target)
@@ -91,8 +89,7 @@ class RandomSizeCrop(v2.Transform):
     def make_params(self, flat_inputs: list[Any]) -> dict[str, int]:
         height, width = v2.query_size(flat_inputs)
         crop_h, crop_w = (
-            min(side, _draw(min(self.min_size, side), min(self.max_size, side)))
-            for side in (height, width)
+            min(side, _draw(min(self.min_size, side), min(self.max_size, side))) for side in (height, width)
         )
         top, left = _draw(0, height - crop_h), _draw(0, width - crop_w)
         return {"top": top, "left": left, "height": crop_h, "width": crop_w}
@@ -116,9 +113,7 @@ def keep_visible(target: Target) -> Target:
     kept = masks.bool().flatten(1).any(1)
     masks, boxes = masks[kept], boxes[kept]
     inner = masks_to_boxes(masks)  # first and last pixel
-    boxes = torch.cat(
-        [boxes[:, :2].maximum(inner[:, :2] - 1), boxes[:, 2:].minimum(inner[:, 2:] + 2)], dim=1
-    )
+    boxes = torch.cat([boxes[:, :2].maximum(inner[:, :2] - 1), boxes[:, 2:].minimum(inner[:, 2:] + 2)], dim=1)
     height, width = masks.shape[-2:]
     boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
     whole = (boxes[:, 2:] - boxes[:, :2]).amin(1) > 0
@@ -127,5 +122,3 @@ def keep_visible(target: Target) -> Target:
         "labels": target["labels"][kept][whole],
         "masks": masks[whole],
     }
-
-

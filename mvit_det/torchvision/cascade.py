@@ -78,8 +78,6 @@ class CascadeRoIHeads(RoIHeads):
         )
         boxes = proposals
         for stage, coder in enumerate(self.box_coders):
-            if stage > 0:
-                boxes = self._refine(stage - 1, deltas.detach(), boxes, image_shapes)
             labels, matched_boxes = _match(self.matchers[stage], boxes, targets)
             logits, deltas = self._predict(stage, features, boxes, image_shapes)
             loss_classifier, loss_box_reg = fastrcnn_loss(
@@ -90,6 +88,7 @@ class CascadeRoIHeads(RoIHeads):
             )
             losses[f"loss_classifier_{stage + 1}"] = loss_classifier
             losses[f"loss_box_reg_{stage + 1}"] = loss_box_reg
+            boxes = self._refine(stage, deltas.detach(), boxes, image_shapes)
         return losses
 
     def _mask_loss(
@@ -113,15 +112,15 @@ class CascadeRoIHeads(RoIHeads):
     ) -> list[dict[str, Tensor]]:
         scores = []
         for stage in range(len(self.box_coders)):
-            if stage > 0:
-                boxes = self._refine(stage - 1, deltas, boxes, image_shapes)
-            logits, deltas = self._predict(stage, features, boxes, image_shapes)
+            proposals = boxes
+            logits, deltas = self._predict(stage, features, proposals, image_shapes)
             scores.append(logits.softmax(-1))
+            boxes = self._refine(stage, deltas, proposals, image_shapes)
         # The softmax inside postprocess_detections gives these averages back from their logarithm.
         kept_boxes, kept_scores, kept_labels = self.postprocess_detections(
             torch.stack(scores).mean(0).log(),
             deltas.repeat(1, self.num_classes),
-            boxes,
+            proposals,
             image_shapes,
         )
         pooled = self.mask_roi_pool(features, kept_boxes, image_shapes)
@@ -150,15 +149,11 @@ class CascadeRoIHeads(RoIHeads):
         refined = self.box_coders[stage].decode(deltas, boxes).reshape(-1, 4)
         return [
             clip_boxes_to_image(of_image, shape)
-            for of_image, shape in zip(
-                refined.split([len(b) for b in boxes]), image_shapes, strict=True
-            )
+            for of_image, shape in zip(refined.split([len(b) for b in boxes]), image_shapes, strict=True)
         ]
 
 
-def _match(
-    matcher: Matcher, boxes: list[Tensor], targets: Targets
-) -> tuple[list[Tensor], list[Tensor]]:
+def _match(matcher: Matcher, boxes: list[Tensor], targets: Targets) -> tuple[list[Tensor], list[Tensor]]:
     """Return, per image, the label of each box (0 where it matches no object) and its object's box."""
     labels, matched_boxes = [], []
     for of_image, target in zip(boxes, targets, strict=True):
@@ -174,9 +169,7 @@ def _match(
 
 
 def _box_head(channels: int) -> nn.Module:
-    return FastRCNNConvFCHead(
-        (channels, 7, 7), [channels] * 4, [4 * channels], norm_layer=nn.BatchNorm2d
-    )
+    return FastRCNNConvFCHead((channels, 7, 7), [channels] * 4, [4 * channels], norm_layer=nn.BatchNorm2d)
 
 
 def _box_predictor(channels: int, num_classes: int) -> FastRCNNPredictor:

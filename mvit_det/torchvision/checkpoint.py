@@ -94,7 +94,11 @@ def read_checkpoint(path: Path) -> tuple[DetectorConfig, dict[str, Tensor]]:
 
 
 def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
-    """Return the detector of a checkpoint in evaluation mode, on the CPU; errors as in :func:`read_checkpoint`."""
+    """Return the detector of a checkpoint in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: as :func:`read_checkpoint`.
+    """
     config, weights = read_checkpoint(path)
     detector = config.build()
     detector.load_state_dict(weights)

@@ -41,9 +41,7 @@ class MViTWithFPN(nn.Module):
     def __init__(self, body: MViT, out_channels: int) -> None:
         super().__init__()
         self.body = body
-        self.fpn = FeaturePyramidNetwork(
-            list(body.out_channels.values()), out_channels, LastLevelMaxPool()
-        )
+        self.fpn = FeaturePyramidNetwork(list(body.out_channels.values()), out_channels, LastLevelMaxPool())
         self.out_channels = out_channels
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -81,9 +79,7 @@ def build_detector(
     Source: Mask R-CNN, arXiv 1703.06870; Cascade R-CNN, arXiv 1906.09756; MViTv2, section 5.2.
     """
     if num_classes < 2:
-        raise ValueError(
-            f"num_classes {num_classes}: must be at least 2, the background and one category"
-        )
+        raise ValueError(f"num_classes {num_classes}: must be at least 2, the background and one category")
     channels = fpn_channels or FPN_CHANNELS.get(variant, 256)
     kwargs = HEAD_DEFAULTS.get(variant, {}) | kwargs
     body = MViTWithFPN(build_mvit(variant, **(backbone or {})), channels)
@@ -106,7 +102,7 @@ def build_detector(
     )
     if cascade:
         model.roi_heads = CascadeRoIHeads(model.roi_heads, channels, num_classes)
-    for name, module in model.named_modules():
+    for module in model.modules():
         if isinstance(module, RPNHead | FastRCNNPredictor | MaskRCNNPredictor):
             module.register_forward_hook(_to_float32)
     return model

@@ -81,9 +81,7 @@ def evaluate_module(
         assert module.truth is not None, "validation needs its data set"
         write_json(out / run_folder.DETECTIONS, module.results)
         write_json(out / run_folder.METRICS, module.metrics)
-        draw_comparisons(
-            module.truth, images, module.results, out / run_folder.PICTURES, num_pictures
-        )
+        draw_comparisons(module.truth, images, module.results, out / run_folder.PICTURES, num_pictures)
         console.print(metrics_table(module.metrics))
         for name in (run_folder.METRICS, run_folder.DETECTIONS, run_folder.PICTURES):
             if (out / name).exists():

@@ -51,7 +51,8 @@ class RunProgress(L.Callback):
         )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, DetectorModule) and pl_module.schedule is not None
+        assert isinstance(pl_module, DetectorModule)
+        assert pl_module.schedule is not None
         self.steps = pl_module.schedule.steps
         self.first_step = self.last_step = trainer.global_step
         self.started = time.monotonic()
@@ -59,9 +60,7 @@ class RunProgress(L.Callback):
         self.progress.update(self.run, completed=self.first_step)
         self.progress.start()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         step = trainer.global_step
         if step == self.last_step:  # still accumulating
             return
@@ -74,7 +73,9 @@ class RunProgress(L.Callback):
         if not self.console.is_terminal:
             pace = (time.monotonic() - self.started) / (step - self.first_step)
             left = time.strftime("%H:%M:%S", time.gmtime(pace * (self.steps - step)))
-            self.console.print(f"step {step}/{self.steps}  {left} left  {note}", highlight=False)
+            self.console.print(
+                f"step {step}/{self.steps}  {left} left  {note}", highlight=False, soft_wrap=True
+            )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.progress.stop()
@@ -95,7 +96,7 @@ class RunProgress(L.Callback):
             self.progress.stop()
             return
         scores = ", ".join(f"{kind} AP {v['AP']}" for kind, v in pl_module.metrics.items())
-        self.console.print(f"after step {trainer.global_step}: {scores}", highlight=False)
+        self.console.print(f"after step {trainer.global_step}: {scores}", highlight=False, soft_wrap=True)
 
     def on_exception(self, *args: Any, **kwargs: Any) -> None:
         self.progress.stop()

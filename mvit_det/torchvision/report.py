@@ -17,7 +17,7 @@ from mvit_det.images import read_entry
 from mvit_det.visualize import Picture, draw_objects, side_by_side, write_image
 
 matplotlib.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402  (after the choice of a backend without a screen)
+from matplotlib import pyplot as plt
 
 MIN_SIDE = 320  # px; smaller pictures are enlarged, so that captions can be read
 
@@ -57,9 +57,7 @@ def draw_comparisons(
         write_image(out / name, side_by_side(left, right, titles))
 
 
-def draw_results(
-    image: Picture, results: list[dict[str, Any]], names: Mapping[int, str]
-) -> Picture:
+def draw_results(image: Picture, results: list[dict[str, Any]], names: Mapping[int, str]) -> Picture:
     """Draw COCO results entries on their picture; ``names`` are category id -> name."""
     masks = [coco_mask.decode(entry["segmentation"]) for entry in results]
     return draw_entries(image, results, masks, names)

@@ -115,9 +115,7 @@ def train(options: TrainOptions) -> Metrics:
         return {}
     module.detector.load_state_dict(read_checkpoint(best)[1])
     console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
-    return evaluate_module(
-        module, trainer, held_out, val_images, options.out, options.draw, console
-    )
+    return evaluate_module(module, trainer, held_out, val_images, options.out, options.draw, console)
 
 
 def _config(options: TrainOptions, data: COCO, truth: COCO | None) -> DetectorConfig:
@@ -153,8 +151,7 @@ def _settings(options: TrainOptions, schedule: Schedule) -> dict[str, Any]:
     versions = {name: version(name) for name in ("torch", "torchvision", "lightning")}
     return {
         "options": {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(options).items()
+            name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()
         },
         "schedule": asdict(schedule),
         "versions": versions | {"mvit_det": __version__, "python": platform.python_version()},

@@ -24,7 +24,12 @@ def build_console() -> Console:
 
 
 def build_trainer(
-    *, precision: str, devices: int, console: Console, callbacks: tuple[L.Callback, ...] = (), **kwargs: Any
+    *,
+    precision: str,
+    devices: int,
+    console: Console,
+    callbacks: tuple[L.Callback, ...] = (),
+    **kwargs: Any,
 ) -> L.Trainer:
     """Return a Trainer on the machine's accelerator, with the progress bar of this project.
 

@@ -9,7 +9,7 @@ from mvit_det.coco.evaluation import evaluate
 from mvit_det.coco.results import to_results, write_json
 
 
-@pytest.fixture()
+@pytest.fixture
 def coco(coco_folder):
     return read_coco(coco_folder / "data.json")
 

@@ -9,7 +9,7 @@ from mvit_det.errors import InputError
 from mvit_det.torchvision.dataset import AspectRatioBatches, CocoPictures
 
 
-@pytest.fixture()
+@pytest.fixture
 def pictures(coco_folder):
     return CocoPictures(read_coco(coco_folder / "data.json"), coco_folder / "images")
 
@@ -64,9 +64,7 @@ def test_a_short_set_is_repeated_to_whole_steps():
 
 def test_processes_share_an_epoch():
     ratios = [1.5, 0.5] * 10
-    shares = [
-        list(batches_of(ratios, batch_size=2, rank=rank, world_size=2, seed=3)) for rank in (0, 1)
-    ]
+    shares = [list(batches_of(ratios, batch_size=2, rank=rank, world_size=2, seed=3)) for rank in (0, 1)]
     assert [len(share) for share in shares] == [5, 5]
     assert sorted(sum(shares[0] + shares[1], [])) == list(range(20))
 

@@ -22,7 +22,11 @@ def batch():
     masks[0, 10:40, 10:40] = masks[1, 20:60, 50:90] = 1
     boxes = torch.tensor([[10.0, 10, 40, 40], [50, 20, 90, 60]])
     some = {"boxes": boxes, "labels": torch.tensor([1, 3]), "masks": masks}
-    none = {"boxes": boxes[:0], "labels": some["labels"][:0], "masks": torch.zeros(0, 80, 50).byte()}
+    none = {
+        "boxes": boxes[:0],
+        "labels": some["labels"][:0],
+        "masks": torch.zeros(0, 80, 50).byte(),
+    }
     return [torch.rand(3, 64, 96), torch.rand(3, 80, 50)], [some, none]
 
 

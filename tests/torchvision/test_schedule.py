@@ -13,9 +13,7 @@ def test_the_reference_recipe():
     assert schedule.warmup_steps == 250
     assert schedule.factor(0) == 0.001
     assert schedule.factor(125) == pytest.approx(0.5005)
-    assert [schedule.factor(s) for s in (250, 52_499, 52_500, 62_500)] == pytest.approx(
-        [1, 1, 0.1, 0.01]
-    )
+    assert [schedule.factor(s) for s in (250, 52_499, 52_500, 62_500)] == pytest.approx([1, 1, 0.1, 0.01])
 
 
 def test_rate_and_steps_follow_from_the_batch_and_are_explained():
@@ -38,9 +36,7 @@ def test_norms_and_positions_are_not_decayed():
     model = build_detector("mvitv2_nano", 2, cascade=True, backbone={"use_abs_pos": True})
     schedule = plan("mvitv2_nano", num_images=8, epochs=30, batch_size=4)
     optimizer, scheduler = build_optimizer(model, schedule)
-    decay = {
-        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
-    }
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert len(decay) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         owner = model.get_submodule(name.rpartition(".")[0])

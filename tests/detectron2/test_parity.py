@@ -1,0 +1,84 @@
+"""Ours against Detectron2's own MViT: the same keys, the same outputs, the same gradients."""
+
+from functools import partial
+
+import pytest
+import torch
+
+detectron2 = pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+pytest.importorskip("timm", reason="Detectron2's MViT needs timm, which is not installed")
+
+from detectron2.modeling import MViT as Detectron2MViT  # noqa: E402
+
+from mvit_det import VARIANTS, MViT  # noqa: E402
+
+SIZES = [(64, 64), (333, 517), (45, 33)]
+
+
+def both(name, **changes):
+    torch.manual_seed(0)
+    variant = VARIANTS[name]
+    keywords = {
+        "embed_dim": variant.embed_dim,
+        "depth": variant.depth,
+        "num_heads": variant.num_heads,
+        "last_block_indexes": variant.last_block_indexes,
+        "norm_layer": partial(torch.nn.LayerNorm, eps=1e-6),
+        "rel_pos_zero_init": False,
+    }
+    keywords |= changes
+    theirs, ours = Detectron2MViT(**keywords), MViT(**keywords)
+    for key, parameter in theirs.named_parameters():
+        if key.endswith("bias") or "rel_pos" in key:
+            torch.nn.init.normal_(parameter, std=0.1)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    return theirs, ours
+
+
+@pytest.mark.parametrize("name", ["mvitv2_t", "mvitv2_s", "mvitv2_b"])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_outputs_and_gradients_are_theirs(name, height, width):
+    theirs, ours = both(name)
+    check(theirs, ours, torch.randn(2, 3, height, width))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"use_abs_pos": True},
+        {"use_abs_pos": True, "pretrain_use_cls_token": False, "pretrain_img_size": 64},
+        {"use_rel_pos": False, "residual_pooling": False, "qkv_bias": False},
+        {"adaptive_window_size": 24, "adaptive_kv_stride": 2, "img_size": 96},
+        {"out_features": ("scale3", "scale5"), "mlp_ratio": 3.0},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_every_keyword_means_what_theirs_means(changes):
+    theirs, ours = both("mvitv2_nano", **changes)
+    check(theirs, ours, torch.randn(2, 3, 90, 125))
+
+
+def test_the_defaults_are_theirs():
+    theirs, ours = Detectron2MViT(), MViT()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    check(theirs, ours, torch.randn(1, 3, 64, 64))
+
+
+def check(theirs, ours, images):
+    expected, outputs = theirs(images), ours(images)
+    assert list(outputs) == list(expected)
+    weights = {name: torch.randn_like(output) for name, output in expected.items()}
+    for name, output in outputs.items():
+        error = (output - expected[name]).abs().max() / expected[name].abs().max()
+        assert error < 1e-5, name
+    for maps in (expected, outputs):
+        sum((maps[name] * weight).sum() for name, weight in weights.items()).backward()
+    largest = max(p.grad.abs().max() for p in theirs.parameters() if p.grad is not None)
+    for (key, a), b in zip(theirs.named_parameters(), ours.parameters(), strict=True):
+        if a.grad is None:
+            assert b.grad is None, key
+            continue
+        # A gradient that is zero but for rounding (that of norm_k.bias) is held to the largest one.
+        size = max(a.grad.abs().max(), 1e-4 * largest)
+        assert (a.grad - b.grad).abs().max() / size < 1e-4, key

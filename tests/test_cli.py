@@ -1,0 +1,258 @@
+"""The command, from files to files, on a handful of small pictures."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools.coco import COCO
+
+from mvit_det.cli import main
+from mvit_det.shapes import write_shapes
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_shapes(folder, num_train=6, num_val=3)
+    return folder
+
+
+def train_arguments(data, out, *more):
+    arguments = ["train", "--json", data / "train.json", "--images", data / "images", "--out", out]
+    arguments += ["--variant", "mvitv2_nano", "--size", 96, "--batch-size", 2, "--workers", 0]
+    return [str(argument) for argument in (*arguments, *more)]
+
+
+@pytest.fixture(scope="session")
+def run(data, tmp_path_factory):
+    """The folder of a run of two epochs."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    validation = ("--val-json", data / "val.json", "--draw", 2, "--epochs", 2)
+    assert main(train_arguments(data, out, *validation)) == 0
+    return out
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(capsys, arguments, *expected):
+    """Run a command that must end with one line that holds ``expected``, and with status 2."""
+    assert main([str(argument) for argument in arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("mvit-det: error: ")
+    for text in expected:
+        assert str(text) in lines[0]
+
+
+def test_a_run_leaves_everything_to_look_at(run, data):
+    for name in ("run.json", "last.ckpt", "best.ckpt", "losses.png", "metrics.json", "detections.json"):
+        assert (run / name).stat().st_size > 0, name
+    logs = run / "logs" / "version_0"
+    assert "train/loss_mask" in (logs / "metrics.csv").read_text().splitlines()[0]
+    assert list(logs.glob("events.out.tfevents*"))
+    assert sorted(p.name for p in (run / "pictures").iterdir()) == ["val_0001.png", "val_0002.png"]
+    settings = json.loads((run / "run.json").read_text())
+    assert settings["schedule"]["steps"] == 6
+    assert settings["options"]["size"] == 96
+    assert set(json.loads((run / "metrics.json").read_text())) == {"box", "mask"}
+    detections = json.loads((run / "detections.json").read_text())
+    assert {entry["image_id"] for entry in detections} <= {1, 2, 3}
+    if detections:
+        COCO(data / "val.json").loadRes(detections)
+
+
+def test_evaluation_of_the_best_checkpoint_gives_the_metrics_of_the_run(run, data, tmp_path):
+    arguments = ["eval", "--checkpoint", run / "best.ckpt", "--json", data / "val.json", "--workers", 0]
+    arguments += ["--images", data / "images", "--out", tmp_path / "eval"]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert (tmp_path / "eval" / "metrics.json").read_text() == (run / "metrics.json").read_text()
+
+
+def test_resuming_gives_the_weights_of_an_unbroken_run(run, data, tmp_path):
+    out = tmp_path / "broken"
+    validation = ("--val-json", data / "val.json", "--draw", 0)
+    # The schedule of two epochs, cut after the first, as a kill would.
+    code = """
+import sys
+from lightning.pytorch.callbacks import ModelCheckpoint
+from mvit_det.cli import main
+saved = ModelCheckpoint.on_train_epoch_end
+def stop(self, trainer, module):
+    saved(self, trainer, module)
+    if self.monitor is None:
+        import os
+        os._exit(9)
+ModelCheckpoint.on_train_epoch_end = stop
+main(sys.argv[1:])
+"""
+    arguments = train_arguments(data, out, *validation, "--epochs", 2)
+    killed = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
+    assert killed.returncode == 9, killed.stderr
+    assert torch.load(out / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert main([*arguments, "--resume"]) == 0
+    resumed = torch.load(out / "last.ckpt", weights_only=True)
+    unbroken = torch.load(run / "last.ckpt", weights_only=True)
+    assert resumed["global_step"] == unbroken["global_step"] == 6
+    assert resumed["lr_schedulers"] == unbroken["lr_schedulers"]
+    assert len((out / "logs").glob("version_*").__iter__().__next__().name) > 0
+
+
+def test_prediction_on_a_picture_a_folder_and_a_video(run, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (3, 64, 96, 3), np.uint8)
+    Image.fromarray(frames[0]).save(photos / "b.png")
+    Image.fromarray(frames[1, :, :, 0]).save(photos / "a.jpg")
+    video = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
+    for frame in frames:
+        video.write(frame)
+    video.release()
+    for source, names in (
+        (photos, ["a.jpg", "b.png"]),
+        (photos / "b.png", ["b.png"]),
+        (tmp_path / "clip.avi", ["clip.mp4"]),
+    ):
+        out = tmp_path / f"out_{source.stem}_{len(names)}"
+        arguments = ["predict", source, "--checkpoint", run / "last.ckpt", "--out", out, "--score", 0]
+        assert main([str(argument) for argument in arguments]) == 0
+        assert sorted(path.name for path in (out / "pictures").iterdir()) == names
+        coco = COCO(out / "images.json")
+        assert len(coco.imgs) == (3 if source.suffix == ".avi" else len(names))
+        assert coco.imgs[1]["width"], coco.imgs[1]["height"] == (96, 64)
+        detections = json.loads((out / "detections.json").read_text())
+        if detections:
+            coco.loadRes(str(out / "detections.json"))
+    written = cv2.VideoCapture(str(tmp_path / "out_clip_1" / "pictures" / "clip.mp4"))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert written.get(cv2.CAP_PROP_FPS) == 5
+
+
+def test_info_of_a_variant(capsys):
+    assert main(["info", "mvitv2_t", "--size", "320", "333"]) == 0
+    shown = capsys.readouterr().out
+    assert "mvitv2_t: 23,405,664 parameters" in shown
+    assert "scale5: 768 x 10 x 11, stride 32" in shown
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "eval", "predict", "info"])
+def test_every_help_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"example:\n  mvit-det {command}" in capsys.readouterr().out
+
+
+def test_unknown_variant(capsys, data, tmp_path):
+    arguments = train_arguments(data, tmp_path / "out")
+    arguments[arguments.index("mvitv2_nano")] = "mvitv2_nana"
+    refused(capsys, arguments, "'mvitv2_nana': did you mean 'mvitv2_nano'?")
+    refused(capsys, ["info", "mvit_s"], "'mvit_s': did you mean 'mvitv2_s'?")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_data_is_refused_before_anything_is_written(capsys, data, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    out = tmp_path / "out"
+    (broken / "val.json").write_text("{")
+    refused(capsys, train_arguments(broken, out, "--val-json", broken / "val.json"), "val.json: is not JSON")
+    (broken / "train.json").write_text((data / "train.json").read_text().replace("[", "[NaN,", 1))
+    refused(capsys, train_arguments(broken, out), "train.json: images[0]: NaN is not an object")
+    (broken / "train.json").unlink()
+    refused(capsys, train_arguments(broken, out), "train.json: no such file")
+    shutil.copy(data / "train.json", broken)
+    picture = broken / "images" / "train_0002.png"
+    picture.write_bytes(picture.read_bytes()[:2000])
+    refused(capsys, train_arguments(broken, out), "train_0002.png: is truncated")
+    shutil.rmtree(broken / "images")
+    refused(capsys, train_arguments(broken, out), "images: no such folder")
+    assert not out.exists()
+
+
+def test_a_picture_that_is_damaged_during_a_run_is_named(capsys, data, tmp_path, monkeypatch):
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    for picture in (broken / "images").glob("train_*"):
+        picture.write_bytes(b"")
+    monkeypatch.setattr("mvit_det.torchvision.evaluate.check_images", lambda *arguments: None)
+    arguments = train_arguments(broken, tmp_path / "out", "--workers", 1)
+    assert main(arguments) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("mvit-det: error: ")
+    assert last.endswith(".png: is empty; expected a picture")
+
+
+def test_another_run_is_not_touched(capsys, run, data):
+    before = contents(run)
+    refused(capsys, train_arguments(data, run), run, "already holds", "--overwrite", "--resume")
+    arguments = ["eval", "--checkpoint", run / "best.ckpt", "--json", data / "val.json"]
+    refused(capsys, [*arguments, "--images", data / "images", "--out", run], run, "already holds")
+    predict = ["predict", data / "images", "--checkpoint", run / "best.ckpt", "--out", run]
+    refused(capsys, predict, "already holds")
+    refused(capsys, ["demo", "--out", run], "already holds")
+    assert contents(run) == before
+
+
+def test_overwriting_removes_the_files_of_a_run_alone(data, tmp_path):
+    out = tmp_path / "out"
+    (out / "pictures").mkdir(parents=True)
+    (out / "metrics.json").write_text("{}")
+    (out / "notes.txt").write_text("mine")
+    assert main(train_arguments(data, out, "--overwrite", "--epochs", 1)) == 0
+    assert not (out / "metrics.json").exists()
+    assert not (out / "pictures").exists()
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_of_other_classes_is_refused(capsys, run, data, tmp_path):
+    one_class = json.loads((data / "val.json").read_text())
+    one_class["categories"] = one_class["categories"][:1]
+    one_class["annotations"] = [a for a in one_class["annotations"] if a["category_id"] == 1]
+    (tmp_path / "one.json").write_text(json.dumps(one_class))
+    classes = "3 classes (1 circle, 2 square, 3 triangle)"
+    arguments = ["eval", "--checkpoint", run / "best.ckpt", "--json", tmp_path / "one.json"]
+    arguments += ["--images", data / "images", "--out", tmp_path / "out"]
+    refused(capsys, arguments, "best.ckpt", classes, "1 class (1 circle)")
+    before = contents(run)
+    resume = train_arguments(data, run, "--resume")
+    resume[resume.index(str(data / "train.json"))] = str(tmp_path / "one.json")
+    refused(capsys, resume, "last.ckpt", classes, "1 class (1 circle)")
+    refused(capsys, train_arguments(data, run, "--resume", "--cascade"), "cascade False, not True")
+    assert contents(run) == before
+
+
+def test_what_is_no_checkpoint_is_refused(capsys, run, data, tmp_path):
+    other = tmp_path / "other.ckpt"
+    source = ["predict", data / "images", "--out", tmp_path / "out", "--checkpoint", other]
+    refused(capsys, source, "other.ckpt: no such checkpoint")
+    other.write_text("<html>")
+    refused(capsys, source, "other.ckpt: is not a checkpoint of mvit-det train")
+    torch.save({"state_dict": {}}, other)
+    refused(capsys, source, "other.ckpt: is not a checkpoint of mvit-det train")
+    refused(capsys, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such checkpoint")
+
+
+def test_prediction_refuses_bad_sources(capsys, run, tmp_path):
+    rest = ["--checkpoint", run / "best.ckpt", "--out", tmp_path / "out"]
+    refused(capsys, ["predict", tmp_path / "none", *rest], "none: no such file or folder")
+    refused(capsys, ["predict", tmp_path / "none.mp4", *rest], "none.mp4: no such video")
+    (tmp_path / "bad.mp4").write_text("no video")
+    refused(capsys, ["predict", tmp_path / "bad.mp4", *rest], "bad.mp4: is no video")
+    (tmp_path / "bad.png").write_text("no picture")
+    refused(capsys, ["predict", tmp_path / "bad.png", *rest], "bad.png: is not a picture")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(capsys, data, tmp_path):
+    arguments = train_arguments(data, tmp_path / "out", "--epochs", 60, "--lr", 1e9)
+    assert main(arguments) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "is nan on the pictures with the ids" in last or "is inf on the pictures" in last
