@@ -76,21 +76,22 @@ def test_evaluation_of_the_best_checkpoint_gives_the_metrics_of_the_run(run, dat
     assert (tmp_path / "eval" / "metrics.json").read_text() == (run / "metrics.json").read_text()
 
 
-def test_resuming_gives_the_weights_of_an_unbroken_run(run, data, tmp_path):
+def test_resuming_goes_on_where_the_run_was_killed(run, data, tmp_path):
     out = tmp_path / "broken"
     validation = ("--val-json", data / "val.json", "--draw", 0)
-    # The schedule of two epochs, cut after the first, as a kill would.
     code = """
-import sys
+import os, sys
 from lightning.pytorch.callbacks import ModelCheckpoint
 from mvit_det.cli import main
-saved = ModelCheckpoint.on_train_epoch_end
-def stop(self, trainer, module):
-    saved(self, trainer, module)
-    if self.monitor is None:
-        import os
+
+save = ModelCheckpoint.on_train_epoch_end
+
+def save_and_die(self, trainer, module):
+    save(self, trainer, module)
+    if self.monitor is None:  # that of last.ckpt
         os._exit(9)
-ModelCheckpoint.on_train_epoch_end = stop
+
+ModelCheckpoint.on_train_epoch_end = save_and_die
 main(sys.argv[1:])
 """
     arguments = train_arguments(data, out, *validation, "--epochs", 2)
@@ -102,7 +103,8 @@ main(sys.argv[1:])
     unbroken = torch.load(run / "last.ckpt", weights_only=True)
     assert resumed["global_step"] == unbroken["global_step"] == 6
     assert resumed["lr_schedulers"] == unbroken["lr_schedulers"]
-    assert len((out / "logs").glob("version_*").__iter__().__next__().name) > 0
+    assert resumed["optimizer_states"][0]["state"][0]["step"] == 6
+    assert sorted(path.name for path in (out / "logs").iterdir()) == ["version_0", "version_1"]
 
 
 def test_prediction_on_a_picture_a_folder_and_a_video(run, tmp_path):
@@ -127,10 +129,11 @@ def test_prediction_on_a_picture_a_folder_and_a_video(run, tmp_path):
         assert sorted(path.name for path in (out / "pictures").iterdir()) == names
         coco = COCO(out / "images.json")
         assert len(coco.imgs) == (3 if source.suffix == ".avi" else len(names))
-        assert coco.imgs[1]["width"], coco.imgs[1]["height"] == (96, 64)
+        assert (coco.imgs[1]["width"], coco.imgs[1]["height"]) == (96, 64)
         detections = json.loads((out / "detections.json").read_text())
         if detections:
             coco.loadRes(str(out / "detections.json"))
+    assert Image.open(tmp_path / "out_b_1" / "pictures" / "b.png").size == (96, 64)
     written = cv2.VideoCapture(str(tmp_path / "out_clip_1" / "pictures" / "clip.mp4"))
     assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     assert written.get(cv2.CAP_PROP_FPS) == 5

@@ -146,7 +146,9 @@ def _check_annotation(
         _numbers([annotation["area"]], f"{where}.area", "the mask's area in pixels")
     box = _numbers(annotation.get("bbox"), f"{where}.bbox", "[x, y, width, height] in pixels")
     if len(box) != 4 or box[2] < 0 or box[3] < 0:
-        raise _FieldError(f"{where}.bbox: {_short(annotation['bbox'])} is not [x, y, width, height] in pixels")
+        raise _FieldError(
+            f"{where}.bbox: {_short(annotation['bbox'])} is not [x, y, width, height] in pixels"
+        )
     image = images[annotation["image_id"]]
     _check_segmentation(annotation.get("segmentation"), f"{where}.segmentation", image)
 

@@ -54,7 +54,7 @@ class CocoPictures(CocoDetection):
         boxes[:, 2:] += boxes[:, :2]
         target = {
             "image_id": image_id,
-            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),  # type: ignore[call-overload]
+            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
             "labels": torch.tensor([self.label_of[e["category_id"]] for e in objects]).long(),
             "masks": tv_tensors.Mask(torch.from_numpy(masks)),
         }

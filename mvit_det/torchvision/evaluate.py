@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from pycocotools.coco import COCO
 from rich.console import Console
 from torch.utils.data import DataLoader, Subset
@@ -20,7 +20,7 @@ from mvit_det.torchvision.dataset import CocoPictures, collate
 from mvit_det.torchvision.module import DetectorModule
 from mvit_det.torchvision.progress import track
 from mvit_det.torchvision.report import draw_comparisons
-from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers
+from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers, process_rank
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     detector, config = load_detector(options.checkpoint)
     truth = read_data(options.json, options.images, console)
     config.check_categories(category_names(truth), options.checkpoint, str(options.json))
-    if rank_zero_only.rank == 0:
+    if process_rank() == 0:
         run_folder.check_output(options.out, options.overwrite)
         run_folder.clear_output(options.out)
     module = DetectorModule(config, detector, truth)
@@ -69,7 +69,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
 def evaluate_module(
     module: DetectorModule,
     trainer: L.Trainer,
-    loader: DataLoader,
+    loader: DataLoader[Any],
     images: Path,
     out: Path,
     num_pictures: int,
@@ -92,15 +92,15 @@ def evaluate_module(
 def read_data(json: Path, images: Path, console: Console) -> COCO:
     """Read and check a data set and all its pictures; the first process does it for the others."""
     coco = read_coco(json)
-    if rank_zero_only.rank == 0:
+    if process_rank() == 0:
         check_images(coco, images, lambda items, n: track(items, n, "checking pictures", console))
     return coco
 
 
-def val_loader(truth: COCO, images: Path, devices: int, workers: int | None) -> DataLoader:
+def val_loader(truth: COCO, images: Path, devices: int, workers: int | None) -> DataLoader[Any]:
     """Return this process's share of a data set, one picture at a time, at its own size."""
     dataset = CocoPictures(truth, images, to_float)
-    share = Subset(dataset, range(rank_zero_only.rank, len(dataset), devices))
+    share: Subset[Any] = Subset(dataset, range(process_rank(), len(dataset), devices))
     return DataLoader(
         share,
         collate_fn=collate,

@@ -84,7 +84,7 @@ def _predict_images(
     run_folder.clear_output(options.out)
     images, results = [], []
     for image_id, path in enumerate(track(paths, len(paths), "detecting", console), start=1):
-        image = np.asarray(read_image(path))
+        image = np.array(read_image(path))
         found = detect(detector, config, image, image_id)
         images.append(_image_entry(image_id, path.name, image))
         results += found

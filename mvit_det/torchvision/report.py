@@ -50,17 +50,20 @@ def draw_comparisons(
         image = np.asarray(read_entry(folder, entry))
         truth = coco.imgToAnns[image_id]
         masks = [coco.annToMask(annotation) for annotation in truth]
-        left = draw_entries(image, truth, masks, names)
-        right = draw_results(image, found[image_id], names)
+        zoom = max(1, -(-MIN_SIDE // max(image.shape[:2])))
+        left = draw_entries(image, truth, masks, names, zoom)
+        right = draw_results(image, found[image_id], names, zoom)
         titles = ("truth", f"detections, score >= {score_threshold:g}")
         name = Path(entry["file_name"]).with_suffix(".png").name
         write_image(out / name, side_by_side(left, right, titles))
 
 
-def draw_results(image: Picture, results: list[dict[str, Any]], names: Mapping[int, str]) -> Picture:
-    """Draw COCO results entries on their picture; ``names`` are category id -> name."""
+def draw_results(
+    image: Picture, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
+) -> Picture:
+    """Draw COCO results entries on their picture, as :func:`draw_entries` does."""
     masks = [coco_mask.decode(entry["segmentation"]) for entry in results]
-    return draw_entries(image, results, masks, names)
+    return draw_entries(image, results, masks, names, zoom)
 
 
 def draw_entries(
@@ -68,10 +71,21 @@ def draw_entries(
     entries: list[dict[str, Any]],
     masks: list[NDArray[np.uint8]],
     names: Mapping[int, str],
+    zoom: int = 1,
 ) -> Picture:
-    """Draw COCO annotations or results with their (H, W) masks, and with scores where they have any."""
+    """Draw COCO annotations or results, with their scores where they have any.
+
+    Args:
+        image: (H, W, 3) RGB.
+        entries: of one picture.
+        masks: (H, W) of each entry.
+        names: category id -> name.
+        zoom: how many times as large the drawing is.
+
+    Returns:
+        (zoom * H, zoom * W, 3) RGB
+    """
     height, width = image.shape[:2]
-    zoom = max(1, -(-MIN_SIDE // max(height, width)))
 
     def enlarged(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return array.repeat(zoom, axis=0).repeat(zoom, axis=1)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from pycocotools.coco import COCO
@@ -27,7 +26,7 @@ from mvit_det.torchvision.evaluate import evaluate_module, read_data, val_loader
 from mvit_det.torchvision.module import BEST_BY, DetectorModule
 from mvit_det.torchvision.report import draw_curves
 from mvit_det.torchvision.schedule import Schedule, plan
-from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers
+from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers, process_rank
 
 SHORT_SIDE = 800  # px, at test time
 SHORT_SIDE_OF = {"mvitv2_nano": 256}
@@ -90,7 +89,7 @@ def train(options: TrainOptions) -> Metrics:
         lr=options.lr,
     )
     augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
-    if rank_zero_only.rank == 0:
+    if process_rank() == 0:
         _prepare_folder(options, config)
         write_json(options.out / run_folder.SETTINGS, _settings(options, schedule))
     console.print(schedule.explanation, highlight=False, soft_wrap=True)
@@ -105,8 +104,13 @@ def train(options: TrainOptions) -> Metrics:
     if truth is not None:
         held_out = val_loader(truth, val_images, options.devices, options.workers)
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
-    resume_from = str(last) if options.resume else None
-    trainer.fit(module, _train_loader(options, pictures), held_out, resume_from, weights_only=True)
+    trainer.fit(
+        module,
+        _train_loader(options, pictures),
+        held_out,
+        ckpt_path=last if options.resume else None,
+        weights_only=True,
+    )
 
     if trainer.is_global_zero:
         draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
@@ -196,14 +200,14 @@ def _train_loader(options: TrainOptions, pictures: CocoPictures) -> DataLoader[A
         pictures.aspect_ratios(),
         options.batch_size,
         accumulate=options.accumulate,
-        rank=rank_zero_only.rank,
+        rank=process_rank(),
         world_size=options.devices,
         seed=options.seed,
     )
     workers = default_workers(options.devices) if options.workers is None else options.workers
     return DataLoader(
         pictures,
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,

@@ -5,22 +5,26 @@ import ctypes
 import logging
 import os
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from mvit_det.errors import InputError
 from mvit_det.torchvision.progress import RunProgress
 
-PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
+
+
+def process_rank() -> int:
+    """Return which of a run's processes this is; Lightning numbers those that it starts."""
+    return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def build_console() -> Console:
     """Return the console of a run, which is silent in all processes but the first."""
-    return Console(stderr=True, quiet=rank_zero_only.rank != 0)
+    return Console(stderr=True, quiet=process_rank() != 0)
 
 
 def build_trainer(

@@ -113,7 +113,7 @@ def test_half_precision_is_near_to_float32(nano, dtype):
 
 def test_compiles_without_a_graph_break_and_for_several_sizes(nano):
     compiled = torch.compile(nano, backend="aot_eager", fullgraph=True)
-    for height, width in ((64, 96), (96, 64), (70, 51)):
+    for height, width in ((64, 96), (70, 51)):
         images = torch.randn(1, 3, height, width)
         outputs, expected = compiled(images), nano(images)
         for name in expected:
