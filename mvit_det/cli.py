@@ -10,7 +10,7 @@ from mvit_det import VARIANTS, __version__
 from mvit_det.errors import InputError
 from mvit_det.info import describe
 
-EXTRA = "pip install 'mvit_det[torchvision]'"
+EXTRA = "pip install '.[torchvision]' in the project's folder"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +69,10 @@ def _predict(**options: Any) -> None:
 
 def _info(variant: str | None, size: tuple[int, int]) -> None:
     for name in [variant] if variant else VARIANTS:
-        print(describe(name, *size))
+        try:
+            print(describe(name, *size))
+        except ValueError as error:  # the model says what is wrong with the variant or the size
+            raise InputError(error) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         _train,
         "train a detector on a COCO-format data set",
-        "mvit-det train --json train.json --images images --variant mvitv2_t",
+        "mvit-det train --json runs/demo/shapes/train.json --images runs/demo/shapes/images "
+        "--val-json runs/demo/shapes/val.json --variant mvitv2_nano --out runs/shapes",
     )
     _add_data(train)
     train.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
@@ -145,16 +149,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--recompute", action="store_true", help="activation checkpointing: less memory, more time"
     )
-    train.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train.add_argument("--seed", type=_at_least_0(int), default=0, help="default: %(default)s")
     _add_machine(train)
-    _add_overwrite(train)
+    start = train.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    _add_overwrite(start)
 
     evaluate = add(
         "eval",
         _eval,
         "evaluate a checkpoint by COCO's average precision",
-        "mvit-det eval --checkpoint runs/mine/best.ckpt --json val.json --images images --out runs/mine-eval",
+        "mvit-det eval --checkpoint runs/demo/best.ckpt --json runs/demo/shapes/val.json "
+        "--images runs/demo/shapes/images --out runs/eval",
     )
     _add_checkpoint(evaluate)
     _add_data(evaluate)
@@ -165,11 +171,13 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         _predict,
         "detect objects in a picture, a folder of pictures or a video",
-        "mvit-det predict photos --checkpoint runs/mine/best.ckpt --out runs/photos",
+        "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt --out runs/found",
     )
     predict.add_argument("source", type=Path, help="a picture, a folder of pictures or a video")
     _add_checkpoint(predict)
-    predict.add_argument("--score", type=float, default=0.5, help="lowest score drawn; default: %(default)s")
+    predict.add_argument(
+        "--score", type=_at_least_0(float), default=0.5, help="lowest score drawn; default: %(default)s"
+    )
     _add_overwrite(predict)
 
     info = add(
@@ -208,25 +216,35 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
         help="default: %(default)s",
     )
     command.add_argument("--devices", type=_positive(int), default=1, metavar="N", help="GPUs; default: 1")
-    command.add_argument("--workers", type=int, metavar="N", help="loading processes for each device")
+    command.add_argument(
+        "--workers", type=_at_least_0(int), metavar="N", help="loading processes for each device"
+    )
     command.add_argument(
         "--draw",
-        type=int,
+        type=_at_least_0(int),
         default=8,
         metavar="N",
         help="pictures to draw truth and detections of; default: %(default)s",
     )
 
 
-def _add_overwrite(command: argparse.ArgumentParser) -> None:
+def _add_overwrite(command: argparse._ActionsContainer) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace the files of another run in --out")
 
 
 def _positive(kind: type) -> Callable[[str], Any]:
+    return _checked(kind, lambda value: 0 < value < float("inf"), "must be above 0")
+
+
+def _at_least_0(kind: type) -> Callable[[str], Any]:
+    return _checked(kind, lambda value: 0 <= value < float("inf"), "must be 0 or more")
+
+
+def _checked(kind: type, is_good: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} must be above 0")
+        if not is_good(value):
+            raise argparse.ArgumentTypeError(f"{text} {wanted}")
         return value
 
     parse.__name__ = kind.__name__  # argparse names the type after it

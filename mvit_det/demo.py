@@ -7,6 +7,7 @@ from mvit_det.shapes import write_shapes
 from mvit_det.torchvision import run_folder
 from mvit_det.torchvision.train import TrainOptions, train
 
+DATA = "shapes"
 VARIANT = "mvitv2_nano"
 SIZE = 224  # px, short side
 NUM_TRAIN, NUM_VAL = 160, 32
@@ -19,8 +20,10 @@ def demo(out: Path, epochs: int = EPOCHS, overwrite: bool = False) -> Metrics:
     Raises:
         InputError: before anything is written, if ``out`` holds another run.
     """
-    run_folder.check_output(out, overwrite)
-    data = out / "shapes"
+    names = (*run_folder.OF_TRAINING, *run_folder.OF_RESULTS, DATA)
+    run_folder.check_output(out, names, overwrite, inputs=())
+    run_folder.clear_output(out, names)
+    data = out / DATA
     write_shapes(data, NUM_TRAIN, NUM_VAL)
     return train(
         TrainOptions(
@@ -32,6 +35,5 @@ def demo(out: Path, epochs: int = EPOCHS, overwrite: bool = False) -> Metrics:
             size=SIZE,
             augmentation="flip",
             epochs=epochs,
-            overwrite=overwrite,
         )
     )

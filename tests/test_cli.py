@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mvit_det.cli import main
+import mvit_det.torchvision.predict  # noqa: F401  (sets OpenCV's log level before its first use here)
+from mvit_det.cli import _parser, main
 from mvit_det.shapes import write_shapes
 
 
@@ -42,10 +43,10 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(capsys, arguments, *expected):
+def refused(capfd, arguments, *expected):
     """Run a command that must end with one line that holds ``expected``, and with status 2."""
     assert main([str(argument) for argument in arguments]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
+    lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("mvit-det: error: ")
     for text in expected:
@@ -82,7 +83,7 @@ def test_resuming_goes_on_where_the_run_was_killed(run, data, tmp_path):
     code = """
 import os, sys
 from lightning.pytorch.callbacks import ModelCheckpoint
-from mvit_det.cli import main
+from mvit_det.cli import _parser, main
 
 save = ModelCheckpoint.on_train_epoch_end
 
@@ -139,48 +140,87 @@ def test_prediction_on_a_picture_a_folder_and_a_video(run, tmp_path):
     assert written.get(cv2.CAP_PROP_FPS) == 5
 
 
-def test_info_of_a_variant(capsys):
+def test_info_of_a_variant(capfd):
     assert main(["info", "mvitv2_t", "--size", "320", "333"]) == 0
-    shown = capsys.readouterr().out
+    shown = capfd.readouterr().out
     assert "mvitv2_t: 23,405,664 parameters" in shown
     assert "scale5: 768 x 10 x 11, stride 32" in shown
 
 
 @pytest.mark.parametrize("command", ["demo", "train", "eval", "predict", "info"])
-def test_every_help_shows_an_example(command, capsys):
+def test_every_help_shows_an_example_that_parses(command, capfd):
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    assert f"example:\n  mvit-det {command}" in capsys.readouterr().out
+    program, *arguments = capfd.readouterr().out.split("example:\n")[1].split()
+    assert program == "mvit-det"
+    assert arguments[0] == command
+    assert callable(_parser().parse_args(arguments).command)
 
 
-def test_unknown_variant(capsys, data, tmp_path):
+def test_the_demo_goes_the_whole_way(tmp_path, monkeypatch):
+    monkeypatch.setattr("mvit_det.demo.NUM_TRAIN", 4)
+    monkeypatch.setattr("mvit_det.demo.NUM_VAL", 2)
+    assert main(["demo", "--out", str(tmp_path), "--epochs", "1"]) == 0
+    for name in ("metrics.json", "losses.png", "pictures/val_0002.png", "shapes/val.json", "best.ckpt"):
+        assert (tmp_path / name).stat().st_size > 0, name
+
+
+def test_every_flag_of_training_together(data, tmp_path):
+    out = tmp_path / "out"
+    flags = ["--cascade", "--accumulate", 3, "--precision", "bf16", "--clip-norm", 1, "--recompute"]
+    flags += ["--augmentation", "lsj", "--epochs", 2, "--lr", 1e-4, "--seed", 3]
+    assert main(train_arguments(data, out, *flags)) == 0
+    checkpoint = torch.load(out / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 2  # six pictures in a step
+    assert checkpoint["mvit_det"]["cascade"] is True
+    assert checkpoint["mvit_det"]["long_side"] == 96  # a square
+
+
+def test_two_processes_share_the_pictures_and_the_evaluation(data, tmp_path):
+    out = tmp_path / "out"
+    arguments = train_arguments(data, out, "--devices", 2, "--epochs", 1, "--val-json", data / "val.json")
+    command = [sys.executable, "-m", "mvit_det", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "4 pictures a step = 2 a batch x 2 devices" in done.stderr
+    assert done.stderr.count("average precision") == 1
+    alone = tmp_path / "alone"
+    arguments = ["eval", "--checkpoint", out / "best.ckpt", "--json", data / "val.json", "--images"]
+    assert main([str(a) for a in (*arguments, data / "images", "--out", alone)]) == 0
+    assert (alone / "metrics.json").read_text() == (out / "metrics.json").read_text()
+    together = json.loads((out / "detections.json").read_text())
+    assert len(together) == len(json.loads((alone / "detections.json").read_text()))
+
+
+def test_unknown_variant(capfd, data, tmp_path):
     arguments = train_arguments(data, tmp_path / "out")
     arguments[arguments.index("mvitv2_nano")] = "mvitv2_nana"
-    refused(capsys, arguments, "'mvitv2_nana': did you mean 'mvitv2_nano'?")
-    refused(capsys, ["info", "mvit_s"], "'mvit_s': did you mean 'mvitv2_s'?")
+    refused(capfd, arguments, "'mvitv2_nana': did you mean 'mvitv2_nano'?")
+    refused(capfd, ["info", "mvit_s"], "'mvit_s': did you mean 'mvitv2_s'?")
+    refused(capfd, ["info", "mvitv2_t", "--size", 16, 16], "16 x 16 px: both sides must be at least 32")
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_data_is_refused_before_anything_is_written(capsys, data, tmp_path):
+def test_bad_data_is_refused_before_anything_is_written(capfd, data, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(data, broken)
     out = tmp_path / "out"
     (broken / "val.json").write_text("{")
-    refused(capsys, train_arguments(broken, out, "--val-json", broken / "val.json"), "val.json: is not JSON")
+    refused(capfd, train_arguments(broken, out, "--val-json", broken / "val.json"), "val.json: is not JSON")
     (broken / "train.json").write_text((data / "train.json").read_text().replace("[", "[NaN,", 1))
-    refused(capsys, train_arguments(broken, out), "train.json: images[0]: NaN is not an object")
+    refused(capfd, train_arguments(broken, out), "train.json: images[0]: NaN is not an object")
     (broken / "train.json").unlink()
-    refused(capsys, train_arguments(broken, out), "train.json: no such file")
+    refused(capfd, train_arguments(broken, out), "train.json: no such file")
     shutil.copy(data / "train.json", broken)
     picture = broken / "images" / "train_0002.png"
     picture.write_bytes(picture.read_bytes()[:2000])
-    refused(capsys, train_arguments(broken, out), "train_0002.png: is truncated")
+    refused(capfd, train_arguments(broken, out), "train_0002.png: is truncated")
     shutil.rmtree(broken / "images")
-    refused(capsys, train_arguments(broken, out), "images: no such folder")
+    refused(capfd, train_arguments(broken, out), "images: no such folder")
     assert not out.exists()
 
 
-def test_a_picture_that_is_damaged_during_a_run_is_named(capsys, data, tmp_path, monkeypatch):
+def test_a_picture_that_is_damaged_during_a_run_is_named(capfd, data, tmp_path, monkeypatch):
     broken = tmp_path / "broken"
     shutil.copytree(data, broken)
     for picture in (broken / "images").glob("train_*"):
@@ -188,20 +228,39 @@ def test_a_picture_that_is_damaged_during_a_run_is_named(capsys, data, tmp_path,
     monkeypatch.setattr("mvit_det.torchvision.evaluate.check_images", lambda *arguments: None)
     arguments = train_arguments(broken, tmp_path / "out", "--workers", 1)
     assert main(arguments) == 2
-    last = capsys.readouterr().err.strip().splitlines()[-1]
+    last = capfd.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("mvit-det: error: ")
     assert last.endswith(".png: is empty; expected a picture")
 
 
-def test_another_run_is_not_touched(capsys, run, data):
+def test_another_run_is_not_touched(capfd, run, data):
     before = contents(run)
-    refused(capsys, train_arguments(data, run), run, "already holds", "--overwrite", "--resume")
+    refused(capfd, train_arguments(data, run), run, "already holds", "--overwrite", "--resume")
     arguments = ["eval", "--checkpoint", run / "best.ckpt", "--json", data / "val.json"]
-    refused(capsys, [*arguments, "--images", data / "images", "--out", run], run, "already holds")
+    arguments += ["--images", data / "images", "--out", run]
     predict = ["predict", data / "images", "--checkpoint", run / "best.ckpt", "--out", run]
-    refused(capsys, predict, "already holds")
-    refused(capsys, ["demo", "--out", run], "already holds")
+    for command in (arguments, predict):
+        refused(capfd, command, run, "already holds a training run")
+        refused(capfd, [*command, "--overwrite"], run, "already holds a training run")
+    refused(capfd, ["demo", "--out", run], "already holds")
     assert contents(run) == before
+
+
+def test_overwriting_does_not_remove_what_a_run_reads(capfd, run, data, tmp_path):
+    shutil.copytree(data / "images", tmp_path / "pictures")
+    before = contents(tmp_path)
+    arguments = train_arguments(data, tmp_path, "--overwrite")
+    arguments[arguments.index(str(data / "images"))] = str(tmp_path / "pictures")
+    refused(capfd, arguments, "pictures: --overwrite would remove it")
+    predict = ["predict", tmp_path / "pictures", "--checkpoint", run / "best.ckpt", "--out", tmp_path]
+    refused(capfd, [*predict, "--overwrite"], "pictures: --overwrite would remove it")
+    assert contents(tmp_path) == before
+
+
+def test_an_output_that_cannot_be_written_is_refused(capfd, data, tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        refused(capfd, train_arguments(data, out), "file: is a file; expected a folder")
 
 
 def test_overwriting_removes_the_files_of_a_run_alone(data, tmp_path):
@@ -215,7 +274,7 @@ def test_overwriting_removes_the_files_of_a_run_alone(data, tmp_path):
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_a_checkpoint_of_other_classes_is_refused(capsys, run, data, tmp_path):
+def test_a_checkpoint_of_other_classes_is_refused(capfd, run, data, tmp_path):
     one_class = json.loads((data / "val.json").read_text())
     one_class["categories"] = one_class["categories"][:1]
     one_class["annotations"] = [a for a in one_class["annotations"] if a["category_id"] == 1]
@@ -223,39 +282,39 @@ def test_a_checkpoint_of_other_classes_is_refused(capsys, run, data, tmp_path):
     classes = "3 classes (1 circle, 2 square, 3 triangle)"
     arguments = ["eval", "--checkpoint", run / "best.ckpt", "--json", tmp_path / "one.json"]
     arguments += ["--images", data / "images", "--out", tmp_path / "out"]
-    refused(capsys, arguments, "best.ckpt", classes, "1 class (1 circle)")
+    refused(capfd, arguments, "best.ckpt", classes, "1 class (1 circle)")
     before = contents(run)
     resume = train_arguments(data, run, "--resume")
     resume[resume.index(str(data / "train.json"))] = str(tmp_path / "one.json")
-    refused(capsys, resume, "last.ckpt", classes, "1 class (1 circle)")
-    refused(capsys, train_arguments(data, run, "--resume", "--cascade"), "cascade False, not True")
+    refused(capfd, resume, "last.ckpt", classes, "1 class (1 circle)")
+    refused(capfd, train_arguments(data, run, "--resume", "--cascade"), "cascade False, not True")
     assert contents(run) == before
 
 
-def test_what_is_no_checkpoint_is_refused(capsys, run, data, tmp_path):
+def test_what_is_no_checkpoint_is_refused(capfd, run, data, tmp_path):
     other = tmp_path / "other.ckpt"
     source = ["predict", data / "images", "--out", tmp_path / "out", "--checkpoint", other]
-    refused(capsys, source, "other.ckpt: no such checkpoint")
+    refused(capfd, source, "other.ckpt: no such checkpoint")
     other.write_text("<html>")
-    refused(capsys, source, "other.ckpt: is not a checkpoint of mvit-det train")
+    refused(capfd, source, "other.ckpt: is not a checkpoint of mvit-det train")
     torch.save({"state_dict": {}}, other)
-    refused(capsys, source, "other.ckpt: is not a checkpoint of mvit-det train")
-    refused(capsys, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such checkpoint")
+    refused(capfd, source, "other.ckpt: is not a checkpoint of mvit-det train")
+    refused(capfd, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such checkpoint")
 
 
-def test_prediction_refuses_bad_sources(capsys, run, tmp_path):
+def test_prediction_refuses_bad_sources(capfd, run, tmp_path):
     rest = ["--checkpoint", run / "best.ckpt", "--out", tmp_path / "out"]
-    refused(capsys, ["predict", tmp_path / "none", *rest], "none: no such file or folder")
-    refused(capsys, ["predict", tmp_path / "none.mp4", *rest], "none.mp4: no such video")
+    refused(capfd, ["predict", tmp_path / "none", *rest], "none: no such file or folder")
+    refused(capfd, ["predict", tmp_path / "none.mp4", *rest], "none.mp4: no such video")
     (tmp_path / "bad.mp4").write_text("no video")
-    refused(capsys, ["predict", tmp_path / "bad.mp4", *rest], "bad.mp4: is no video")
+    refused(capfd, ["predict", tmp_path / "bad.mp4", *rest], "bad.mp4: is no video")
     (tmp_path / "bad.png").write_text("no picture")
-    refused(capsys, ["predict", tmp_path / "bad.png", *rest], "bad.png: is not a picture")
+    refused(capfd, ["predict", tmp_path / "bad.png", *rest], "bad.png: is not a picture")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(capsys, data, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(capfd, data, tmp_path):
     arguments = train_arguments(data, tmp_path / "out", "--epochs", 60, "--lr", 1e9)
     assert main(arguments) == 2
-    last = capsys.readouterr().err.strip().splitlines()[-1]
+    last = capfd.readouterr().err.strip().splitlines()[-1]
     assert "is nan on the pictures with the ids" in last or "is inf on the pictures" in last

@@ -68,10 +68,10 @@ class MultiScaleAttention(nn.Module):
             return nn.Conv2d(head_dim, head_dim, pool_kernel, stride, padding, groups=head_dim, bias=False)
 
         self.qkv = nn.Linear(block.dim, 3 * block.dim_out, bias=qkv_bias)
+        self.proj = nn.Linear(block.dim_out, block.dim_out)
         self.pool_q, self.norm_q = pool(block.stride_q), norm_layer(head_dim)
         self.pool_k, self.norm_k = pool(block.stride_kv), norm_layer(head_dim)
         self.pool_v, self.norm_v = pool(block.stride_kv), norm_layer(head_dim)
-        self.proj = nn.Linear(block.dim_out, block.dim_out)
 
         self.rel_pos_h: nn.Parameter | None = None
         self.rel_pos_w: nn.Parameter | None = None

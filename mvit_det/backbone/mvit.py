@@ -37,7 +37,7 @@ class MultiScaleBlock(nn.Module):
         super().__init__()
         self.norm1 = norm_layer(block.dim)
         self.attn = MultiScaleAttention(block, norm_layer=norm_layer, **attention)
-        self.drop_path = DropPath(block.drop_path) if block.drop_path > 0 else nn.Identity()
+        self.drop_path = DropPath(block.drop_path)
         self.norm2 = norm_layer(block.dim_out)
         self.mlp = Mlp(block.dim_out, int(block.dim_out * mlp_ratio), act_layer)
         self.proj = nn.Linear(block.dim, block.dim_out) if block.dim != block.dim_out else None

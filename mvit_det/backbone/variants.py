@@ -33,7 +33,6 @@ VARIANTS: dict[str, Variant] = {
 class BlockSpec:
     """The numbers of one block; sizes are in tokens."""
 
-    stage: int  # 0 to 3
     dim: int
     dim_out: int
     num_heads: int
@@ -83,7 +82,6 @@ def block_schedule(
         is_first = index - 1 in last
         stage_in = stage - is_first  # the stage whose width and map come in
         block = BlockSpec(
-            stage=stage,
             dim=embed_dim * 2**stage_in,
             dim_out=embed_dim * 2**stage,
             num_heads=num_heads * 2**stage,

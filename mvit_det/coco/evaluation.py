@@ -57,6 +57,8 @@ def _average_precision(coco: COCO, found: COCO, iou_type: str) -> dict[str, Any]
         name: _mean(value[..., -1]) for name, value in zip(METRICS, values, strict=True)
     }
     names = category_names(coco)
+    if len(set(names.values())) < len(names):
+        names = {category_id: f"{name} ({category_id})" for category_id, name in names.items()}
     metrics["per_class"] = {
         names[category_id]: _mean(precision[:, :, number, 0, -1])
         for number, category_id in enumerate(run.params.catIds)
@@ -69,19 +71,19 @@ def _mean(precision: NDArray[Any]) -> float | None:
     return round(100 * float(known.mean()), 2) if known.size else None
 
 
-def metrics_table(metrics: Metrics) -> Table:
-    """Return the metrics as a table for the screen: one row for boxes, one for masks, then the classes."""
-    table = Table(title="average precision, %")
-    table.add_column()
+def metrics_tables(metrics: Metrics) -> tuple[Table, Table]:
+    """Return the metrics as tables for the screen: the whole, and the AP of each class."""
+    whole = Table("average precision, %")
     for name in METRICS:
-        table.add_column(name, justify="right")
+        whole.add_column(name, justify="right")
     for kind, values in metrics.items():
-        table.add_row(kind, *(_cell(values[name]) for name in METRICS))
-    table.add_section()
-    for name, box_ap in metrics["box"]["per_class"].items():
-        mask_ap = metrics["mask"]["per_class"][name]
-        table.add_row(name, f"box {_cell(box_ap)}", f"mask {_cell(mask_ap)}")
-    return table
+        whole.add_row(kind, *(_cell(values[name]) for name in METRICS))
+    classes = Table("class")
+    for kind in metrics:
+        classes.add_column(f"{kind} AP", justify="right")
+    for name in metrics["box"]["per_class"]:
+        classes.add_row(name, *(_cell(values["per_class"][name]) for values in metrics.values()))
+    return whole, classes
 
 
 def _cell(value: float | None) -> str:

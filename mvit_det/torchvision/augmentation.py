@@ -62,13 +62,18 @@ def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentati
     }
     if name not in steps:
         raise unknown_name("augmentation", name, steps)
-    transform = v2.Compose([v2.RandomHorizontalFlip(), *steps[name], v2.ToDtype(torch.float32, scale=True)])
+    return _Augment([v2.RandomHorizontalFlip(), *steps[name], v2.ToDtype(torch.float32, scale=True)])
 
-    def augment(image: Tensor, target: Target) -> tuple[Tensor, Target]:
-        image, target = transform(image, target)
+
+class _Augment:
+    """A class, not a closure, so that loading processes can be handed it on every platform."""
+
+    def __init__(self, steps: list[v2.Transform]) -> None:
+        self.transform = v2.Compose(steps)
+
+    def __call__(self, image: Tensor, target: Target) -> tuple[Tensor, Target]:
+        image, target = self.transform(image, target)
         return image.as_subclass(Tensor), keep_visible(target)
-
-    return augment
 
 
 def to_float(image: Tensor, target: Target) -> tuple[Tensor, Target]:

@@ -67,12 +67,12 @@ class CascadeRoIHeads(RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: Targets,
     ) -> dict[str, Tensor]:
-        proposals, matched, labels, _ = self.select_training_samples(proposals, targets)
+        proposals, matched_index, labels, _ = self.select_training_samples(proposals, targets)
         positive = [torch.where(of_image > 0)[0] for of_image in labels]
         losses = self._mask_loss(
             features,
             [boxes[index] for boxes, index in zip(proposals, positive, strict=True)],
-            [of_image[index] for of_image, index in zip(matched, positive, strict=True)],
+            [of_image[index] for of_image, index in zip(matched_index, positive, strict=True)],
             image_shapes,
             targets,
         )
@@ -95,14 +95,14 @@ class CascadeRoIHeads(RoIHeads):
         self,
         features: dict[str, Tensor],
         boxes: list[Tensor],
-        matched: list[Tensor],
+        matched_index: list[Tensor],
         image_shapes: list[tuple[int, int]],
         targets: Targets,
     ) -> dict[str, Tensor]:
         pooled = self.mask_roi_pool(features, boxes, image_shapes)
         logits = self.mask_predictor(self.mask_head(pooled))
         masks, labels = [t["masks"] for t in targets], [t["labels"] for t in targets]
-        return {"loss_mask": maskrcnn_loss(logits, boxes, masks, labels, matched)}
+        return {"loss_mask": maskrcnn_loss(logits, boxes, masks, labels, matched_index)}
 
     def _predictions(
         self,

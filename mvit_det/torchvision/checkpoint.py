@@ -1,7 +1,7 @@
 """What a checkpoint says of its detector, and the detector from a checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +54,11 @@ class DetectorConfig:
 
     def check_categories(self, categories: Mapping[int, str], source: Path, where: str) -> None:
         """Raise an InputError unless a data set has the categories that this detector knows."""
-        if list(categories) == list(self.categories):
+        if dict(categories) == dict(self.categories):
             return
         raise InputError(
             f"{source}: has {_described(self.categories)}, but {where} has {_described(categories)}"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain types, which a checkpoint can hold."""
-        return asdict(self)
 
 
 def _described(categories: Mapping[int, str]) -> str:
@@ -81,16 +77,16 @@ def read_checkpoint(path: Path) -> tuple[DetectorConfig, dict[str, Tensor]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         config = DetectorConfig(**content[KEY])
-        weights = content["state_dict"]
+        weights = {key.removeprefix(PREFIX): tensor for key, tensor in content["state_dict"].items()}
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
-    except InputError:
-        raise
+    except InputError as error:  # a variant of another version
+        raise InputError(f"{path}: {error}") from None
     except Exception:  # torch.load documents no set of errors for a file that is not its own
         raise InputError(
             f"{path}: is not a checkpoint of mvit-det train; expected a best.ckpt or a last.ckpt"
         ) from None
-    return config, {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
+    return config, weights
 
 
 def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
@@ -101,5 +97,8 @@ def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
     """
     config, weights = read_checkpoint(path)
     detector = config.build()
-    detector.load_state_dict(weights)
+    try:
+        detector.load_state_dict(weights)
+    except RuntimeError:
+        raise InputError(f"{path}: its weights do not fit a {config.variant} of this version") from None
     return detector.eval(), config

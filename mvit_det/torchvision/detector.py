@@ -19,8 +19,9 @@ LEVELS = ("p2", "p3", "p4", "p5", "p6")
 ANCHOR_SIZES = (32, 64, 128, 256, 512)  # px, one for each level
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 
-# The nano variant's heads are as small as its backbone, so that both train on a CPU.
-FPN_CHANNELS = {"mvitv2_nano": 64}
+# Channels of the pyramid and of the convolutions in the heads; the fully connected layers have four
+# times as many. The nano variant's heads are as small as its backbone, so that both train on a CPU.
+CHANNELS, CHANNELS_OF = 256, {"mvitv2_nano": 64}
 HEAD_DEFAULTS: dict[str, dict[str, Any]] = {
     "mvitv2_nano": {
         "box_batch_size_per_image": 128,
@@ -54,7 +55,6 @@ def build_detector(
     num_classes: int,
     cascade: bool = False,
     *,
-    fpn_channels: int | None = None,
     backbone: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> MaskRCNN:
@@ -68,8 +68,6 @@ def build_detector(
         variant: name in :data:`mvit_det.VARIANTS`.
         num_classes: classes with the background, as torchvision counts them: 1 + categories.
         cascade: three box heads, each trained on the boxes of the one before.
-        fpn_channels: channels of the pyramid and of the convolutions in the heads; 256, and 64 for
-            ``mvitv2_nano``. The fully connected layers have four times as many.
         backbone: keywords for :func:`mvit_det.build_mvit`.
         **kwargs: keywords of :class:`torchvision.models.detection.MaskRCNN`, such as ``min_size``.
 
@@ -80,7 +78,7 @@ def build_detector(
     """
     if num_classes < 2:
         raise ValueError(f"num_classes {num_classes}: must be at least 2, the background and one category")
-    channels = fpn_channels or FPN_CHANNELS.get(variant, 256)
+    channels = CHANNELS_OF.get(variant, CHANNELS)
     kwargs = HEAD_DEFAULTS.get(variant, {}) | kwargs
     body = MViTWithFPN(build_mvit(variant, **(backbone or {})), channels)
     box_roi_pool = MultiScaleRoIAlign(LEVELS[:4], output_size=7, sampling_ratio=2)

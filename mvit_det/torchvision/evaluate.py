@@ -10,7 +10,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Subset
 
 from mvit_det.coco.annotations import category_names, read_coco
-from mvit_det.coco.evaluation import Metrics, metrics_table
+from mvit_det.coco.evaluation import Metrics, metrics_tables
 from mvit_det.coco.results import write_json
 from mvit_det.images import check_images
 from mvit_det.torchvision import run_folder
@@ -20,7 +20,13 @@ from mvit_det.torchvision.dataset import CocoPictures, collate
 from mvit_det.torchvision.module import DetectorModule
 from mvit_det.torchvision.progress import track
 from mvit_det.torchvision.report import draw_comparisons
-from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers, process_rank
+from mvit_det.torchvision.trainer import (
+    build_console,
+    build_trainer,
+    check_devices,
+    default_workers,
+    process_rank,
+)
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,16 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
         InputError: before anything is written, for what cannot be used.
     """
     console = build_console()
+    check_devices(options.devices)
     detector, config = load_detector(options.checkpoint)
-    truth = read_data(options.json, options.images, console)
+    truth = read_coco(options.json)
     config.check_categories(category_names(truth), options.checkpoint, str(options.json))
     if process_rank() == 0:
-        run_folder.check_output(options.out, options.overwrite)
-        run_folder.clear_output(options.out)
+        run_folder.refuse_training_run(options.out)
+        inputs = (options.json, options.images)
+        run_folder.check_output(options.out, run_folder.OF_RESULTS, options.overwrite, inputs)
+        check_pictures(truth, options.images, console)
+        run_folder.clear_output(options.out, run_folder.OF_RESULTS)
     module = DetectorModule(config, detector, truth)
     trainer = build_trainer(
         precision=options.precision, devices=options.devices, console=console, logger=False
@@ -82,25 +92,28 @@ def evaluate_module(
         write_json(out / run_folder.DETECTIONS, module.results)
         write_json(out / run_folder.METRICS, module.metrics)
         draw_comparisons(module.truth, images, module.results, out / run_folder.PICTURES, num_pictures)
-        console.print(metrics_table(module.metrics))
-        for name in (run_folder.METRICS, run_folder.DETECTIONS, run_folder.PICTURES):
+        console.print(*metrics_tables(module.metrics), sep="\n")
+        names = (run_folder.CURVES, run_folder.METRICS, run_folder.DETECTIONS, run_folder.PICTURES)
+        for name in names:
             if (out / name).exists():
                 console.print(f"wrote {out / name}", highlight=False, soft_wrap=True)
     return module.metrics
 
 
-def read_data(json: Path, images: Path, console: Console) -> COCO:
-    """Read and check a data set and all its pictures; the first process does it for the others."""
-    coco = read_coco(json)
-    if process_rank() == 0:
-        check_images(coco, images, lambda items, n: track(items, n, "checking pictures", console))
-    return coco
+def check_pictures(coco: COCO, images: Path, console: Console) -> None:
+    """Read every picture of a data set once, with a progress bar; errors as in ``check_images``."""
+    check_images(coco, images, lambda items, n: track(items, n, "checking pictures", console))
 
 
 def val_loader(truth: COCO, images: Path, devices: int, workers: int | None) -> DataLoader[Any]:
-    """Return this process's share of a data set, one picture at a time, at its own size."""
+    """Return this process's share of a data set, one picture at a time, at its own size.
+
+    All shares are of one length: the first pictures come twice where the number does not divide.
+    """
     dataset = CocoPictures(truth, images, to_float)
-    share: Subset[Any] = Subset(dataset, range(process_rank(), len(dataset), devices))
+    whole = -(-len(dataset) // devices) * devices
+    indexes = [index % len(dataset) for index in range(process_rank(), whole, devices)]
+    share: Subset[Any] = Subset(dataset, indexes)
     return DataLoader(
         share,
         collate_fn=collate,

@@ -1,6 +1,7 @@
 """The detector as Lightning's Trainer runs it."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -40,6 +41,7 @@ class DetectorModule(L.LightningModule):
         self.config, self.truth, self.schedule = config, truth, schedule
         self.detector = detector
         self.results: list[dict[str, Any]] = []  # of the last validation, all processes together
+        self.results_of: dict[int, list[dict[str, Any]]] = {}  # of this process, by image id
         self.metrics: Metrics = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -53,7 +55,10 @@ class DetectorModule(L.LightningModule):
         return loss
 
     def _not_finite(self, losses: Mapping[str, Tensor], targets: list[dict[str, Any]]) -> str:
-        name, value = next((k, v) for k, v in losses.items() if not torch.isfinite(v))
+        name, value = next(
+            ((k, v) for k, v in losses.items() if not torch.isfinite(v)),
+            ("the sum of the losses", torch.tensor(float("inf"))),
+        )
         pictures = ", ".join(str(target["image_id"]) for target in targets)
         return (
             f"step {self.global_step}: {name} is {value.item()} on the pictures with the ids "
@@ -69,19 +74,22 @@ class DetectorModule(L.LightningModule):
         }
 
     def on_validation_epoch_start(self) -> None:
-        self.results = []
+        self.results_of = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, targets = batch
         for prediction, target in zip(self.detector(images), targets, strict=True):
-            self.results += prediction_to_results(prediction, target["image_id"], self.config)
+            image_id = target["image_id"]
+            self.results_of[image_id] = prediction_to_results(prediction, image_id, self.config)
 
     def on_validation_epoch_end(self) -> None:
         assert self.truth is not None, "validation needs its data set"
+        shares: list[Any] = [self.results_of]
         if torch.distributed.is_initialized():
-            shares: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, self.results)
-            self.results = [entry for share in shares for entry in share]
+            shares = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, self.results_of)
+        merged = {image_id: found for share in shares for image_id, found in share.items()}
+        self.results = [entry for image_id in sorted(merged) for entry in merged[image_id]]
         if self.trainer.is_global_zero:
             self.metrics = evaluate(self.truth, self.results)
         self.metrics = self.trainer.strategy.broadcast(self.metrics)
@@ -90,7 +98,7 @@ class DetectorModule(L.LightningModule):
                 self.log(f"val/{kind}_{name}", values[name] or 0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[KEY] = self.config.to_dict()
+        checkpoint[KEY] = asdict(self.config)
 
 
 def prediction_to_results(

@@ -1,9 +1,12 @@
 """Detection on pictures and videos: annotated copies and a COCO results file."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own error line is enough
 
 import cv2
 import numpy as np
@@ -15,7 +18,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mvit_det.coco.results import write_json
 from mvit_det.errors import InputError
-from mvit_det.images import find_images, read_image
+from mvit_det.images import SUFFIXES, find_images, read_image
 from mvit_det.torchvision import run_folder
 from mvit_det.torchvision.checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.module import prediction_to_results
@@ -49,7 +52,9 @@ def predict(options: PredictOptions) -> None:
     console = Console(stderr=True)
     detector, config = load_detector(options.checkpoint)
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
-    run_folder.check_output(options.out, options.overwrite)
+    run_folder.refuse_training_run(options.out)
+    inputs = (options.source, options.checkpoint)
+    run_folder.check_output(options.out, run_folder.OF_RESULTS, options.overwrite, inputs)
     if options.source.suffix.lower() in VIDEO_SUFFIXES:
         images, results = _predict_video(options, detector, config, console)
     else:
@@ -81,14 +86,15 @@ def _predict_images(
     paths = find_images(options.source)
     for path in track(paths, len(paths), "checking pictures", console):
         read_image(path)
-    run_folder.clear_output(options.out)
+    run_folder.clear_output(options.out, run_folder.OF_RESULTS)
     images, results = [], []
     for image_id, path in enumerate(track(paths, len(paths), "detecting", console), start=1):
         image = np.array(read_image(path))
         found = detect(detector, config, image, image_id)
         images.append(_image_entry(image_id, path.name, image))
         results += found
-        write_image(options.out / run_folder.PICTURES / path.name, _drawn(image, found, options, config))
+        name = path.name if path.suffix.lower() in SUFFIXES else f"{path.name}.png"
+        write_image(options.out / run_folder.PICTURES / name, _drawn(image, found, options, config))
     return images, results
 
 
@@ -96,7 +102,7 @@ def _predict_video(
     options: PredictOptions, detector: MaskRCNN, config: DetectorConfig, console: Console
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     frames, info = _open_video(options.source)
-    run_folder.clear_output(options.out)
+    run_folder.clear_output(options.out, run_folder.OF_RESULTS)
     folder = options.out / run_folder.PICTURES
     folder.mkdir(exist_ok=True)
     images, results = [], []

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import track as rich_track
+from rich.table import Column
 
 from mvit_det.torchvision.module import DetectorModule
 
@@ -42,10 +43,10 @@ class RunProgress(L.Callback):
         self.console = console
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             disable=not console.is_terminal,
         )
@@ -67,7 +68,7 @@ class RunProgress(L.Callback):
         self.last_step = step
         is_due = step % max(1, self.steps // NUM_LINES) == 0 or step == self.steps
         if not (is_due or self.console.is_terminal):
-            return  # reading the losses waits for the device
+            return
         note = loss_note(trainer.callback_metrics)
         self.progress.update(self.run, completed=step, note=note)
         if not self.console.is_terminal:
@@ -110,4 +111,4 @@ def loss_note(metrics: Mapping[str, Any]) -> str:
         for short, prefixes in GROUPS.items()
     }
     parts = (f"{short} {value:.2f}" for short, value in sums.items())
-    return f"loss {losses.get('loss', 0.0):.2f} = {' + '.join(parts)}"
+    return f"loss {losses.get('loss', 0.0):.2f}: {' '.join(parts)}"

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: metrics, detections, pictures and loss curves."""
+"""What a run leaves to look at: the truth and the detections side by side, and the loss curves."""
 
 import csv
 from collections import defaultdict
@@ -19,6 +19,7 @@ from mvit_det.visualize import Picture, draw_objects, side_by_side, write_image
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
+MIN_SCORE = 0.5  # of a detection that is drawn
 MIN_SIDE = 320  # px; smaller pictures are enlarged, so that captions can be read
 
 
@@ -28,7 +29,6 @@ def draw_comparisons(
     results: list[dict[str, Any]],
     out: Path,
     num_pictures: int,
-    score_threshold: float = 0.5,
 ) -> None:
     """Write the first pictures of a data set with the truth and the detections side by side.
 
@@ -38,11 +38,10 @@ def draw_comparisons(
         results: entries of a COCO results file.
         out: folder for the PNG files, named after the pictures.
         num_pictures: how many.
-        score_threshold: lowest score of a detection that is drawn.
     """
     found = defaultdict(list)
     for entry in results:
-        if entry["score"] >= score_threshold:
+        if entry["score"] >= MIN_SCORE:
             found[entry["image_id"]].append(entry)
     names = category_names(coco)
     for image_id in sorted(coco.imgs)[:num_pictures]:
@@ -53,9 +52,9 @@ def draw_comparisons(
         zoom = max(1, -(-MIN_SIDE // max(image.shape[:2])))
         left = draw_entries(image, truth, masks, names, zoom)
         right = draw_results(image, found[image_id], names, zoom)
-        titles = ("truth", f"detections, score >= {score_threshold:g}")
-        name = Path(entry["file_name"]).with_suffix(".png").name
-        write_image(out / name, side_by_side(left, right, titles))
+        titles = ("truth", f"detections, score >= {MIN_SCORE:g}")
+        name = entry["file_name"].replace("/", "_")
+        write_image(out / f"{Path(name).stem}.png", side_by_side(left, right, titles))
 
 
 def draw_results(

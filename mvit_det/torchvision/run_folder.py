@@ -1,35 +1,53 @@
-"""The files of a run, and the care not to write over another run's."""
+"""The files of a run, and the care not to write over another's."""
 
+import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from mvit_det.errors import InputError
 
-SETTINGS, METRICS, DETECTIONS = "run.json", "metrics.json", "detections.json"
-LAST, BEST = "last.ckpt", "best.ckpt"
-LOGS, PICTURES, CURVES = "logs", "pictures", "losses.png"
-IMAGES = "images.json"
+SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
+METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
 
-TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
-OUTPUT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES)
+OF_TRAINING = (SETTINGS, LAST, BEST, LOGS, CURVES)
+OF_RESULTS = (METRICS, DETECTIONS, IMAGES, PICTURES)
 
 
-def check_output(folder: Path, overwrite: bool) -> None:
-    """Raise an InputError if ``folder`` is a file, or holds a run that may not be overwritten."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; expected a folder to write to")
-    held = [name for name in TRAINING_FILES + OUTPUT_FILES if (folder / name).exists()]
+def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: Iterable[Path]) -> None:
+    """Check that a run may write to ``folder``, of which :func:`clear_output` removes ``names``.
+
+    Raises:
+        InputError: if it is no folder or cannot be written to; if it holds another run, unless
+            ``overwrite``; or if one of the ``inputs`` is among what would be removed.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(f"{existing}: is a file; expected a folder to write to")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"{existing}: cannot be written to")
+    held = [name for name in names if (folder / name).exists()]
     if held and not overwrite:
         raise InputError(
-            f"{folder}: already holds {', '.join(held)} of another run; name another folder, or "
-            "give --overwrite (or, to go on with a training run, --resume)"
+            f"{folder}: already holds {', '.join(held)} of another run; name another folder, or give "
+            "--overwrite (or, to go on with a training run, --resume)"
         )
+    for name in held:
+        for path in inputs:
+            if path.resolve().is_relative_to((folder / name).resolve()):
+                raise InputError(f"{path}: --overwrite would remove it with {folder / name}")
 
 
-def clear_output(folder: Path) -> None:
-    """Remove the files of another run, and those alone, from ``folder``; make it if need be."""
+def refuse_training_run(folder: Path) -> None:
+    """Raise an InputError if results would mix with a training run, whose own they are not."""
+    if any((folder / name).exists() for name in OF_TRAINING):
+        raise InputError(f"{folder}: already holds a training run; name another folder for the results")
+
+
+def clear_output(folder: Path, names: Iterable[str]) -> None:
+    """Make ``folder`` and remove ``names``, and those alone, from it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in TRAINING_FILES + OUTPUT_FILES:
+    for name in names:
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from mvit_det import __version__
-from mvit_det.coco.annotations import category_names
+from mvit_det.coco.annotations import category_names, read_coco
 from mvit_det.coco.evaluation import Metrics
 from mvit_det.coco.results import write_json
 from mvit_det.errors import InputError
@@ -22,16 +22,22 @@ from mvit_det.torchvision import run_folder
 from mvit_det.torchvision.augmentation import build_augmentation
 from mvit_det.torchvision.checkpoint import DetectorConfig, read_checkpoint
 from mvit_det.torchvision.dataset import AspectRatioBatches, CocoPictures, collate
-from mvit_det.torchvision.evaluate import evaluate_module, read_data, val_loader
+from mvit_det.torchvision.evaluate import check_pictures, evaluate_module, val_loader
 from mvit_det.torchvision.module import BEST_BY, DetectorModule
 from mvit_det.torchvision.report import draw_curves
 from mvit_det.torchvision.schedule import Schedule, plan
-from mvit_det.torchvision.trainer import build_console, build_trainer, default_workers, process_rank
+from mvit_det.torchvision.trainer import (
+    build_console,
+    build_trainer,
+    check_devices,
+    default_workers,
+    process_rank,
+)
 
 SHORT_SIDE = 800  # px, at test time
 SHORT_SIDE_OF = {"mvitv2_nano": 256}
 LONG_OVER_SHORT = 1333 / 800
-NUM_EVALUATIONS = 5  # during a run
+NUM_EVALUATIONS = 5  # at least, during a run
 LOG_EVERY = 10  # steps
 
 
@@ -73,11 +79,12 @@ def train(options: TrainOptions) -> Metrics:
         InputError: before anything is written, for what cannot be used.
     """
     console = build_console()
+    check_devices(options.devices)
+    if options.val_images and not options.val_json:
+        raise InputError(f"--val-images {options.val_images}: needs --val-json")
     val_images = options.val_images or options.images
-    data = read_data(options.json, options.images, console)
-    truth = None
-    if options.val_json is not None:
-        truth = read_data(options.val_json, val_images, console)
+    data = read_coco(options.json)
+    truth = read_coco(options.val_json) if options.val_json else None
     config = _config(options, data, truth)
     schedule = plan(
         options.variant,
@@ -90,7 +97,12 @@ def train(options: TrainOptions) -> Metrics:
     )
     augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
     if process_rank() == 0:
-        _prepare_folder(options, config)
+        _check_folder(options, config)
+        check_pictures(data, options.images, console)
+        if truth is not None:
+            check_pictures(truth, val_images, console)
+        if not options.resume:
+            run_folder.clear_output(options.out, run_folder.OF_TRAINING + run_folder.OF_RESULTS)
         write_json(options.out / run_folder.SETTINGS, _settings(options, schedule))
     console.print(schedule.explanation, highlight=False, soft_wrap=True)
 
@@ -137,10 +149,12 @@ def _config(options: TrainOptions, data: COCO, truth: COCO | None) -> DetectorCo
     return config
 
 
-def _prepare_folder(options: TrainOptions, config: DetectorConfig) -> None:
+def _check_folder(options: TrainOptions, config: DetectorConfig) -> None:
     if not options.resume:
-        run_folder.check_output(options.out, options.overwrite)
-        run_folder.clear_output(options.out)
+        names = run_folder.OF_TRAINING + run_folder.OF_RESULTS
+        inputs = (options.json, options.images, options.val_json, options.val_images)
+        given = [path for path in inputs if path is not None]
+        run_folder.check_output(options.out, names, options.overwrite, given)
         return
     last = options.out / run_folder.LAST
     trained, _ = read_checkpoint(last)
@@ -148,7 +162,9 @@ def _prepare_folder(options: TrainOptions, config: DetectorConfig) -> None:
     for field, value in asdict(config).items():
         before = getattr(trained, field)
         if before != value:
-            raise InputError(f"{last}: was trained with {field} {before}, not {value}")
+            raise InputError(
+                f"{last}: was trained with {field} {before}, not {value}; resume with the same flags"
+            )
 
 
 def _settings(options: TrainOptions, schedule: Schedule) -> dict[str, Any]:

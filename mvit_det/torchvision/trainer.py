@@ -27,6 +27,12 @@ def build_console() -> Console:
     return Console(stderr=True, quiet=process_rank() != 0)
 
 
+def check_devices(devices: int) -> None:
+    """Raise an InputError if the machine has GPUs, but fewer; without one, processes share the CPU."""
+    if torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise InputError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs")
+
+
 def build_trainer(
     *,
     precision: str,
@@ -43,12 +49,7 @@ def build_trainer(
         console: for the progress.
         callbacks: besides the progress bar.
         **kwargs: of Lightning's ``Trainer``.
-
-    Raises:
-        InputError: if the machine has fewer GPUs.
     """
-    if torch.cuda.is_available() and devices > torch.cuda.device_count():
-        raise InputError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs")
     if not torch.cuda.is_available():
         keep_pages()
     torch.set_float32_matmul_precision("high")

@@ -27,7 +27,7 @@ def test_without_relative_positions_it_is_torchs_attention():
 
 
 def attention(window_size, stride_q=1, stride_kv=2):
-    block = BlockSpec(1, 8, 16, 2, stride_q, stride_kv, window_size, 8, 0.0)
+    block = BlockSpec(8, 16, 2, stride_q, stride_kv, window_size, 8, 0.0)
     return MultiScaleAttention(
         block,
         pool_kernel=(3, 3),

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 import torch
 
-detectron2 = pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 pytest.importorskip("timm", reason="Detectron2's MViT needs timm, which is not installed")
 
-from detectron2.modeling import MViT as Detectron2MViT  # noqa: E402
+from detectron2.modeling import MViT as Detectron2MViT
 
-from mvit_det import VARIANTS, MViT  # noqa: E402
+from mvit_det import VARIANTS, MViT
 
 SIZES = [(64, 64), (333, 517), (45, 33)]
 

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import torch
 from torchvision import tv_tensors
@@ -60,6 +62,11 @@ def test_sizes_of_the_recipes():
     shapes = [square(*sample(100, 160))[0].shape[1:] for _ in range(60)]
     assert max(max(shape) for shape in shapes) <= 80
     assert min(min(shape) for shape in shapes) < 30
+
+
+def test_loading_processes_can_be_handed_it():
+    copied = pickle.loads(pickle.dumps(build_augmentation("multiscale", 80, 133)))
+    assert copied(*sample(100, 160))[0].dtype == torch.float32
 
 
 def test_unknown_augmentation():

@@ -41,13 +41,9 @@ def test_a_damaged_picture_is_named(pictures, coco_folder):
         pictures[1]
 
 
-def batches_of(ratios, **options):
-    return AspectRatioBatches(ratios, **options)
-
-
 def test_batches_are_of_like_shape_and_cover_every_picture():
     ratios = [1.5] * 13 + [0.7] * 11
-    batches = batches_of(ratios, batch_size=4)
+    batches = AspectRatioBatches(ratios, batch_size=4)
     found = list(batches)
     assert len(found) == len(batches) == 6
     assert {len(batch) for batch in found} == {4}
@@ -57,20 +53,22 @@ def test_batches_are_of_like_shape_and_cover_every_picture():
 
 
 def test_a_short_set_is_repeated_to_whole_steps():
-    found = list(batches_of([1.0] * 3, batch_size=4, accumulate=2))
+    found = list(AspectRatioBatches([1.0] * 3, batch_size=4, accumulate=2))
     assert [len(batch) for batch in found] == [4, 4]
     assert sorted(Counter(sum(found, [])).values()) == [2, 3, 3]
 
 
 def test_processes_share_an_epoch():
     ratios = [1.5, 0.5] * 10
-    shares = [list(batches_of(ratios, batch_size=2, rank=rank, world_size=2, seed=3)) for rank in (0, 1)]
+    shares = [
+        list(AspectRatioBatches(ratios, batch_size=2, rank=rank, world_size=2, seed=3)) for rank in (0, 1)
+    ]
     assert [len(share) for share in shares] == [5, 5]
     assert sorted(sum(shares[0] + shares[1], [])) == list(range(20))
 
 
 def test_epochs_differ_and_come_again_by_their_seed():
-    batches = batches_of([1.0] * 32, batch_size=4, seed=1)
+    batches = AspectRatioBatches([1.0] * 32, batch_size=4, seed=1)
     first = list(batches)
     batches.set_epoch(1)
     second = list(batches)
