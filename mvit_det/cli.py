@@ -1,6 +1,7 @@
 """The command ``mvit-det``: parses, calls, and turns an input error into one line and status 2."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,17 +21,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command(**options)
     except InputError as error:
-        # From a loading process the message comes with a traceback before its last line.
-        message = str(error).strip().splitlines()[-1].removeprefix(f"{_full_name(InputError)}: ")
-        print(f"mvit-det: error: {message}", file=sys.stderr)
+        message = str(error)
+        if message.startswith("Caught InputError in DataLoader"):  # and its traceback
+            message = message.rpartition(f"{_full_name(InputError)}: ")[2]
+        print(f"mvit-det: error: {' '.join(message.splitlines())}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mvit_det"):
             raise
         print(f"mvit-det: error: {error.name} is not installed: {EXTRA}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("mvit-det: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print("; ".join(filter(None, ("mvit-det: interrupted", str(interrupt)))), file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 
@@ -68,7 +73,7 @@ def _predict(**options: Any) -> None:
 
 
 def _info(variant: str | None, size: tuple[int, int]) -> None:
-    for name in [variant] if variant else VARIANTS:
+    for name in VARIANTS if variant is None else [variant]:
         try:
             print(describe(name, *size))
         except ValueError as error:  # the model says what is wrong with the variant or the size
@@ -135,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--size",
-        type=_positive(int),
+        type=_side,
         help="short side at test time in px; default: 800, for mvitv2_nano 256",
     )
     train.add_argument(
@@ -229,7 +234,11 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
 
 
 def _add_overwrite(command: argparse._ActionsContainer) -> None:
-    command.add_argument("--overwrite", action="store_true", help="replace the files of another run in --out")
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace another run's files and folders in --out, logs and pictures with all they hold",
+    )
 
 
 def _positive(kind: type) -> Callable[[str], Any]:
@@ -238,6 +247,10 @@ def _positive(kind: type) -> Callable[[str], Any]:
 
 def _at_least_0(kind: type) -> Callable[[str], Any]:
     return _checked(kind, lambda value: 0 <= value < float("inf"), "must be 0 or more")
+
+
+def _side(text: str) -> int:
+    return int(_checked(int, lambda value: value >= 32, "must be at least 32 px")(text))
 
 
 def _checked(kind: type, is_good: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:

@@ -15,6 +15,6 @@ class InputError(ValueError):
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Return the error for a ``name`` that is not among the ``known`` ones, with the nearest of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known)}")

@@ -29,6 +29,8 @@ def read_image(path: Path) -> Image.Image:
             return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise InputError(f"{path}: no such picture") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; expected a picture") from None
     except UnidentifiedImageError:
         empty = path.stat().st_size == 0
         raise InputError(
@@ -52,7 +54,7 @@ def find_images(source: Path) -> list[Path]:
         raise InputError(f"{source}: no such file or folder")
     if source.is_file():
         return [source]
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise InputError(f"{source}: holds no picture; looked for {', '.join(sorted(SUFFIXES))}")
     return found

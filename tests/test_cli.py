@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -287,7 +288,10 @@ def test_a_checkpoint_of_other_classes_is_refused(capfd, run, data, tmp_path):
     resume = train_arguments(data, run, "--resume")
     resume[resume.index(str(data / "train.json"))] = str(tmp_path / "one.json")
     refused(capfd, resume, "last.ckpt", classes, "1 class (1 circle)")
-    refused(capfd, train_arguments(data, run, "--resume", "--cascade"), "cascade False, not True")
+    whole = ("--val-json", data / "val.json", "--epochs", 2, "--resume")
+    refused(capfd, train_arguments(data, run, *whole, "--cascade"), "cascade False, not True")
+    changed = "the run was of 2 pictures a step", "this would be of 6 pictures a step"
+    refused(capfd, train_arguments(data, run, *whole, "--accumulate", 3), *changed)
     assert contents(run) == before
 
 
@@ -300,6 +304,45 @@ def test_what_is_no_checkpoint_is_refused(capfd, run, data, tmp_path):
     torch.save({"state_dict": {}}, other)
     refused(capfd, source, "other.ckpt: is not a checkpoint of mvit-det train")
     refused(capfd, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such checkpoint")
+    shutil.copytree(run, tmp_path / "weights")
+    shutil.copy(run / "best.ckpt", tmp_path / "weights" / "last.ckpt")
+    refused(capfd, train_arguments(data, tmp_path / "weights", "--resume"), "last.ckpt: holds weights alone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, number):
+    arguments = train_arguments(data, tmp_path / "out", "--epochs", 200)
+    command = [sys.executable, "-m", "mvit_det", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("step "):
+                process.send_signal(number)
+                break
+        rest = process.stderr.read().strip().splitlines()
+    assert process.returncode == 1
+    assert rest[-1].startswith("mvit-det: interrupted; --resume goes on from ")
+    assert "Traceback" not in "".join(rest)
+
+
+def test_thin_pictures_and_odd_names_go_the_whole_way(tmp_path):
+    images = [
+        {"id": 1, "file_name": "a/x.png", "width": 1, "height": 300},
+        {"id": 2, "file_name": "b/x.png", "width": 400, "height": 3},
+    ]
+    for entry in images:
+        path = tmp_path / "images" / entry["file_name"]
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (entry["width"], entry["height"])).save(path)
+    data = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "[/red]"}]}
+    (tmp_path / "thin.json").write_text(json.dumps(data), encoding="utf-8-sig")
+    arguments = ["train", "--json", tmp_path / "thin.json", "--images", tmp_path / "images"]
+    arguments += ["--val-json", tmp_path / "thin.json", "--variant", "mvitv2_nano", "--size", 64]
+    arguments += ["--out", tmp_path / "out", "--epochs", 2, "--augmentation", "lsj", "--workers", 0]
+    assert main([str(argument) for argument in arguments]) == 0
+    drawn = sorted(path.name for path in (tmp_path / "out" / "pictures").iterdir())
+    assert drawn == ["x.png", "x_2.png"]
+    predict = ["predict", tmp_path / "images" / "a", "--checkpoint", tmp_path / "out" / "best.ckpt"]
+    assert main([str(argument) for argument in (*predict, "--out", tmp_path / "found")]) == 0
 
 
 def test_prediction_refuses_bad_sources(capfd, run, tmp_path):

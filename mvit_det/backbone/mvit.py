@@ -123,6 +123,8 @@ class MViT(nn.Module):
         out_features: Sequence[str] = STAGE_NAMES,
     ) -> None:
         super().__init__()
+        if not out_features or isinstance(out_features, str):
+            raise ValueError(f"out_features {out_features!r}: expected some of {STAGE_NAMES}")
         for name in out_features:
             if name not in STAGE_NAMES:
                 raise unknown_name("output in out_features", name, STAGE_NAMES)
@@ -180,8 +182,10 @@ class MViT(nn.Module):
             name -> (N, C, h, w), where h and w are H and W over the stage's stride, rounded up.
 
         Raises:
-            ValueError: if an image has a side below 32 px.
+            ValueError: if there is no batch axis, or an image has a side below 32 px.
         """
+        if images.dim() != 4:
+            raise ValueError(f"images of shape {tuple(images.shape)}: expected (N, channels, H, W)")
         height, width = images.shape[-2:]
         if min(height, width) < 32:
             raise ValueError(f"images of {height} x {width} px: both sides must be at least 32 px")

@@ -73,8 +73,10 @@ def block_schedule(
             f"last_block_indexes {last}: expected four rising block indexes of which the last "
             f"is depth - 1 = {depth - 1}"
         )
-    if embed_dim % num_heads:
+    if num_heads < 1 or embed_dim % num_heads:
         raise ValueError(f"embed_dim {embed_dim}: must be a multiple of num_heads, {num_heads}")
+    if kv_stride < 1:
+        raise ValueError(f"adaptive_kv_stride {kv_stride}: must be at least 1")
 
     blocks = []
     for index in range(depth):

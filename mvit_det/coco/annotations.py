@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from mvit_det.errors import InputError
 
+MAX_SIDE = 32_767  # px; more would overflow what pycocotools allocates
 LISTS = ("images", "annotations", "categories")
 
 
@@ -66,7 +67,7 @@ class _FieldError(Exception):
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a COCO-format JSON") from None
     except OSError as error:
@@ -74,7 +75,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"{path}: is not JSON: {error.msg} at {where}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds a {type(data).__name__}; expected an object with {', '.join(LISTS)}")
@@ -115,9 +116,9 @@ _NAMES = {int: "a whole number", str: "a text"}
 
 def _check_image(image: Mapping[str, Any], where: str) -> None:
     _require(image, where, id=int, file_name=str, width=int, height=int)
-    if image["width"] < 1 or image["height"] < 1:
+    if not (1 <= image["width"] <= MAX_SIDE and 1 <= image["height"] <= MAX_SIDE):
         size = f"{image['width']} x {image['height']}"
-        raise _FieldError(f"{where}: width x height {size} must be at least 1 x 1 px")
+        raise _FieldError(f"{where}: width x height {size} must be from 1 to {MAX_SIDE} px")
 
 
 def _by_id(data: Mapping[str, Any], name: str) -> dict[int, dict[str, Any]]:
@@ -182,7 +183,7 @@ def _check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> 
         raise _FieldError(f"{where}.size: {_short(rle.get('size'))} is not its picture's {size}")
     counts = rle.get("counts")
     if isinstance(counts, str):
-        runs: Sequence[int] = _decode_counts(counts)
+        runs: Sequence[int] = _decode_counts(counts, f"{where}.counts")
     elif isinstance(counts, list) and all(type(run) is int for run in counts):
         runs = counts
     else:
@@ -193,7 +194,7 @@ def _check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> 
         )
 
 
-def _decode_counts(text: str) -> list[int]:
+def _decode_counts(text: str, where: str) -> list[int]:
     """Return the runs of COCO's compressed RLE; pycocotools itself decodes a wrong one into noise.
 
     Each run is written in groups of five bits, lowest first, from the character "0" on; the sixth
@@ -204,6 +205,8 @@ def _decode_counts(text: str) -> list[int]:
     value = shift = 0
     for character in text:
         bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise _FieldError(f"{where}: {character!r} stands in no compressed RLE")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -212,6 +215,8 @@ def _decode_counts(text: str) -> list[int]:
             value -= 1 << shift
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
+    if shift:
+        raise _FieldError(f"{where}: the last run is not complete")
     return runs
 
 

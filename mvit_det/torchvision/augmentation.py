@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.errors import unknown_name
+from mvit_det.torchvision.resize import RandomShortestSize, ScaleJitter
 
 Target = dict[str, Any]
 Augmentation = Callable[[Tensor, Target], tuple[Tensor, Target]]
@@ -45,18 +46,18 @@ def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentati
         return [max(1, round(side * short_side / REFERENCE_SHORT_SIDE)) for side in sides]
 
     steps: dict[str, list[v2.Transform]] = {
-        "flip": [v2.RandomShortestSize(short_side, max_size=long_side)],
+        "flip": [RandomShortestSize(short_side, max_size=long_side)],
         "multiscale": [
             v2.RandomApply(
                 [
-                    v2.RandomShortestSize(scaled(SHORT_SIDES_BEFORE_CROP)),
+                    RandomShortestSize(scaled(SHORT_SIDES_BEFORE_CROP)),
                     RandomSizeCrop(*scaled(CROP_SIDES)),
                 ]
             ),
-            v2.RandomShortestSize(scaled(SHORT_SIDES), max_size=long_side),
+            RandomShortestSize(scaled(SHORT_SIDES), max_size=long_side),
         ],
         "lsj": [
-            v2.ScaleJitter((long_side, long_side), scale_range=(0.1, 2.0)),
+            ScaleJitter((long_side, long_side), scale_range=(0.1, 2.0)),
             RandomSizeCrop(long_side, long_side),
         ],
     }

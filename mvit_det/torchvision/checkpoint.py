@@ -89,6 +89,11 @@ def read_checkpoint(path: Path) -> tuple[DetectorConfig, dict[str, Tensor]]:
     return config, weights
 
 
+def can_resume(path: Path) -> bool:
+    """Return whether a checkpoint holds the state of the optimiser, and not weights alone."""
+    return "optimizer_states" in torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
 def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
     """Return the detector of a checkpoint in evaluation mode, on the CPU.
 

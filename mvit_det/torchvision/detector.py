@@ -1,6 +1,7 @@
 """MViT under torchvision's feature pyramid and Mask R-CNN heads."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,11 +14,15 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from mvit_det.backbone import MViT, build_mvit
+from mvit_det.errors import unknown_name
 from mvit_det.torchvision.cascade import CascadeRoIHeads
+from mvit_det.torchvision.resize import InferenceTransform
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 ANCHOR_SIZES = (32, 64, 128, 256, 512)  # px, one for each level
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
+# torchvision drops a keyword that it does not know without a word.
+KEYWORDS = {*signature(MaskRCNN).parameters, "size_divisible", "fixed_size", "_skip_resize"} - {"kwargs"}
 
 # Channels of the pyramid and of the convolutions in the heads; the fully connected layers have four
 # times as many. The nano variant's heads are as small as its backbone, so that both train on a CPU.
@@ -41,6 +46,8 @@ class MViTWithFPN(nn.Module):
 
     def __init__(self, body: MViT, out_channels: int) -> None:
         super().__init__()
+        if len(body.out_channels) != 4:
+            raise ValueError(f"out_features {(*body.out_channels,)}: the pyramid needs all four stages")
         self.body = body
         self.fpn = FeaturePyramidNetwork(list(body.out_channels.values()), out_channels, LastLevelMaxPool())
         self.out_channels = out_channels
@@ -72,12 +79,15 @@ def build_detector(
         **kwargs: keywords of :class:`torchvision.models.detection.MaskRCNN`, such as ``min_size``.
 
     Raises:
-        ValueError: for an unknown variant or no foreground class.
+        ValueError: for an unknown variant or keyword, or no foreground class.
 
     Source: Mask R-CNN, arXiv 1703.06870; Cascade R-CNN, arXiv 1906.09756; MViTv2, section 5.2.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes {num_classes}: must be at least 2, the background and one category")
+    for name in kwargs:
+        if name not in KEYWORDS:
+            raise unknown_name("keyword", name, KEYWORDS)
     channels = CHANNELS_OF.get(variant, CHANNELS)
     kwargs = HEAD_DEFAULTS.get(variant, {}) | kwargs
     body = MViTWithFPN(build_mvit(variant, **(backbone or {})), channels)
@@ -98,6 +108,7 @@ def build_detector(
         mask_predictor=MaskRCNNPredictor(channels, channels, num_classes),
         **kwargs,
     )
+    model.transform = InferenceTransform(model.transform)
     if cascade:
         model.roi_heads = CascadeRoIHeads(model.roi_heads, channels, num_classes)
     for module in model.modules():

@@ -24,6 +24,7 @@ from mvit_det.torchvision.checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.module import prediction_to_results
 from mvit_det.torchvision.progress import track
 from mvit_det.torchvision.report import draw_results
+from mvit_det.torchvision.trainer import build_console
 from mvit_det.visualize import Picture, write_image
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
@@ -49,7 +50,7 @@ def predict(options: PredictOptions) -> None:
     Raises:
         InputError: before anything is written, for what cannot be used.
     """
-    console = Console(stderr=True)
+    console = build_console()
     detector, config = load_detector(options.checkpoint)
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
     run_folder.refuse_training_run(options.out)
@@ -131,7 +132,7 @@ def _open_video(path: Path) -> tuple[Iterator[Picture], sv.VideoInfo]:
     info = sv.VideoInfo(
         width=width,
         height=height,
-        fps=round(rate) if 1 <= rate <= 1000 else 25,
+        fps=rate if 1 <= rate <= 1000 else 25.0,
         total_frames=max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))),
     )
 

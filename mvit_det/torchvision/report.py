@@ -44,6 +44,7 @@ def draw_comparisons(
         if entry["score"] >= MIN_SCORE:
             found[entry["image_id"]].append(entry)
     names = category_names(coco)
+    written = set()
     for image_id in sorted(coco.imgs)[:num_pictures]:
         entry = coco.imgs[image_id]
         image = np.asarray(read_entry(folder, entry))
@@ -53,8 +54,10 @@ def draw_comparisons(
         left = draw_entries(image, truth, masks, names, zoom)
         right = draw_results(image, found[image_id], names, zoom)
         titles = ("truth", f"detections, score >= {MIN_SCORE:g}")
-        name = entry["file_name"].replace("/", "_")
-        write_image(out / f"{Path(name).stem}.png", side_by_side(left, right, titles))
+        stem = Path(entry["file_name"]).stem
+        name = f"{stem}_{image_id}.png" if stem in written else f"{stem}.png"
+        written.add(stem)
+        write_image(out / name, side_by_side(left, right, titles))
 
 
 def draw_results(

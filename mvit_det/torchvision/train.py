@@ -1,5 +1,6 @@
 """Training of a detector on a COCO-format data set, from files to files."""
 
+import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from mvit_det.coco.results import write_json
 from mvit_det.errors import InputError
 from mvit_det.torchvision import run_folder
 from mvit_det.torchvision.augmentation import build_augmentation
-from mvit_det.torchvision.checkpoint import DetectorConfig, read_checkpoint
+from mvit_det.torchvision.checkpoint import DetectorConfig, can_resume, read_checkpoint
 from mvit_det.torchvision.dataset import AspectRatioBatches, CocoPictures, collate
 from mvit_det.torchvision.evaluate import check_pictures, evaluate_module, val_loader
 from mvit_det.torchvision.module import BEST_BY, DetectorModule
@@ -97,7 +98,7 @@ def train(options: TrainOptions) -> Metrics:
     )
     augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
     if process_rank() == 0:
-        _check_folder(options, config)
+        _check_folder(options, config, schedule)
         check_pictures(data, options.images, console)
         if truth is not None:
             check_pictures(truth, val_images, console)
@@ -116,13 +117,16 @@ def train(options: TrainOptions) -> Metrics:
     if truth is not None:
         held_out = val_loader(truth, val_images, options.devices, options.workers)
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
-    trainer.fit(
-        module,
-        _train_loader(options, pictures),
-        held_out,
-        ckpt_path=last if options.resume else None,
-        weights_only=True,
-    )
+    try:
+        trainer.fit(
+            module,
+            _train_loader(options, pictures),
+            held_out,
+            ckpt_path=last if options.resume else None,
+            weights_only=True,
+        )
+    except SystemExit:  # how Lightning ends on Ctrl-C and on SIGTERM
+        raise KeyboardInterrupt(f"--resume goes on from {last}, if an epoch was whole") from None
 
     if trainer.is_global_zero:
         draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
@@ -149,7 +153,7 @@ def _config(options: TrainOptions, data: COCO, truth: COCO | None) -> DetectorCo
     return config
 
 
-def _check_folder(options: TrainOptions, config: DetectorConfig) -> None:
+def _check_folder(options: TrainOptions, config: DetectorConfig, schedule: Schedule) -> None:
     if not options.resume:
         names = run_folder.OF_TRAINING + run_folder.OF_RESULTS
         inputs = (options.json, options.images, options.val_json, options.val_images)
@@ -158,6 +162,8 @@ def _check_folder(options: TrainOptions, config: DetectorConfig) -> None:
         return
     last = options.out / run_folder.LAST
     trained, _ = read_checkpoint(last)
+    if not can_resume(last):
+        raise InputError(f"{last}: holds weights alone; expected the last.ckpt that the run wrote")
     trained.check_categories(config.categories, last, str(options.json))
     for field, value in asdict(config).items():
         before = getattr(trained, field)
@@ -165,6 +171,13 @@ def _check_folder(options: TrainOptions, config: DetectorConfig) -> None:
             raise InputError(
                 f"{last}: was trained with {field} {before}, not {value}; resume with the same flags"
             )
+    settings = json.loads((options.out / run_folder.SETTINGS).read_text())
+    before = settings["schedule"]["explanation"]
+    if before != schedule.explanation:
+        raise InputError(
+            f"{options.out}: the run was of {before}; this would be of {schedule.explanation}; resume "
+            "with the same data and flags"
+        )
 
 
 def _settings(options: TrainOptions, schedule: Schedule) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def process_rank() -> int:
 
 def build_console() -> Console:
     """Return the console of a run, which is silent in all processes but the first."""
-    return Console(stderr=True, quiet=process_rank() != 0)
+    return Console(stderr=True, quiet=process_rank() != 0, markup=False)
 
 
 def check_devices(devices: int) -> None:
@@ -56,6 +56,7 @@ def build_trainer(
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # of one DDP bucket, no error
     return L.Trainer(
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",

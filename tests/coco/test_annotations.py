@@ -59,7 +59,7 @@ BAD = [
     (lambda d: d["images"].append(5), r"images\[2\]: 5 is not an object"),
     (lambda d: d["images"].append(d["images"][0]), r"images: the id 7 stands more than once"),
     (change(("images", 1), "file_name", None), r"images\[1\]\.file_name: is missing"),
-    (change(("images", 1), "width", 0), r"images\[1\]: width x height 0 x 50 must be at least"),
+    (change(("images", 1), "width", 0), r"images\[1\]: width x height 0 x 50 must be from 1"),
     (change(("images", 1), "height", "9"), r'images\[1\]\.height: "9" is not a whole number'),
     (change(("categories", 0), "name", None), r"categories\[0\]\.name: is missing"),
     (change(FIRST, "image_id", 8), r"annotations\[0\]\.image_id: no entry of images has the id 8"),
@@ -92,8 +92,17 @@ BAD = [
     ),
     (
         change(FIRST, "segmentation", {"size": [40, 60], "counts": "zzzz"}),
-        r"\.counts: the runs cover \S+ pixels of the picture's 2400",
+        r"\.counts: 'z' stands in no compressed RLE",
     ),
+    (
+        change(FIRST, "segmentation", {"size": [40, 60], "counts": "PS2P"}),
+        r"\.counts: the last run is not complete",
+    ),
+    (
+        change(FIRST, "segmentation", {"size": [40, 60], "counts": "55"}),
+        r"\.counts: the runs cover 10 pixels of the picture's 2400",
+    ),
+    (change(("images", 0), "width", 10**9), r"images\[0\]: width x height .* from 1 to 32767 px"),
     (
         change(FIRST, "segmentation", {"size": [40, 60], "counts": [1200, 2400, -1200]}),
         r"\.counts: the runs cover 2400 pixels",
@@ -114,4 +123,4 @@ def test_compressed_runs_decode_as_pycocotools_encodes_them():
     runs = [0, 3, 1000, 70, 2, 5000, 40000, 925]
     size = [50, sum(runs) // 50]
     text = coco_mask.frPyObjects({"size": size, "counts": runs}, *size)["counts"].decode()
-    assert _decode_counts(text) == runs
+    assert _decode_counts(text, "counts") == runs

@@ -74,6 +74,20 @@ def test_unknown_augmentation():
         build_augmentation("multscale", 80, 133)
 
 
+@pytest.mark.parametrize("name", ["flip", "multiscale", "lsj"])
+def test_a_thin_picture_keeps_a_pixel(name):
+    torch.manual_seed(0)
+    augment = build_augmentation(name, 80, 80)
+    target = {
+        "boxes": tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYXY", canvas_size=(3, 900)),
+        "labels": torch.zeros(0, dtype=torch.int64),
+        "masks": tv_tensors.Mask(torch.zeros(0, 3, 900, dtype=torch.uint8)),
+    }
+    for _ in range(20):
+        image, _ = augment(tv_tensors.Image(torch.zeros(3, 3, 900, dtype=torch.uint8)), target)
+        assert min(image.shape) > 0
+
+
 def test_a_crop_keeps_a_side_that_is_smaller():
     crop = RandomSizeCrop(120, 140)
     for _ in range(10):

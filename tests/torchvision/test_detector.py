@@ -80,6 +80,28 @@ def test_under_autocast_boxes_are_not_rounded_to_half_precision(model):
     assert (boxes != boxes.bfloat16().float()).any()
 
 
+def test_a_large_picture_is_averaged_when_it_shrinks(model):
+    model.eval()
+    stripes = torch.zeros(3, 256, 256)
+    stripes[:, :, ::4] = 1  # a quarter; every fourth pixel alone would be all or nothing
+    resized, _ = model.transform.resize(stripes)
+    assert resized.shape == (3, 64, 64)
+    torch.testing.assert_close(resized[:, 8:-8, 8:-8], torch.full((3, 48, 48), 0.25), atol=0.05, rtol=0)
+
+
+def test_a_thin_picture_keeps_a_pixel(model):
+    model.eval()
+    with torch.no_grad():
+        assert model([torch.rand(3, 1, 900)])[0]["boxes"].shape[1] == 4
+
+
+def test_bad_keywords_are_refused():
+    with pytest.raises(ValueError, match="keyword 'min_sise': did you mean 'min_size'"):
+        build_detector("mvitv2_nano", 2, min_sise=64)
+    with pytest.raises(ValueError, match="the pyramid needs all four stages"):
+        build_detector("mvitv2_nano", 2, backbone={"out_features": ("scale3",)})
+
+
 def test_no_class_and_unknown_variant_are_refused():
     with pytest.raises(ValueError, match="num_classes 1: must be at least 2"):
         build_detector("mvitv2_nano", 1)
