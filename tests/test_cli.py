@@ -311,7 +311,7 @@ def test_what_is_no_checkpoint_is_refused(capfd, run, data, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, number):
-    arguments = train_arguments(data, tmp_path / "out", "--epochs", 200)
+    arguments = train_arguments(data, tmp_path / "out", "--epochs", 60)
     command = [sys.executable, "-m", "mvit_det", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
