@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -309,14 +308,13 @@ def test_what_is_no_checkpoint_is_refused(capfd, run, data, tmp_path):
     refused(capfd, train_arguments(data, tmp_path / "weights", "--resume"), "last.ckpt: holds weights alone")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on(data, tmp_path, number):
+def test_a_terminated_run_says_how_to_go_on(data, tmp_path):
     arguments = train_arguments(data, tmp_path / "out", "--epochs", 60)
     command = [sys.executable, "-m", "mvit_det", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if line.startswith("step "):
-                process.send_signal(number)
+                process.terminate()
                 break
         rest = process.stderr.read().strip().splitlines()
     assert process.returncode == 1
