@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from pycocotools.coco import COCO
 from rich.console import Console
 from torch.utils.data import DataLoader, Subset
@@ -114,8 +115,7 @@ def val_loader(truth: COCO, images: Path, devices: int, workers: int | None) -> 
     whole = -(-len(dataset) // devices) * devices
     indexes = [index % len(dataset) for index in range(process_rank(), whole, devices)]
     share: Subset[Any] = Subset(dataset, indexes)
-    return DataLoader(
-        share,
-        collate_fn=collate,
-        num_workers=default_workers(devices) if workers is None else workers,
-    )
+    if workers is None:
+        # On a CPU a process forked here would keep a second copy of what the model goes on writing to.
+        workers = default_workers(devices) if torch.cuda.is_available() else 0
+    return DataLoader(share, collate_fn=collate, num_workers=workers)
