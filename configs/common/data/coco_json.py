@@ -1,0 +1,27 @@
+"""Any data set in COCO's format: its classes, their names and the length of a run come from its JSON."""
+
+from detectron2.config import LazyCall as L
+
+from mvit_det.detectron2.datasets import JsonEvaluator, count_steps, register_json
+
+from .coco import dataloader
+
+data = dict(
+    train=dict(json="???", images="???"),
+    val=dict(json="???", images="${..train.images}"),
+)
+
+dataloader.train.dataset.names = L(register_json)(json="${data.train.json}", images="${data.train.images}")
+dataloader.test.dataset.names = L(register_json)(
+    json="${data.val.json}", images="${data.val.images}", like="${data.train.json}"
+)
+dataloader.evaluator._target_ = JsonEvaluator
+
+
+def steps(epochs):
+    """The number of steps in ``epochs`` of the training set, worked out when the run begins."""
+    return L(count_steps)(
+        json="${data.train.json}",
+        epochs=epochs,
+        batch_size="${dataloader.train.total_batch_size}",
+    )

@@ -1,0 +1,48 @@
+"""Cascade Mask R-CNN: three box heads of four convolutions and one layer, normalised, on a deeper RPN."""
+
+from functools import partial
+
+from detectron2.config import LazyCall as L
+from detectron2.layers import ShapeSpec
+from detectron2.layers.batch_norm import NaiveSyncBatchNorm
+from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.modeling.matcher import Matcher
+from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNConvFCHead
+
+from mvit_det.detectron2.heads import BoxPredictor
+
+from .mask_rcnn import model
+
+# Weighs the statistics by the number of regions; torch's own cannot do without any.
+sync_batch_norm = partial(NaiveSyncBatchNorm, stats_mode="N")
+
+for key in ("box_head", "box_predictor", "proposal_matcher"):
+    model.roi_heads.pop(key)
+model.roi_heads.update(
+    _target_=CascadeROIHeads,
+    box_heads=[
+        L(FastRCNNConvFCHead)(
+            input_shape=ShapeSpec(channels=256, height=7, width=7),
+            conv_dims=[256, 256, 256, 256],
+            fc_dims=[1024],
+            conv_norm=sync_batch_norm,
+        )
+        for _ in range(3)
+    ],
+    box_predictors=[
+        L(BoxPredictor)(
+            input_shape=ShapeSpec(channels=1024),
+            box2box_transform=L(Box2BoxTransform)(weights=[center, center, side, side]),
+            num_classes="${...num_classes}",
+            cls_agnostic_bbox_reg=True,
+            test_score_thresh=0.05,
+        )
+        for center, side in ((10, 5), (20, 10), (30, 15))
+    ],
+    proposal_matchers=[
+        L(Matcher)(thresholds=[iou], labels=[0, 1], allow_low_quality_matches=False)
+        for iou in (0.5, 0.6, 0.7)
+    ],
+)
+model.roi_heads.mask_head.conv_norm = sync_batch_norm
+model.proposal_generator.head.conv_dims = [-1, -1]

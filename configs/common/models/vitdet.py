@@ -1,0 +1,12 @@
+"""What ViTDet's recipe changes in a model: 1024 px square, LN in the pyramid and the heads."""
+
+
+def to_vitdet(model):
+    """Change ``model``, of either kind, in place."""
+    model.backbone.norm = "LN"
+    model.backbone.square_pad = 1024
+    model.proposal_generator.head.conv_dims = [-1, -1]
+    heads = model.roi_heads
+    for head in heads.get("box_heads") or [heads.box_head]:
+        head.update(conv_dims=[256, 256, 256, 256], fc_dims=[1024], conv_norm="LN")
+    heads.mask_head.conv_norm = "LN"

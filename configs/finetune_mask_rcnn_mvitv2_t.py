@@ -1,0 +1,19 @@
+"""Mask R-CNN, MViTv2-T, on a data set of your own in COCO's format.
+
+    data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
+    train.init_checkpoint=...  weights of a detector or of a backbone
+"""
+
+from detectron2.config import LazyCall as L
+
+from mvit_det.detectron2.datasets import count_classes
+
+from .common.data.coco_json import data, dataloader, steps
+from .mask_rcnn_mvitv2_t_3x import lr_multiplier, model, optimizer, train
+
+model.roi_heads.num_classes = L(count_classes)(json="${data.train.json}")
+dataloader.train.total_batch_size = 16
+lr_multiplier.warmup_length = 0.05
+train.epochs = 36
+train.max_iter = steps("${train.epochs}")
+train.eval_period = train.checkpointer.period = steps(4)

@@ -1,0 +1,8 @@
+"""Mask R-CNN, MViTv2-L, 36 epochs."""
+
+from mvit_det.detectron2.backbone import variant_keywords
+
+from .mask_rcnn_mvitv2_t_3x import dataloader, lr_multiplier, model, optimizer, train
+
+model.backbone.bottom_up.update(variant_keywords("mvitv2_l"))
+train.init_checkpoint = "detectron2://ImageNetPretrained/mvitv2/MViTv2_L_in21k.pyth"

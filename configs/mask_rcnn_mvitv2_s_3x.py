@@ -1,0 +1,8 @@
+"""Mask R-CNN, MViTv2-S, 36 epochs."""
+
+from mvit_det.detectron2.backbone import variant_keywords
+
+from .mask_rcnn_mvitv2_t_3x import dataloader, lr_multiplier, model, optimizer, train
+
+model.backbone.bottom_up.update(variant_keywords("mvitv2_s"))
+train.init_checkpoint = "detectron2://ImageNetPretrained/mvitv2/MViTv2_S_in1k.pyth"

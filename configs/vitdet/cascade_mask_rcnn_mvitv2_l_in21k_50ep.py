@@ -1,0 +1,11 @@
+"""Cascade Mask R-CNN, MViTv2-L, ViTDet's recipe, 50 epochs. Published: 55.7 box AP, 48.3 mask AP."""
+
+from mvit_det.detectron2.backbone import variant_keywords
+
+from ..common.schedule import STEPS_50_EPOCHS
+from ..common.schedule import lr_multiplier_50_epochs as lr_multiplier
+from .cascade_mask_rcnn_mvitv2_b_in21k_100ep import dataloader, model, optimizer, train
+
+model.backbone.bottom_up.update(variant_keywords("mvitv2_l"))
+train.max_iter = STEPS_50_EPOCHS
+train.init_checkpoint = "detectron2://ImageNetPretrained/mvitv2/MViTv2_L_in21k.pyth"

@@ -1,0 +1,38 @@
+"""MViT as a backbone of Detectron2."""
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
+from torch import nn
+
+from mvit_det.backbone import VARIANTS, MViT
+from mvit_det.errors import unknown_name
+
+
+class MViTBackbone(MViT, Backbone):
+    """:class:`mvit_det.MViT` that says its output shapes; a drop-in for ``detectron2.modeling.MViT``.
+
+    It takes pictures of any size from 32 x 32 px, and so asks for no padding of its own; the feature
+    pyramid on top of it, which adds up maps of doubled size, asks for multiples of its last stride.
+    """
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Return name -> channels and stride (px) of each output."""
+        return {
+            name: ShapeSpec(channels=channels, stride=self.out_strides[name])
+            for name, channels in self.out_channels.items()
+        }
+
+
+def variant_keywords(name: str) -> dict[str, Any]:
+    """Return the keywords that make an :class:`MViTBackbone` the variant ``name``, for a config.
+
+    Raises:
+        InputError: if no variant has that name; the message gives the nearest.
+    """
+    if name not in VARIANTS:
+        raise unknown_name("variant", name, VARIANTS)
+    return asdict(VARIANTS[name]) | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)}

@@ -1,0 +1,77 @@
+"""Any data set in COCO's format inside Detectron2, by the paths of its JSON and of its pictures."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
+from detectron2.evaluation import COCOEvaluator
+from pycocotools.coco import COCO
+
+from mvit_det.coco.annotations import category_names, read_coco
+from mvit_det.errors import InputError, unknown_name
+
+
+def register_json(json: str, images: str, like: str | None = None) -> str:
+    """Register a COCO-format data set with Detectron2, unless it is, and return the name it has there.
+
+    Args:
+        json: path of the file.
+        images: folder where its ``file_name`` start.
+        like: path of another file, which must have the same categories.
+
+    Raises:
+        InputError: if the file cannot be used as it is (see :func:`mvit_det.coco.annotations.read_coco`),
+            the folder is missing, or the categories are others.
+    """
+    categories = category_names(_read(json))
+    if not Path(images).is_dir():
+        raise InputError(f"{images}: no such folder of pictures")
+    if like is not None and categories != category_names(_read(like)):
+        raise InputError(f"{json}: its categories are not those of {like}")
+    name = f"{json}:{images}"
+    if name not in DatasetCatalog:
+        register_coco_instances(name, {}, json, images)
+    return name
+
+
+def count_classes(json: str) -> int:
+    """Return the number of categories in a COCO-format file."""
+    return len(category_names(_read(json)))
+
+
+def count_steps(json: str, epochs: int, batch_size: int) -> int:
+    """Return the steps in ``epochs`` of the pictures that have an object, rounded up."""
+    pictures = {entry["image_id"] for entry in _read(json).anns.values() if not entry.get("iscrowd")}
+    return -(-len(pictures) * epochs // batch_size)
+
+
+class JsonEvaluator(COCOEvaluator):
+    """``COCOEvaluator`` for files without areas or crowd marks, and with any ids of annotations."""
+
+    def __init__(self, dataset_name: str, **kwargs: Any) -> None:
+        super().__init__(dataset_name, **kwargs)
+        self._coco_api = _read(MetadataCatalog.get(dataset_name).json_file)
+
+
+def check_dataset(name: str) -> None:
+    """Check that a data set is known to Detectron2, and that its files are there.
+
+    Raises:
+        InputError: naming the data set, or its first file that is missing.
+    """
+    if name not in DatasetCatalog:
+        raise unknown_name("data set", name, DatasetCatalog)
+    metadata = MetadataCatalog.get(name)
+    for path in (metadata.get("json_file"), metadata.get("image_root")):
+        if path and not Path(path).exists():
+            raise InputError(
+                f"data set {name}: no {path}; set DETECTRON2_DATASETS to the folder that holds coco/, or "
+                "take configs/finetune_mask_rcnn_mvitv2_t.py for a data set of your own"
+            )
+
+
+@lru_cache(maxsize=4)
+def _read(json: str) -> COCO:
+    return read_coco(Path(json))

@@ -1,0 +1,1 @@
+def explain_detectron2(e): return str(e)
