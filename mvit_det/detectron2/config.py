@@ -7,7 +7,11 @@ from typing import Any
 
 from detectron2.config import LazyConfig, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from mvit_det.errors import InputError, unknown_name
 
@@ -54,10 +58,13 @@ def build(node: Any) -> Any:
     """
     try:
         return instantiate(node)
-    except OmegaConfBaseException as error:
-        if error.full_key:
-            raise InputError(f"{error.full_key} is not set: add {error.full_key}=...") from None
-        raise InputError(" ".join(str(error).split())) from None
+    except (InterpolationToMissingValueError, MissingMandatoryValue) as error:
+        key = str(error).splitlines()[0].rpartition(": ")[2]
+        raise InputError(f"{key} is not set: add {key}=...") from None
+    except InputError:
+        raise
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def _check_key(cfg: DictConfig, key: str) -> None:

@@ -1,0 +1,83 @@
+"""Whether a file of weights fits a model, before a run begins; and weights for inference."""
+
+import pickle
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
+
+from mvit_det.errors import InputError
+
+EMA = "ema"  # where a checkpoint of a run keeps its averaged weights
+OF_CLASSES = ("box_predictor", "mask_head.predictor")  # layers whose size follows from the classes
+
+
+class _Checkpointer(DetectionCheckpointer):
+    """Keeps what did not fit, instead of logging it."""
+
+    def _log_incompatible_keys(self, incompatible: Any) -> None:
+        self.incompatible = incompatible
+
+
+def load_for_inference(model: nn.Module, path: str) -> None:
+    """Load a whole detector; its averaged weights where the file holds any.
+
+    Raises:
+        InputError: if the file cannot be read, or is not one of this very model.
+    """
+    checkpointer, rest = _load(model, path)
+    incompatible = checkpointer.incompatible
+    _refuse_shapes(path, incompatible.incorrect_shapes)
+    if incompatible.missing_keys:
+        missing = incompatible.missing_keys
+        raise InputError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more of this detector's weights")
+    if EMA in rest:
+        averaged = {key.removeprefix("module."): value for key, value in rest[EMA].items()}
+        averaged.pop("n_averaged")
+        model.load_state_dict(averaged)
+
+
+def check_start(model: nn.Module, path: str) -> None:
+    """Check that a training run can start from a file: from a detector, or from a backbone alone.
+
+    Layers whose size follows from the number of classes may differ, and start at random.
+
+    Args:
+        model: may be on the meta device.
+        path: a file or a URL that Detectron2 can load.
+
+    Raises:
+        InputError: if the file cannot be read, is one of another model, or has nothing for this one.
+    """
+    incompatible = _load(model, path)[0].incompatible
+    of_classes = [wrong for wrong in incompatible.incorrect_shapes if any(n in wrong[0] for n in OF_CLASSES)]
+    _refuse_shapes(path, [wrong for wrong in incompatible.incorrect_shapes if wrong not in of_classes])
+    if len(incompatible.missing_keys) + len(of_classes) == len(model.state_dict()):
+        raise InputError(f"{path}: none of its weights has the name of one of this model's")
+
+
+def _load(model: nn.Module, path: str) -> tuple[_Checkpointer, dict[str, Any]]:
+    checkpointer = _Checkpointer(model)
+    try:
+        return checkpointer, checkpointer.load(path)
+    except (OSError, AssertionError, KeyError, AttributeError, TypeError, EOFError) as error:
+        reason = str(error) or type(error).__name__
+    except (RuntimeError, pickle.UnpicklingError, BadZipFile):
+        reason = "is damaged, or not a file of weights"
+    raise InputError(f"{path}: {' '.join(reason.split())}")
+
+
+def _refuse_shapes(path: str, incorrect: list[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
+    if incorrect:
+        key, in_file, in_model = incorrect[0]
+        raise InputError(
+            f"{path}: {key} is {in_file} there and {in_model} here: another variant, head or number of classes"
+        )
+
+
+def averaged_copy(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+    """Return a copy of ``model`` whose weights follow it as an exponential moving average."""
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average)

@@ -1,0 +1,101 @@
+"""The training step: parts of a batch, mixed precision, clipping, and a stop at a loss that is not finite."""
+
+import logging
+import time
+from collections import defaultdict
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from detectron2.engine import SimpleTrainer
+from detectron2.utils import comm
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from mvit_det.detectron2.loader import Sample, TrainLoader, seed_generators
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trainer(SimpleTrainer):
+    """Detectron2's trainer with a step of our own.
+
+    Args:
+        model: returns a dict of losses, each a mean over the pictures it is given.
+        loader: the batches of this process.
+        optimizer: over the parameters of ``model``.
+        accumulate: parts in which a batch is worked through; the gradients are those of the whole.
+        precision: ``"bf16"`` or ``"fp16"`` for the forward pass, None for float32.
+        clip_norm: limit on the norm of the gradient.
+        seed: makes what is drawn at random in a step follow from the step alone; None: it does not.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: TrainLoader,
+        optimizer: Optimizer,
+        *,
+        accumulate: int = 1,
+        precision: str | None = None,
+        clip_norm: float | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(model, loader, optimizer)
+        self.accumulate, self.clip_norm, self.seed = accumulate, clip_norm, seed
+        self.dtype = PRECISIONS[precision] if precision else None
+        self.device = next(model.parameters()).device.type
+        # bf16 has the range of float32 and needs no scaling.
+        self.scaler = torch.amp.GradScaler(self.device, enabled=precision == "fp16")
+
+    def run_step(self) -> None:
+        start = time.perf_counter()
+        batch = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+        if self.seed is not None:
+            seed_generators(self.seed, self.iter, comm.get_rank())
+
+        self.optimizer.zero_grad()
+        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        for index in range(self.accumulate):
+            part = batch[index :: self.accumulate]
+            share = len(part) / len(batch)
+            with self._sync(is_last=index == self.accumulate - 1):
+                with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+                    losses = self.model(part)
+                self._check(losses, part)
+                self.scaler.scale(sum(losses.values()) * share).backward()
+            for name, loss in losses.items():
+                totals[name] += loss.detach() * share
+        self.after_backward()
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._write_metrics(totals, data_time)
+
+    def _sync(self, is_last: bool) -> AbstractContextManager[Any]:
+        """Let the processes exchange gradients once a step."""
+        if isinstance(self.model, DistributedDataParallel) and not is_last:
+            return self.model.no_sync()
+        return nullcontext()
+
+    def _check(self, losses: dict[str, Tensor], part: list[Sample]) -> None:
+        if torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().all():
+            return
+        bad = ", ".join(f"{name} is {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
+        pictures = ", ".join(sample["file_name"] for sample in part)
+        logging.getLogger(__name__).error(
+            f"stopped at step {self.iter}: {bad}; the pictures were {pictures}; the last checkpoint stands; "
+            "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
+        )
+        raise SystemExit(1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"grad_scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.scaler.load_state_dict(state_dict["grad_scaler"])
