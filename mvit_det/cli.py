@@ -67,7 +67,8 @@ def _eval(**options: Any) -> None:
 
 
 def _predict(**options: Any) -> None:
-    from mvit_det.torchvision.predict import PredictOptions, predict
+    from mvit_det.predict import PredictOptions
+    from mvit_det.torchvision.predict import predict
 
     predict(PredictOptions(**options))
 

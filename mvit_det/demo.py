@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from mvit_det import run_folder
 from mvit_det.coco.evaluation import Metrics
 from mvit_det.shapes import write_shapes
-from mvit_det.torchvision import run_folder
 from mvit_det.torchvision.train import TrainOptions, train
 
 DATA = "shapes"

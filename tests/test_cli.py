@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
-import mvit_det.torchvision.predict  # noqa: F401  (sets OpenCV's log level before its first use here)
+import mvit_det.predict  # noqa: F401  (sets OpenCV's log level before its first use here)
 from mvit_det.cli import _parser, main
 from mvit_det.shapes import write_shapes
 

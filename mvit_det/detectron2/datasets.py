@@ -47,6 +47,13 @@ def count_steps(json: str, epochs: int, batch_size: int) -> int:
     return -(-len(pictures) * epochs // batch_size)
 
 
+def mask_format(json: str) -> str:
+    """Return what Detectron2's mapper can hold the masks of a file in: run-lengths need bitmaps."""
+    objects = (entry for entry in _read(json).anns.values() if not entry.get("iscrowd"))
+    has_runs = any(isinstance(entry["segmentation"], dict) for entry in objects)
+    return "bitmask" if has_runs else "polygon"
+
+
 class JsonEvaluator(COCOEvaluator):
     """``COCOEvaluator`` for files without areas or crowd marks, and with any ids of annotations."""
 

@@ -27,6 +27,7 @@ from mvit_det.detectron2.hooks import KeepBest, ProgressBar, UpdateAverage
 from mvit_det.detectron2.loader import TrainLoader
 from mvit_det.detectron2.trainer import PRECISIONS, Trainer
 from mvit_det.errors import InputError, one_line_errors, unknown_name
+from mvit_det.memory import keep_pages
 
 EPILOG = """examples:
   train_net.py --config-file configs/mask_rcnn_mvitv2_t_3x.py --num-gpus 8
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(args: Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
+    if cfg.train.device == "cpu":
+        keep_pages()
     with one_line_errors():
         if args.eval_only:
             setup_logger(distributed_rank=comm.get_rank())

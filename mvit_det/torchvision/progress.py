@@ -1,8 +1,8 @@
 """One bar for a whole run: losses and the time that is left."""
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import lightning as L
 from rich.console import Console
@@ -13,12 +13,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.progress import track as rich_track
 from rich.table import Column
 
 from mvit_det.torchvision.module import DetectorModule
 
-T = TypeVar("T")
 NUM_LINES = 20  # that a run prints where there is no terminal
 
 # Short names for the bar, and how the names of their losses begin.
@@ -28,12 +26,6 @@ GROUPS = {
     "mask": ("loss_mask",),
     "rpn": ("loss_objectness", "loss_rpn"),
 }
-
-
-def track(items: Iterable[T], total: int, description: str, console: Console) -> Iterable[T]:
-    """Yield ``items``, with a bar where the console is a terminal."""
-    hidden = not console.is_terminal
-    return rich_track(items, description, total, console=console, transient=True, disable=hidden)
 
 
 class RunProgress(L.Callback):

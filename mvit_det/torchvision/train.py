@@ -14,18 +14,17 @@ from pycocotools.coco import COCO
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mvit_det import __version__
+from mvit_det import __version__, run_folder
 from mvit_det.coco.annotations import category_names, read_coco
 from mvit_det.coco.evaluation import Metrics
 from mvit_det.coco.results import write_json
 from mvit_det.errors import InputError
-from mvit_det.torchvision import run_folder
+from mvit_det.report import draw_curves
 from mvit_det.torchvision.augmentation import build_augmentation
 from mvit_det.torchvision.checkpoint import DetectorConfig, can_resume, read_checkpoint
 from mvit_det.torchvision.dataset import AspectRatioBatches, CocoPictures, collate
 from mvit_det.torchvision.evaluate import check_pictures, evaluate_module, val_loader
 from mvit_det.torchvision.module import BEST_BY, DetectorModule
-from mvit_det.torchvision.report import draw_curves
 from mvit_det.torchvision.schedule import Schedule, plan
 from mvit_det.torchvision.trainer import (
     build_console,

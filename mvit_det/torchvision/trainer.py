@@ -1,7 +1,5 @@
 """Lightning's Trainer, set up alike for training and for evaluation."""
 
-import contextlib
-import ctypes
 import logging
 import os
 import warnings
@@ -12,6 +10,7 @@ import torch
 from rich.console import Console
 
 from mvit_det.errors import InputError
+from mvit_det.memory import keep_pages
 from mvit_det.torchvision.progress import RunProgress
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
@@ -68,14 +67,6 @@ def build_trainer(
         use_distributed_sampler=False,
         **kwargs,
     )
-
-
-def keep_pages() -> None:
-    """Ask glibc to keep freed memory: on a CPU, fetching fresh pages took a sixth of a training step."""
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large block
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing goes back
 
 
 def default_workers(devices: int) -> int:

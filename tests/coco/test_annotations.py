@@ -4,7 +4,8 @@ import math
 import pytest
 from pycocotools import mask as coco_mask
 
-from mvit_det.coco.annotations import _decode_counts, category_names, read_coco
+from mvit_det.coco.annotations import category_names, read_coco
+from mvit_det.coco.fields import decode_counts
 from mvit_det.errors import InputError
 
 
@@ -123,4 +124,4 @@ def test_compressed_runs_decode_as_pycocotools_encodes_them():
     runs = [0, 3, 1000, 70, 2, 5000, 40000, 925]
     size = [50, sum(runs) // 50]
     text = coco_mask.frPyObjects({"size": size, "counts": runs}, *size)["counts"].decode()
-    assert _decode_counts(text, "counts") == runs
+    assert decode_counts(text, "counts") == runs

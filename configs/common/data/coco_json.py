@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from mvit_det.detectron2.datasets import JsonEvaluator, count_steps, register_json
+from mvit_det.detectron2.datasets import JsonEvaluator, count_steps, mask_format, register_json
 
 from .coco import dataloader
 
@@ -15,6 +15,7 @@ dataloader.train.dataset.names = L(register_json)(json="${data.train.json}", ima
 dataloader.test.dataset.names = L(register_json)(
     json="${data.val.json}", images="${data.val.images}", like="${data.train.json}"
 )
+dataloader.train.mapper.instance_mask_format = L(mask_format)(json="${data.train.json}")
 dataloader.evaluator._target_ = JsonEvaluator
 
 

@@ -1,0 +1,196 @@
+"""Whole runs of tools/train_net.py on a small data set: what a run leaves, and that runs agree."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
+
+from mvit_det.detectron2.train import main
+from mvit_det.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+# Nothing is drawn at random: every anchor and region counts, no flip.
+NO_SAMPLING = [
+    "model.proposal_generator.batch_size_per_image=100000",
+    "model.roi_heads.batch_size_per_image=1000",
+    "model.roi_heads.positive_fraction=1.0",
+    "dataloader.train.mapper.augmentations.1.prob=0.0",
+]
+
+
+def run(small, out, *options):
+    """Train in this process, and return the weights."""
+    main([*small, f"train.output_dir={out}", *options])
+    return weights(out / "model_final.pth")
+
+
+def weights(path, key="model"):
+    return torch.load(path, map_location="cpu")[key]
+
+
+def start(small, out, *options):
+    command = [sys.executable, "-W", "ignore", ROOT / "tools/train_net.py", *small, f"train.output_dir={out}", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+
+def assert_same(left, right, tolerance=0.0):
+    assert list(left) == list(right)
+    for key, value in left.items():
+        error = (value - right[key]).abs().max()
+        assert error <= tolerance * value.abs().max(), f"{key} differs by {error}"
+
+
+@pytest.fixture(scope="module")
+def six_steps(small, tmp_path_factory):
+    """The folder of an unbroken run of six steps."""
+    out = tmp_path_factory.mktemp("six")
+    run(small, out, "train.max_iter=6", "train.log_period=1")
+    return out
+
+
+def test_a_run_leaves_its_files(six_steps):
+    lines = [json.loads(line) for line in (six_steps / "metrics.json").read_text().splitlines()]
+    assert lines[5]["iteration"] == 5
+    assert "bbox/AP" in lines[-1]
+    assert list(six_steps.glob("events.out.tfevents.*"))
+    for name in ("model_final.pth", "model_best.pth", "config.yaml", "inference/coco_instances_results.json"):
+        assert (six_steps / name).is_file(), name
+    assert (six_steps / "last_checkpoint").read_text() == "model_final.pth"
+
+
+def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(small, six_steps, tmp_path):
+    options = ("train.max_iter=6", "train.checkpointer.period=2")
+    process = start(small, tmp_path, *options)
+    while not (tmp_path / "last_checkpoint").is_file() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (tmp_path / "last_checkpoint").read_text() != "model_final.pth"
+    assert_same(run(small, tmp_path, *options, "--resume"), weights(six_steps / "model_final.pth"))
+
+
+def test_eval_only_reproduces_the_result_of_the_run(small, shapes, tmp_path, capfd):
+    run(small, tmp_path, "train.max_iter=30", "model.roi_heads.box_predictor.test_score_thresh=0.0")
+    trained = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
+    capfd.readouterr()
+    for name in ("model_final.pth", "model_best.pth"):
+        checkpoint = f"train.init_checkpoint={tmp_path / name}"
+        options = (checkpoint, "model.roi_heads.box_predictor.test_score_thresh=0.0")
+        main([*small, "--eval-only", f"train.output_dir={tmp_path}/eval", *options])
+        printed = capfd.readouterr().out
+        table = [line.rpartition("copypaste: ")[2].split(",") for line in printed.splitlines() if "copypaste" in line]
+        names, values = table[1], [float(value) for value in table[2]]
+        assert values[0] > 0
+        for metric, value in zip(names, values, strict=True):
+            assert value == pytest.approx(trained[f"bbox/{metric}"], abs=1e-4, nan_ok=True), metric
+
+
+def test_training_lowers_the_loss(small, tmp_path):
+    run(small, tmp_path, "train.max_iter=40", "train.log_period=1")
+    lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    losses = [line["total_loss"] for line in lines if "total_loss" in line]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_two_processes_and_accumulation_give_the_weights_of_one(small, tmp_path):
+    options = ("train.max_iter=3", *NO_SAMPLING)
+    one = run(small, tmp_path / "one", *options)
+    parts = run(small, tmp_path / "parts", *options, "train.accumulate=4")
+    process = start(
+        small,
+        tmp_path / "two",
+        *("--num-gpus", "2", "--dist-url", "auto"),
+        *options,
+        "train.ddp.fp16_compression=False",
+        "model.backbone.bottom_up.use_act_checkpoint=True",
+    )
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    assert_same(one, parts, tolerance=2e-3)
+    assert_same(one, weights(tmp_path / "two/model_final.pth"), tolerance=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_clipping_and_averaged_weights(small, tmp_path, precision):
+    run(
+        small,
+        tmp_path,
+        *("train.max_iter=3", "train.ema.enabled=True", "train.ema.decay=0.5", "train.clip_norm=1.0"),
+        *("train.amp.enabled=True", f"train.amp.precision={precision}"),
+    )
+    raw, averaged = (weights(tmp_path / "model_final.pth", key) for key in ("model", "ema"))
+    key = "roi_heads.box_predictor.cls_score.weight"
+    assert raw[key].isfinite().all()
+    assert not torch.equal(raw[key], averaged[f"module.{key}"])
+    assert torch.equal(weights(tmp_path / "model_best.pth")[key], averaged[f"module.{key}"])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path, capfd):
+    options = ("train.max_iter=5", "train.checkpointer.period=1", "optimizer.lr=1e20")
+    with pytest.raises(SystemExit):
+        run(small, tmp_path, *options)
+    assert re.search(r"stopped at step 1: loss_\w+ is (nan|inf).*train_\d+\.png", capfd.readouterr().out)
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000000.pth"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config-file", "configs/nothing.py"], "unknown config file"),
+        (["train.devise=cpu"], "did you mean 'train.device'"),
+        (["data.val.json=nothing.json"], "nothing.json: no such file"),
+        (["data.train.images=nowhere"], "nowhere: no such folder"),
+        (["dataloader.train.dataset.names=coco_2017_trian"], "unknown data set 'coco_2017_trian'"),
+        (["dataloader.train.dataset.names=coco_2017_train"], "set DETECTRON2_DATASETS"),
+        (["train.device=cuda"], "train.device 'cuda': this machine has no GPU"),
+        (["train.accumulate=3"], "total_batch_size 4: must be a multiple of 3"),
+        (["train.amp.precision=int8"], "unknown train.amp.precision 'int8'"),
+        (["--resume"], "holds no checkpoint to resume from"),
+        (["--eval-only"], "train.init_checkpoint is not set"),
+        (["train.init_checkpoint=nothing.pth"], "nothing.pth"),
+        (["model.backbone.bottom_up.embed_dim=33", "model.backbone.bottom_up.num_heads=2"], "embed_dim 33"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, message):
+    if message.startswith("train.device") and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError) as caught:
+        main([*small, f"train.output_dir={tmp_path / 'out'}", *options])
+    assert message in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_a_run_and_weights_of_another_model_are_refused(small, six_steps, tmp_path):
+    files = {path: path.stat().st_mtime_ns for path in six_steps.iterdir()}
+    with pytest.raises(InputError, match="already holds a run; add --resume"):
+        main([*small, f"train.output_dir={six_steps}"])
+    checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
+    five_classes = ("model.roi_heads.num_classes=5", checkpoint)
+    with pytest.raises(InputError, match="another variant, head or number of classes"):
+        main([*small, "--eval-only", *five_classes])
+    with pytest.raises(InputError, match="another variant, head or number of classes"):
+        main([*small, f"train.output_dir={tmp_path}", "model.backbone.bottom_up.embed_dim=64", checkpoint])
+    assert files == {path: path.stat().st_mtime_ns for path in six_steps.iterdir()}
+
+
+def test_a_detector_of_other_classes_can_be_fine_tuned(small, six_steps, tmp_path):
+    options = (f"train.init_checkpoint={six_steps}/model_final.pth", "optimizer.lr=0.0", "train.max_iter=1")
+    tuned = run(small, tmp_path, *options, "model.roi_heads.num_classes=5")
+    assert tuned["roi_heads.box_predictor.cls_score.weight"].shape[0] == 6
+    key = "backbone.bottom_up.blocks.0.attn.qkv.weight"
+    assert torch.equal(tuned[key], weights(six_steps / "model_final.pth")[key])
+
+
+def test_a_file_that_holds_no_weights_is_named(small, tmp_path):
+    for name, content in (("empty.pth", b""), ("page.pth", b"<html>404</html>"), ("page.pkl", b"<html>")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            main([*small, f"train.init_checkpoint={tmp_path / name}", f"train.output_dir={tmp_path}/out"])
