@@ -1,47 +1,23 @@
 """The command ``mvit-det``: parses, calls, and turns an input error into one line and status 2."""
 
-import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mvit_det import VARIANTS, __version__
-from mvit_det.errors import InputError
+from mvit_det import VARIANTS
+from mvit_det.arguments import build_parser
+from mvit_det.doctor import doctor
+from mvit_det.errors import InputError, one_line_errors
 from mvit_det.info import describe
 
-EXTRA = "pip install '.[torchvision]' in the project's folder"
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 when interrupted, 2 for bad input."""
-    options = vars(_parser().parse_args(arguments))
-    command: Callable[..., None] = options.pop("command")
-    try:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; leave with status 1 when interrupted, 2 for bad input."""
+    options = vars(build_parser().parse_args(arguments))
+    command = COMMANDS[options.pop("command")]
+    with one_line_errors("mvit-det"):
         command(**options)
-    except InputError as error:
-        message = str(error)
-        if message.startswith("Caught InputError in DataLoader"):  # and its traceback
-            message = message.rpartition(f"{_full_name(InputError)}: ")[2]
-        print(f"mvit-det: error: {' '.join(message.splitlines())}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("mvit_det"):
-            raise
-        print(f"mvit-det: error: {error.name} is not installed: {EXTRA}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as interrupt:
-        print("; ".join(filter(None, ("mvit-det: interrupted", str(interrupt)))), file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of a pipe has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
-
-
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 # The commands import what they need when they run: info needs torch alone, and --help is quick.
@@ -81,185 +57,16 @@ def _info(variant: str | None, size: tuple[int, int]) -> None:
             raise InputError(error) from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "mvit-det", description="Detect objects with MViTv2, Mask R-CNN and Cascade Mask R-CNN."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    def add(name: str, run: Callable[..., None], text: str, example: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=text[0].upper() + text[1:] + ".",
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.set_defaults(command=run)
-        return command
-
-    demo = add(
-        "demo",
-        _demo,
-        "train on made-up pictures of shapes, evaluate, and draw what is found",
-        "mvit-det demo --out runs/demo",
-    )
-    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the run")
-    demo.add_argument("--epochs", type=_positive(int), default=10, help="default: %(default)s")
-    _add_overwrite(demo)
-
-    train = add(
-        "train",
-        _train,
-        "train a detector on a COCO-format data set",
-        "mvit-det train --json runs/demo/shapes/train.json --images runs/demo/shapes/images "
-        "--val-json runs/demo/shapes/val.json --variant mvitv2_nano --out runs/shapes",
-    )
-    _add_data(train)
-    train.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
-    train.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
-    train.add_argument("--val-json", type=Path, help="COCO-format JSON to evaluate on")
-    train.add_argument("--val-images", type=Path, help="its pictures, if not in --images")
-    train.add_argument("--cascade", action="store_true", help="Cascade Mask R-CNN")
-    train.add_argument("--epochs", type=_positive(int), default=36, help="default: %(default)s")
-    train.add_argument(
-        "--batch-size",
-        type=_positive(int),
-        default=4,
-        help="pictures at once on each device; default: %(default)s",
-    )
-    train.add_argument(
-        "--accumulate",
-        type=_positive(int),
-        default=1,
-        metavar="N",
-        help="batches in an optimiser step; default: %(default)s",
-    )
-    train.add_argument(
-        "--lr", type=_positive(float), help="peak learning rate; default: follows from the batch"
-    )
-    train.add_argument(
-        "--size",
-        type=_side,
-        help="short side at test time in px; default: 800, for mvitv2_nano 256",
-    )
-    train.add_argument(
-        "--augmentation",
-        default="multiscale",
-        choices=("flip", "multiscale", "lsj"),
-        help="flip keeps the size, multiscale is the 36-epoch recipe, lsj is large-scale "
-        "jittering on a square of --size; default: %(default)s",
-    )
-    train.add_argument("--clip-norm", type=_positive(float), help="limit on the gradient's norm")
-    train.add_argument(
-        "--recompute", action="store_true", help="activation checkpointing: less memory, more time"
-    )
-    train.add_argument("--seed", type=_at_least_0(int), default=0, help="default: %(default)s")
-    _add_machine(train)
-    start = train.add_mutually_exclusive_group()
-    start.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    _add_overwrite(start)
-
-    evaluate = add(
-        "eval",
-        _eval,
-        "evaluate a checkpoint by COCO's average precision",
-        "mvit-det eval --checkpoint runs/demo/best.ckpt --json runs/demo/shapes/val.json "
-        "--images runs/demo/shapes/images --out runs/eval",
-    )
-    _add_checkpoint(evaluate)
-    _add_data(evaluate)
-    _add_machine(evaluate)
-    _add_overwrite(evaluate)
-
-    predict = add(
-        "predict",
-        _predict,
-        "detect objects in a picture, a folder of pictures or a video",
-        "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt --out runs/found",
-    )
-    predict.add_argument("source", type=Path, help="a picture, a folder of pictures or a video")
-    _add_checkpoint(predict)
-    predict.add_argument(
-        "--score", type=_at_least_0(float), default=0.5, help="lowest score drawn; default: %(default)s"
-    )
-    _add_overwrite(predict)
-
-    info = add(
-        "info",
-        _info,
-        "show the variants: parameters, multiply-adds, output shapes",
-        "mvit-det info mvitv2_t --size 800 1216",
-    )
-    info.add_argument("variant", nargs="?", help="default: all")
-    info.add_argument(
-        "--size",
-        type=_positive(int),
-        nargs=2,
-        default=(800, 1216),
-        metavar=("HEIGHT", "WIDTH"),
-        help="in px; default: 800 1216",
-    )
-    return parser
+def _doctor() -> None:
+    if not doctor():
+        sys.exit(1)
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", type=Path, required=True, help="COCO-format JSON")
-    command.add_argument("--images", type=Path, required=True, help="folder of its pictures")
-
-
-def _add_checkpoint(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--checkpoint", type=Path, required=True, help="a best.ckpt or last.ckpt")
-    command.add_argument("--out", type=Path, required=True, help="folder for the results")
-
-
-def _add_machine(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--precision",
-        choices=("float32", "bf16"),
-        default="float32",
-        help="default: %(default)s",
-    )
-    command.add_argument("--devices", type=_positive(int), default=1, metavar="N", help="GPUs; default: 1")
-    command.add_argument(
-        "--workers", type=_at_least_0(int), metavar="N", help="loading processes for each device"
-    )
-    command.add_argument(
-        "--draw",
-        type=_at_least_0(int),
-        default=8,
-        metavar="N",
-        help="pictures to draw truth and detections of; default: %(default)s",
-    )
-
-
-def _add_overwrite(command: argparse._ActionsContainer) -> None:
-    command.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace another run's files and folders in --out, logs and pictures with all they hold",
-    )
-
-
-def _positive(kind: type) -> Callable[[str], Any]:
-    return _checked(kind, lambda value: 0 < value < float("inf"), "must be above 0")
-
-
-def _at_least_0(kind: type) -> Callable[[str], Any]:
-    return _checked(kind, lambda value: 0 <= value < float("inf"), "must be 0 or more")
-
-
-def _side(text: str) -> int:
-    return int(_checked(int, lambda value: value >= 32, "must be at least 32 px")(text))
-
-
-def _checked(kind: type, is_good: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not is_good(value):
-            raise argparse.ArgumentTypeError(f"{text} {wanted}")
-        return value
-
-    parse.__name__ = kind.__name__  # argparse names the type after it
-    return parse
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": _demo,
+    "train": _train,
+    "eval": _eval,
+    "predict": _predict,
+    "info": _info,
+    "doctor": _doctor,
+}

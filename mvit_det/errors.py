@@ -1,10 +1,15 @@
-"""The one exception for what a user gives and what cannot be used."""
+"""The exceptions for what cannot be used, and the one line that a command or a script makes of them."""
 
 import difflib
+import multiprocessing
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
+
+EXTRA = "pip install '.[torchvision]' in the project's folder"
 
 
 class InputError(ValueError):
@@ -12,6 +17,13 @@ class InputError(ValueError):
 
     The message is one line: it names the bad value and says what would be right.
     The command line prints it without a traceback and exits with status 2.
+    """
+
+
+class DependencyError(ImportError):
+    """A package that is missing, or that does not fit what else is installed.
+
+    The message is one line: it names the cause and the line that mends it.
     """
 
 
@@ -24,10 +36,35 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn an input error into one line on stderr and exit status 2: what a script runs in."""
+def one_line_errors(program: str | None = None) -> Iterator[None]:
+    """Leave with one line on stderr, in place of a traceback, where the user can mend what is wrong.
+
+    The exit status is 2 for bad input and for packages that are missing, 1 for an interrupt.
+
+    Args:
+        program: the name at the start of the line; None is the script's.
+    """
+    program = program or Path(sys.argv[0]).name
     try:
         yield
-    except (InputError, ImportError) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    except (InputError, DependencyError) as error:
+        message = str(error)
+        if message.startswith("Caught InputError in DataLoader"):  # and its traceback
+            message = message.rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2]
+        _leave(f"{program}: error: {' '.join(message.splitlines())}", 2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("mvit_det"):  # ours to mend
+            raise
+        _leave(f"{program}: error: {error.name} is not installed: {EXTRA}", 2)
+    except KeyboardInterrupt as interrupt:
+        if multiprocessing.parent_process():  # which says it for all
+            raise
+        _leave("; ".join(filter(None, (f"{program}: interrupted", str(interrupt)))), 1)
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _leave(line: str, status: int) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(status)

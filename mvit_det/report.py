@@ -63,8 +63,9 @@ def draw_comparisons(
 def draw_results(
     image: Picture, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
 ) -> Picture:
-    """Draw COCO results entries on their picture, as :func:`draw_entries` does."""
-    masks = [coco_mask.decode(entry["segmentation"]) for entry in results]
+    """Draw COCO results entries on their picture, as :func:`draw_entries` does; masks where they have one."""
+    no_mask = np.zeros(image.shape[:2], np.uint8)
+    masks = [coco_mask.decode(e["segmentation"]) if "segmentation" in e else no_mask for e in results]
     return draw_entries(image, results, masks, names, zoom)
 
 

@@ -2,17 +2,25 @@
 
 import contextlib
 import io
-import json
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from mvit_det.coco.fields import (
+    FieldError,
+    check_box,
+    check_objects,
+    check_references,
+    check_segmentation,
+    read_json,
+    require,
+    short,
+    to_numbers,
+)
 from mvit_det.errors import InputError
 
 MAX_SIDE = 32_767  # px; more would overflow what pycocotools allocates
@@ -33,7 +41,7 @@ def read_coco(path: Path) -> COCO:
 
     Source: the COCO data format, https://cocodataset.org/#format-data.
     """
-    data = read_json(path)
+    data = read_json(path, dict, f"an object with {', '.join(LISTS)}")
     try:
         _check(data)
     except FieldError as error:
@@ -66,9 +74,7 @@ def _check(data: Mapping[str, Any]) -> None:
         if not isinstance(data.get(name), list):
             found = "is missing" if name not in data else "is not a list"
             raise FieldError(f"{name}: {found}; a COCO file has the lists {', '.join(LISTS)}")
-        for number, entry in enumerate(data[name]):
-            if not isinstance(entry, dict):
-                raise FieldError(f"{name}[{number}]: {short(entry)} is not an object")
+        check_objects(data[name], name)
     for name in ("images", "categories"):
         if not data[name]:
             raise FieldError(f"{name}: is empty; expected at least one")
@@ -102,21 +108,11 @@ def _check_annotation(
     images: Mapping[int, Mapping[str, Any]],
     categories: Mapping[int, Any],
 ) -> None:
-    require(annotation, where, image_id=int, category_id=int)
-    for field, known, of in (
-        ("image_id", images, "images"),
-        ("category_id", categories, "categories"),
-    ):
-        if annotation[field] not in known:
-            raise FieldError(f"{where}.{field}: no entry of {of} has the id {annotation[field]}")
+    check_references(annotation, where, images, categories)
     if annotation.setdefault("iscrowd", 0) not in (0, 1):
         raise FieldError(f"{where}.iscrowd: {short(annotation['iscrowd'])} is neither 0 nor 1")
     if "area" in annotation:
         to_numbers([annotation["area"]], f"{where}.area", "the mask's area in pixels")
-    box = to_numbers(annotation.get("bbox"), f"{where}.bbox", "[x, y, width, height] in pixels")
-    if len(box) != 4 or box[2] < 0 or box[3] < 0:
-        raise FieldError(
-            f"{where}.bbox: {short(annotation['bbox'])} is not [x, y, width, height] in pixels"
-        )
+    check_box(annotation.get("bbox"), f"{where}.bbox")
     image = images[annotation["image_id"]]
     check_segmentation(annotation.get("segmentation"), f"{where}.segmentation", image)

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvit_det.errors import InputError
 
 
 class FieldError(Exception):
-    """What is wrong with which field; :func:`read_coco` adds the file."""
+    """What is wrong with which field; who reads the file adds its name."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, kind: type, expected: str) -> Any:
+    """Return the contents of a JSON file, which must be of one kind, described as ``expected``."""
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -27,12 +29,20 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is not JSON: {error.msg} at {where}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: holds a {type(data).__name__}; expected an object with {', '.join(LISTS)}")
+    if not isinstance(data, kind):
+        raise InputError(f"{path}: holds a {type(data).__name__}; expected {expected}")
     return data
 
 
+def check_objects(entries: list[Any], name: str) -> None:
+    """Check that all entries of a list are objects."""
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise FieldError(f"{name}[{number}]: {short(entry)} is not an object")
+
+
 def require(entry: Mapping[str, Any], where: str, **fields: type) -> None:
+    """Check that fields are there and of a type."""
     for field, kind in fields.items():
         if field not in entry:
             raise FieldError(f"{where}.{field}: is missing; expected {_NAMES[kind]}")
@@ -43,7 +53,32 @@ def require(entry: Mapping[str, Any], where: str, **fields: type) -> None:
 _NAMES = {int: "a whole number", str: "a text"}
 
 
+def check_references(
+    entry: Mapping[str, Any],
+    where: str,
+    images: Mapping[int, Any],
+    categories: Mapping[int, Any],
+) -> None:
+    """Check that the picture and the category of an entry are there, by their ids."""
+    require(entry, where, image_id=int, category_id=int)
+    for field, known, of in (
+        ("image_id", images, "images"),
+        ("category_id", categories, "categories"),
+    ):
+        if entry[field] not in known:
+            raise FieldError(f"{where}.{field}: no entry of {of} has the id {entry[field]}")
+
+
+def check_box(box: Any, where: str) -> None:
+    """Check one ``bbox``."""
+    expected = "[x, y, width, height] in pixels"
+    numbers = to_numbers(box, where, expected)
+    if len(numbers) != 4 or numbers[2] < 0 or numbers[3] < 0:
+        raise FieldError(f"{where}: {short(box)} is not {expected}")
+
+
 def check_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -> None:
+    """Check the polygons or the run-lengths of an entry of ``image``."""
     if isinstance(segmentation, dict):
         _check_rle(segmentation, where, image)
     elif isinstance(segmentation, list) and segmentation:
@@ -109,7 +144,8 @@ def decode_counts(text: str, where: str) -> list[int]:
     return runs
 
 
-def to_numbers(value: Any, where: str, expected: str) -> np.ndarray:
+def to_numbers(value: Any, where: str, expected: str) -> NDArray[Any]:
+    """Return a flat list of finite numbers as an array; ``expected`` describes it in an error."""
     if value is None:
         raise FieldError(f"{where}: is missing; expected {expected}")
     try:
@@ -125,5 +161,6 @@ def to_numbers(value: Any, where: str, expected: str) -> np.ndarray:
 
 
 def short(value: Any) -> str:
+    """Return a value as JSON, cut to what fits in an error."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,6 +1,7 @@
-"""Detections as the entries of a COCO results file."""
+"""COCO results files: detections written, and read again."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from mvit_det.coco.fields import (
+    FieldError,
+    check_box,
+    check_objects,
+    check_references,
+    check_segmentation,
+    read_json,
+    short,
+)
+from mvit_det.errors import InputError
 
 
 def to_results(
@@ -42,6 +55,41 @@ def to_results(
             }
         )
     return results
+
+
+def read_results(path: Path, coco: COCO) -> list[dict[str, Any]]:
+    """Read a COCO results file over the pictures and categories of ``coco``.
+
+    Every entry has a ``bbox``, that of its mask if the file gives none; where it has a
+    ``segmentation``, this is RLE.
+
+    Raises:
+        InputError: naming the file, the field and what would be right, if the file is missing or no
+            list of detections, or one of these refers to what ``coco`` has not, lacks a finite score,
+            or holds a box or a mask that is not finite or does not fit its picture.
+    """
+    results = read_json(path, list, "a list of detections, as of a COCO results file")
+    try:
+        check_objects(results, "results")
+        for number, entry in enumerate(results):
+            _check_result(entry, f"results[{number}]", coco)
+    except FieldError as error:
+        raise InputError(f"{path}: {error}") from None
+    return results
+
+
+def _check_result(entry: dict[str, Any], where: str, coco: COCO) -> None:
+    check_references(entry, where, coco.imgs, coco.cats)
+    score = entry.get("score")
+    if not isinstance(score, int | float) or not math.isfinite(score):
+        raise FieldError(f"{where}.score: {short(score)} is not a finite number")
+    if entry.get("segmentation"):
+        check_segmentation(entry["segmentation"], f"{where}.segmentation", coco.imgs[entry["image_id"]])
+        entry["segmentation"] = coco.annToRLE(entry)
+        entry.setdefault("bbox", coco_mask.toBbox(entry["segmentation"]).tolist())
+    else:  # of boxes alone
+        entry.pop("segmentation", None)
+    check_box(entry.get("bbox"), f"{where}.bbox")
 
 
 def write_json(path: Path, data: Any) -> None:

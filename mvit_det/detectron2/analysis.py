@@ -1,22 +1,25 @@
 """What the parts of a detector cost: parameters, multiply-adds and activations, counted without computing.
 
-Norms, activation functions, pooling of regions and non-maximum suppression are left out.
+Norms, upsampling, activation functions, RoIAlign and non-maximum suppression are left out. The counter
+of fvcore, and so of Detectron2, adds 5 for each element of a LayerNorm, 2 for each of a batch norm and 1
+for each of an upsampled map: together less than half a percent.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from detectron2.modeling import FPN, GeneralizedRCNN, StandardROIHeads
+from detectron2.modeling.roi_heads import CascadeROIHeads
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from mvit_det.detectron2.config import build, load_config
 from mvit_det.errors import InputError
 
-# With these the published multiply-adds come out (see tests/detectron2/test_analysis.py); the counts are
-# the most that the detectors let through, in RPN.post_nms_topk and FastRCNNOutputLayers.test_topk_per_image.
+# These give the published multiply-adds (see tests/detectron2/test_analysis.py). The two counts are the
+# most that a detector lets through: the RPN's post_nms_topk, the box predictor's test_topk_per_image.
 SIZE_HW = (800, 1280)  # px
 NUM_REGIONS = 1000
 NUM_DETECTIONS = 100
@@ -61,38 +64,47 @@ def analyze(
         and isinstance(model.backbone, FPN)
         and isinstance(model.roi_heads, StandardROIHeads)
     ):
-        raise InputError(f"model is a {type(model).__name__}: expected GeneralizedRCNN with FPN and box heads")
+        raise InputError(
+            f"model is a {type(model).__name__}: expected GeneralizedRCNN with FPN and box heads"
+        )
     side = model.backbone.padding_constraints["square_size"]
     height, width = size_hw or ((side, side) if side else SIZE_HW)
-    for name, value in (("size", min(height, width)), ("regions", num_regions), ("detections", num_detections)):
+    for name, value in (
+        ("size", min(height, width)),
+        ("regions", num_regions),
+        ("detections", num_detections),
+    ):
         if value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
     if side and max(height, width) > side:
-        raise InputError(f"size {height} {width}: the model pads to {side} px square, so at most {side} {side}")
+        raise InputError(
+            f"size {height} {width}: the model pads to {side} px square, so at most {side} {side}"
+        )
+
+    divisor = model.backbone.size_divisibility
+    padded_hw = [side or -(-length // divisor) * divisor for length in (height, width)]
 
     model.eval()
     rpn, heads = model.proposal_generator, model.roi_heads
     with torch.device("meta"):
-        images = model.preprocess_image([{"image": torch.empty(3, height, width)}]).tensor
-        maps = model.backbone(images)
-        channels = next(iter(maps.values())).shape[1]
-        regions = torch.empty(num_regions, channels, *heads.box_pooler.output_size)
-
-        bottom_up = _cost([model.backbone.bottom_up], lambda: model.backbone.bottom_up(images))
-        backbone = _cost([model.backbone], lambda: model.backbone(images))
+        images = torch.empty(1, len(model.pixel_mean), *padded_hw)
+        bottom_up, _ = _cost(model.backbone.bottom_up, images)
+        backbone, maps = _cost(model.backbone, images)
         pyramid = Cost(*(whole - part for whole, part in zip(backbone, bottom_up, strict=True)))
-        costs = {
-            "backbone bottom-up": bottom_up,
-            "feature pyramid": pyramid,
-            "RPN": _cost([rpn], lambda: rpn.rpn_head([maps[name] for name in rpn.in_features])),
-        }
-        stages = list(zip(_modules(heads.box_head), _modules(heads.box_predictor), strict=True))
-        for number, (head, predictor) in enumerate(stages, start=1):
-            name = f"box head {number}" if len(stages) > 1 else "box head"
-            costs[name] = _cost([head, predictor], lambda h=head, p=predictor: p(h(regions)))
+        costs = {"backbone bottom-up": bottom_up, "feature pyramid": pyramid}
+        costs["RPN"], _ = _cost(rpn.rpn_head, [maps[name] for name in rpn.in_features])
+
+        channels = maps[heads.box_in_features[0]].shape[1]
+        regions = torch.empty(num_regions, channels, *heads.box_pooler.output_size)
+        stages = {"box head": (heads.box_head, heads.box_predictor)}
+        if isinstance(heads, CascadeROIHeads):
+            pairs = zip(heads.box_head, heads.box_predictor, strict=True)
+            stages = {f"box head {number}": pair for number, pair in enumerate(pairs, start=1)}
+        for name, pair in stages.items():
+            costs[name], _ = _cost(nn.Sequential(*pair), regions)
         if heads.mask_on:
-            masks = torch.empty(num_detections, channels, *heads.mask_pooler.output_size)
-            costs["mask head"] = _cost([heads.mask_head], lambda: heads.mask_head.layers(masks))
+            regions = torch.empty(num_detections, channels, *heads.mask_pooler.output_size)
+            costs["mask head"], _ = _cost(nn.Sequential(*heads.mask_head), regions)
     costs["total"] = Cost(*map(sum, zip(*costs.values(), strict=True)))
     return costs
 
@@ -111,31 +123,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Parameters, multiply-adds and activations of a detector.")
     parser.add_argument("--config-file", required=True, help="a lazy config, such as those of configs/")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of a picture, px (default: 800 1280)"
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of a picture, px; 800 1280, or the square that the model pads to",
     )
     parser.add_argument("--regions", type=int, default=NUM_REGIONS, help="regions for each box head")
     parser.add_argument("--detections", type=int, default=NUM_DETECTIONS, help="regions for the mask head")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the config")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     cfg = load_config(args.config_file, args.overrides)
     with torch.device("meta"):
         model = build(cfg.model)
     print(table(analyze(model, args.size, args.regions, args.detections)))
 
 
-def _cost(modules: list[nn.Module], run: Callable[[], Any]) -> Cost:
+def _cost(module: nn.Module, inputs: Any) -> tuple[Cost, Any]:
+    """Return the cost of a module, and its output."""
     flops = FlopCounterMode(display=False)
     activations = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(flop_registry, _num_outputs))
     with torch.no_grad(), flops, activations:
-        run()
-    parameters = sum(parameter.numel() for module in modules for parameter in module.parameters())
-    return Cost(parameters, flops.get_total_flops() // 2, activations.get_total_flops())
+        output = module(inputs)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return Cost(parameters, flops.get_total_flops() // 2, activations.get_total_flops()), output
 
 
 def _num_outputs(*_: Any, out_shape: torch.Size, **__: Any) -> int:
     return out_shape.numel()
-
-
-def _modules(head: nn.Module) -> list[nn.Module]:
-    """Return the heads of a cascade, or the only one."""
-    return list(head) if isinstance(head, nn.ModuleList) else [head]

@@ -1,6 +1,7 @@
 """Whether a file of weights fits a model, before a run begins; and weights for inference."""
 
 import pickle
+import warnings
 from typing import Any
 from zipfile import BadZipFile
 
@@ -61,7 +62,9 @@ def check_start(model: nn.Module, path: str) -> None:
 def _load(model: nn.Module, path: str) -> tuple[_Checkpointer, dict[str, Any]]:
     checkpointer = _Checkpointer(model)
     try:
-        return checkpointer, checkpointer.load(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*for .*: copying from a non-meta parameter")
+            return checkpointer, checkpointer.load(path)
     except (OSError, AssertionError, KeyError, AttributeError, TypeError, EOFError) as error:
         reason = str(error) or type(error).__name__
     except (RuntimeError, pickle.UnpicklingError, BadZipFile):

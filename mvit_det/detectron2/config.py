@@ -1,7 +1,7 @@
 """Lazy configs from files and ``key=value`` overrides, with errors that say what would be right."""
 
-from collections.abc import Callable, Mapping, Sequence
-from inspect import Parameter, signature
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def load_config(path: str, overrides: Sequence[str]) -> DictConfig:
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
-            raise InputError(f"{override}: expected key=value")
+            raise InputError(f"{override}: expected key=value; flags stand before the first of these")
         _check_key(cfg, key)
     try:
         return LazyConfig.apply_overrides(cfg, list(overrides))
@@ -72,9 +72,9 @@ def _check_key(cfg: DictConfig, key: str) -> None:
     parts = key.split(".")
     for depth, part in enumerate(parts):
         if isinstance(node, ListConfig):
-            known = [str(index) for index in range(len(node))]
+            known = set(map(str, range(len(node))))
         elif isinstance(node, DictConfig):
-            known = [*map(str, node), *_keywords(node)]
+            known = {*map(str, node), *_keywords(node)} - {"_target_"}
         else:
             raise InputError(f"{key}: {'.'.join(parts[:depth])} has no keys of its own; it is {node!r}")
         if part not in known:
@@ -83,10 +83,15 @@ def _check_key(cfg: DictConfig, key: str) -> None:
         node = OmegaConf.select(cfg, ".".join(parts[: depth + 1]), throw_on_missing=False)
 
 
-def _keywords(node: Mapping[str, Any]) -> list[str]:
-    """Return the keywords of what ``node`` calls, if it calls something whose keywords can be known."""
-    target: Callable[..., Any] | None = node.get("_target_")
-    if not callable(target):
-        return []
-    parameters = signature(target).parameters.values()
-    return [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
+def _keywords(node: Mapping[str, Any]) -> set[str]:
+    """Return the keywords of what ``node`` calls; of a class with ``**kwargs``, those of its bases too."""
+    target: Any = node.get("_target_")
+    known: set[str] = set()
+    for function in target.__mro__ if isinstance(target, type) else [target]:
+        if not callable(function):
+            break
+        parameters = signature(function).parameters.values()
+        known |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return known

@@ -36,9 +36,31 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
     return name
 
 
+def json_categories(json: str) -> dict[int, str]:
+    """Return category id -> name of a COCO-format file, in the order of a detector's classes."""
+    return category_names(_read(json))
+
+
+def registered_categories(name: str) -> dict[int, str]:
+    """Return category id -> name of a data set known to Detectron2, in the order of a detector's classes.
+
+    Raises:
+        InputError: if it is not known, or has no classes.
+    """
+    metadata = MetadataCatalog.get(name)
+    if name not in DatasetCatalog or not metadata.get("thing_classes"):  # some have them once they are read
+        check_dataset(name)
+        DatasetCatalog.get(name)
+    names = metadata.get("thing_classes")
+    if not names:
+        raise InputError(f"data set {name}: its metadata names no thing_classes")
+    labels = metadata.get("thing_dataset_id_to_contiguous_id") or {n + 1: n for n in range(len(names))}
+    return {category_id: names[labels[category_id]] for category_id in sorted(labels, key=labels.__getitem__)}
+
+
 def count_classes(json: str) -> int:
     """Return the number of categories in a COCO-format file."""
-    return len(category_names(_read(json)))
+    return len(json_categories(json))
 
 
 def count_steps(json: str, epochs: int, batch_size: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.data import DatasetFromList
+from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -77,7 +78,11 @@ class _Pictures(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         number, index = key
         seed_generators(self.seed, number)
-        return self.mapper(self.samples[index])
+        sample = self.samples[index]
+        try:
+            return self.mapper(sample)
+        except (OSError, SizeMismatchError) as error:
+            raise InputError(f"{sample['file_name']}: cannot be used: {error}") from None
 
 
 def numbered_batches(is_wide: list[bool], batch_size: int, seed: int) -> Iterator[list[tuple[int, int]]]:

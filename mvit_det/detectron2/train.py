@@ -22,7 +22,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from mvit_det.backbone import MViT
 from mvit_det.detectron2.checkpoint import EMA, averaged_copy, check_start, load_for_inference
 from mvit_det.detectron2.config import build, load_config, override_keys
-from mvit_det.detectron2.datasets import check_dataset
+from mvit_det.detectron2.datasets import check_dataset, registered_categories
 from mvit_det.detectron2.hooks import KeepBest, ProgressBar, UpdateAverage
 from mvit_det.detectron2.loader import TrainLoader
 from mvit_det.detectron2.trainer import PRECISIONS, Trainer
@@ -93,6 +93,11 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
         names = build(cfg.dataloader[part].dataset.names)
         for name in [names] if isinstance(names, str) else names:
             check_dataset(name)
+            classes, num_classes = registered_categories(name), build(cfg.model.roi_heads.num_classes)
+            if len(classes) != num_classes:
+                raise InputError(
+                    f"model.roi_heads.num_classes is {num_classes}, but data set {name} has {len(classes)} classes"
+                )
     folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
     with torch.device("meta"):
         model = build(cfg.model)
@@ -119,7 +124,9 @@ def _check_devices(device: str, num_gpus: int) -> None:
     available = torch.cuda.device_count()
     if device == "cpu":
         if num_gpus > 1 and available:
-            raise InputError("train.device=cpu: hide the GPUs by CUDA_VISIBLE_DEVICES= to run processes on it")
+            raise InputError(
+                "train.device=cpu: hide the GPUs by CUDA_VISIBLE_DEVICES= to run processes on it"
+            )
     elif not available:
         raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
     elif num_gpus > available:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from detectron2.engine import SimpleTrainer
@@ -62,9 +62,7 @@ class Trainer(SimpleTrainer):
             part = batch[index :: self.accumulate]
             share = len(part) / len(batch)
             with self._sync(is_last=index == self.accumulate - 1):
-                with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
-                    losses = self.model(part)
-                self._check(losses, part)
+                losses = self._losses(part)
                 self.scaler.scale(sum(losses.values()) * share).backward()
             for name, loss in losses.items():
                 totals[name] += loss.detach() * share
@@ -82,13 +80,21 @@ class Trainer(SimpleTrainer):
             return self.model.no_sync()
         return nullcontext()
 
-    def _check(self, losses: dict[str, Tensor], part: list[Sample]) -> None:
-        if torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().all():
-            return
-        bad = ", ".join(f"{name} is {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
+    def _losses(self, part: list[Sample]) -> dict[str, Tensor]:
+        try:
+            with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+                losses: dict[str, Tensor] = self.model(part)
+        except FloatingPointError as error:  # Detectron2's own check, of the proposals
+            self._stop(str(error), part)
+        if not torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().all():
+            bad = [f"{name} is {loss.item()}" for name, loss in losses.items() if not loss.isfinite()]
+            self._stop(", ".join(bad), part)
+        return losses
+
+    def _stop(self, reason: str, part: list[Sample]) -> NoReturn:
         pictures = ", ".join(sample["file_name"] for sample in part)
         logging.getLogger(__name__).error(
-            f"stopped at step {self.iter}: {bad}; the pictures were {pictures}; the last checkpoint stands; "
+            f"stopped at step {self.iter}: {reason}; the pictures were {pictures}; the last checkpoint stands; "
             "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
         )
         raise SystemExit(1)

@@ -1,10 +1,28 @@
+import logging
+import os
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mvit_det.shapes import write_shapes
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+# Small models gain nothing from more, and lose much where other processes want the cores.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+
+
+@pytest.fixture(autouse=True)
+def _fresh_loggers():
+    """Let each run set up its log anew: Detectron2 keeps what the first run set up."""
+    yield
+    if "detectron2.utils.logger" in sys.modules:
+        sys.modules["detectron2.utils.logger"].setup_logger.cache_clear()
+        for name in ("detectron2", "fvcore", "mvit_det"):
+            logging.getLogger(name).handlers.clear()
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,10 @@ def yacs_config():
     ("override", "message"),
     [
         ("train.max_iters=5", "unknown key 'train.max_iters': did you mean 'train.max_iter'?"),
-        ("model.backbone.bottom_up.dropp_path_rate=0", "did you mean 'model.backbone.bottom_up.drop_path_rate'"),
+        (
+            "model.backbone.bottom_up.dropp_path_rate=0",
+            "did you mean 'model.backbone.bottom_up.drop_path_rate'",
+        ),
         ("model.backbone.bottom_up.depth.x=0", "model.backbone.bottom_up.depth has no keys of its own"),
         ("trian.seed=1", "did you mean 'train'"),
         ("train.seed", "train.seed: expected key=value"),
@@ -133,7 +136,9 @@ def test_a_bad_override_is_named(override, message):
 
 
 def test_a_keyword_that_the_config_does_not_set_can_be_set():
-    cfg = load_config(str(CONFIGS / "mask_rcnn_mvitv2_t_3x.py"), ["model.backbone.bottom_up.use_rel_pos=False"])
+    cfg = load_config(
+        str(CONFIGS / "mask_rcnn_mvitv2_t_3x.py"), ["model.backbone.bottom_up.use_rel_pos=False"]
+    )
     with torch.device("meta"):
         assert "blocks.0.attn.rel_pos_h" not in build(cfg.model.backbone.bottom_up).state_dict()
 

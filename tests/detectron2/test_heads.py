@@ -30,7 +30,9 @@ def regions(labels):
 
 
 def test_box_losses_are_means_over_pictures():
-    predictor = BoxPredictor(ShapeSpec(channels=8), box2box_transform=Box2BoxTransform((1, 1, 1, 1)), num_classes=2)
+    predictor = BoxPredictor(
+        ShapeSpec(channels=8), box2box_transform=Box2BoxTransform((1, 1, 1, 1)), num_classes=2
+    )
     pictures = [regions([0, 2, 2]), regions([1]), regions([])]
     predictions = torch.randn(4, 3), torch.randn(4, 8)
     with EventStorage():

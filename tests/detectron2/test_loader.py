@@ -12,7 +12,9 @@ pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 from mvit_det.detectron2.loader import TrainLoader, numbered_batches
 from mvit_det.errors import InputError
 
-SAMPLES = [{"width": 3 if wide else 2, "height": 2 if wide else 3, "index": i} for i, wide in enumerate("11011010")]
+SAMPLES = [
+    {"width": 3 if wide else 2, "height": 2 if wide else 3, "index": i} for i, wide in enumerate("11011010")
+]
 
 
 def draw(sample):
