@@ -1,7 +1,7 @@
 """Mask R-CNN, MViTv2-T, on a data set of your own in COCO's format.
 
-    data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
-    train.init_checkpoint=...  weights of a detector or of a backbone
+data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
+train.init_checkpoint=...  weights of a detector or of a backbone
 """
 
 from detectron2.config import LazyCall as L

@@ -1,6 +1,6 @@
 """Mask R-CNN, a small MViTv2 on small pictures, from random weights: trains on a CPU in minutes.
 
-    data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
+data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
 """
 
 import detectron2.data.transforms as T

@@ -6,7 +6,7 @@ from fvcore.common.param_scheduler import MultiStepParamScheduler
 
 
 def drop_twice(num_steps, first, second):
-    """A warm-up of 250 steps, then the full rate, a tenth from step ``first``, a hundredth from ``second``."""
+    """250 steps of warm-up, the full rate, a tenth from step ``first``, a hundredth from ``second``."""
     return L(WarmupParamScheduler)(
         scheduler=L(MultiStepParamScheduler)(
             values=[1.0, 0.1, 0.01], milestones=[first, second], num_updates=num_steps

@@ -76,7 +76,8 @@ def _refuse_shapes(path: str, incorrect: list[tuple[str, tuple[int, ...], tuple[
     if incorrect:
         key, in_file, in_model = incorrect[0]
         raise InputError(
-            f"{path}: {key} is {in_file} there and {in_model} here: another variant, head or number of classes"
+            f"{path}: {key} is {in_file} there and {in_model} here: another variant, head or number of "
+            "classes"
         )
 
 

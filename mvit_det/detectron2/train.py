@@ -1,32 +1,31 @@
 """Training and evaluation of a lazy config on Detectron2's launcher, hooks and evaluator."""
 
-import logging
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import default_argument_parser, default_setup, default_writers, hooks, launch
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError
 from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from mvit_det.backbone import MViT
-from mvit_det.detectron2.checkpoint import EMA, averaged_copy, check_start, load_for_inference
+from mvit_det.detectron2.checkpoint import EMA, averaged_copy, load_for_inference
+from mvit_det.detectron2.checks import check_run
 from mvit_det.detectron2.config import build, load_config, override_keys
-from mvit_det.detectron2.datasets import check_dataset, registered_categories
 from mvit_det.detectron2.hooks import KeepBest, ProgressBar, UpdateAverage
 from mvit_det.detectron2.loader import TrainLoader
-from mvit_det.detectron2.trainer import PRECISIONS, Trainer
-from mvit_det.errors import InputError, one_line_errors, unknown_name
+from mvit_det.detectron2.scaling import scale_to_batch
+from mvit_det.detectron2.trainer import Trainer
+from mvit_det.errors import InputError, one_line_errors
 from mvit_det.memory import keep_pages
 
 EPILOG = """examples:
@@ -47,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         InputError: before anything is written, for what cannot be used.
     """
     args = default_argument_parser(EPILOG).parse_args(arguments)
-    check_run(load_config(args.config_file, args.opts), args)
+    try:
+        check_run(load_config(args.config_file, args.opts), args)
+    except ConfigAttributeError as error:
+        raise InputError(f"{error.full_key} is missing: configs/common/train.py has what is needed") from None
     try:
         launch(
             _run,
@@ -71,66 +73,6 @@ def _run(args: Namespace) -> None:
             evaluate(cfg)
         else:
             train(cfg, args)
-
-
-def check_run(cfg: DictConfig, args: Namespace) -> None:
-    """Check what a run needs: devices, data, weights, and a folder that holds no other run.
-
-    Raises:
-        InputError: naming what is missing or does not fit, and what would be right.
-    """
-    _check_devices(cfg.train.device, args.num_gpus)
-    if cfg.train.amp.precision not in PRECISIONS:
-        raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
-    parts = args.num_gpus * args.num_machines * cfg.train.accumulate
-    batch_size = cfg.dataloader.train.total_batch_size
-    if parts < 1 or batch_size < 1 or batch_size % parts:
-        raise InputError(
-            f"dataloader.train.total_batch_size {batch_size}: must be a multiple of {parts}, which is "
-            f"{args.num_gpus * args.num_machines} processes x train.accumulate"
-        )
-    for part in ("test",) if args.eval_only else ("train", "test"):
-        names = build(cfg.dataloader[part].dataset.names)
-        for name in [names] if isinstance(names, str) else names:
-            check_dataset(name)
-            classes, num_classes = registered_categories(name), build(cfg.model.roi_heads.num_classes)
-            if len(classes) != num_classes:
-                raise InputError(
-                    f"model.roi_heads.num_classes is {num_classes}, but data set {name} has {len(classes)} classes"
-                )
-    folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
-    with torch.device("meta"):
-        model = build(cfg.model)
-    if args.eval_only:
-        if not checkpoint:
-            raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
-        load_for_inference(model, checkpoint)
-    elif args.resume:
-        if not (folder / "last_checkpoint").is_file():
-            raise InputError(f"{folder}: holds no checkpoint to resume from; leave --resume out")
-        last = folder / (folder / "last_checkpoint").read_text().strip()
-        load_for_inference(model, str(last))
-    else:
-        if (folder / "last_checkpoint").exists() or (folder / "metrics.json").exists():
-            raise InputError(
-                f"{folder}: already holds a run; add --resume to go on with it, or name another folder by "
-                "train.output_dir=..."
-            )
-        if checkpoint:
-            check_start(model, checkpoint)
-
-
-def _check_devices(device: str, num_gpus: int) -> None:
-    available = torch.cuda.device_count()
-    if device == "cpu":
-        if num_gpus > 1 and available:
-            raise InputError(
-                "train.device=cpu: hide the GPUs by CUDA_VISIBLE_DEVICES= to run processes on it"
-            )
-    elif not available:
-        raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
-    elif num_gpus > available:
-        raise InputError(f"--num-gpus {num_gpus}: this machine has {available}")
 
 
 def evaluate(cfg: DictConfig) -> Results:
@@ -213,28 +155,3 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     if isinstance(loader, TrainLoader):
         loader.start = start
     trainer.train(start, settings.max_iter)
-
-
-def scale_to_batch(cfg: DictConfig, given: set[str]) -> str:
-    """Scale the learning rate and the steps of a config to its batch, and return a line on it.
-
-    The rate grows and the steps shrink in proportion to ``dataloader.train.total_batch_size`` over
-    ``train.reference_batch_size``. Keys in ``given`` stay as they are, and so do steps that are worked
-    out from the data set. Source: "Accurate, Large Minibatch SGD", arXiv 1706.02677, for the linear rule.
-    """
-    batch_size = cfg.dataloader.train.total_batch_size
-    factor = batch_size / cfg.train.reference_batch_size if cfg.train.scale_to_batch else 1.0
-    if "optimizer.lr" not in given:
-        cfg.optimizer.lr *= factor
-    for key in ("train.max_iter", "train.eval_period", "train.checkpointer.period"):
-        value: Any = OmegaConf.select(cfg, key)
-        if isinstance(value, DictConfig):
-            OmegaConf.update(cfg, key, build(value), force_add=True)
-        elif key not in given:
-            OmegaConf.update(cfg, key, round(value / factor))
-    return (
-        f"{batch_size} pictures a step, the reference is {cfg.train.reference_batch_size}: learning rate "
-        f"{cfg.optimizer.lr:g}, {cfg.train.max_iter} steps, an evaluation every {cfg.train.eval_period}, a "
-        f"checkpoint every {cfg.train.checkpointer.period}"
-        + ("" if cfg.train.scale_to_batch else " (train.scale_to_batch is off)")
-    )

@@ -63,7 +63,7 @@ class Trainer(SimpleTrainer):
             share = len(part) / len(batch)
             with self._sync(is_last=index == self.accumulate - 1):
                 losses = self._losses(part)
-                self.scaler.scale(sum(losses.values()) * share).backward()
+                self.scaler.scale(torch.stack([*losses.values()]).sum() * share).backward()
             for name, loss in losses.items():
                 totals[name] += loss.detach() * share
         self.after_backward()
@@ -94,8 +94,8 @@ class Trainer(SimpleTrainer):
     def _stop(self, reason: str, part: list[Sample]) -> NoReturn:
         pictures = ", ".join(sample["file_name"] for sample in part)
         logging.getLogger(__name__).error(
-            f"stopped at step {self.iter}: {reason}; the pictures were {pictures}; the last checkpoint stands; "
-            "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
+            f"stopped at step {self.iter}: {reason}; the pictures were {pictures}; the last checkpoint "
+            "stands; a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
         )
         raise SystemExit(1)
 

@@ -21,7 +21,6 @@ def add_mvit_config(cfg: CfgNode) -> None:
     cfg.MODEL.MVIT.USE_ACT_CHECKPOINT = False  # recompute each block in the backward pass
 
 
-@BACKBONE_REGISTRY.register()
 def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:
     """Build the variant that ``cfg.MODEL.MVIT`` names, for pictures of ``input_shape.channels``.
 
@@ -44,7 +43,6 @@ def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:
     )
 
 
-@BACKBONE_REGISTRY.register()
 def build_mvit_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """Build the variant under a feature pyramid with the keys of ``cfg.MODEL.FPN``, p6 on top."""
     return FPN(
@@ -55,3 +53,7 @@ def build_mvit_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
         top_block=LastLevelMaxPool(),
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
     )
+
+
+BACKBONE_REGISTRY.register(build_mvit_backbone)
+BACKBONE_REGISTRY.register(build_mvit_fpn_backbone)

@@ -10,7 +10,8 @@ pytest.importorskip("timm", reason="Detectron2's MViT needs timm, which is not i
 
 from detectron2.modeling import MViT as Detectron2MViT
 
-from mvit_det import VARIANTS, MViT
+from mvit_det import VARIANTS
+from mvit_det.detectron2 import MViTBackbone
 
 SIZES = [(64, 64), (333, 517), (45, 33)]
 
@@ -27,7 +28,7 @@ def both(name, **changes):
         "rel_pos_zero_init": False,
     }
     keywords |= changes
-    theirs, ours = Detectron2MViT(**keywords), MViT(**keywords)
+    theirs, ours = Detectron2MViT(**keywords), MViTBackbone(**keywords)
     for key, parameter in theirs.named_parameters():
         if key.endswith("bias") or "rel_pos" in key:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -41,6 +42,11 @@ def both(name, **changes):
 def test_outputs_and_gradients_are_theirs(name, height, width):
     theirs, ours = both(name)
     check(theirs, ours, torch.randn(2, 3, height, width))
+
+
+def test_a_large_picture_is_theirs():
+    theirs, ours = both("mvitv2_t")
+    check(theirs, ours, torch.randn(1, 3, 800, 1216))
 
 
 @pytest.mark.parametrize(
@@ -60,12 +66,14 @@ def test_every_keyword_means_what_theirs_means(changes):
 
 
 def test_the_defaults_are_theirs():
-    theirs, ours = Detectron2MViT(), MViT()
+    theirs, ours = Detectron2MViT(), MViTBackbone()
     ours.load_state_dict(theirs.state_dict(), strict=True)
     check(theirs, ours, torch.randn(1, 3, 64, 64))
 
 
 def check(theirs, ours, images):
+    assert ours.output_shape() == theirs.output_shape()
+    assert ours.size_divisibility == theirs.size_divisibility
     expected, outputs = theirs(images), ours(images)
     assert list(outputs) == list(expected)
     weights = {name: torch.randn_like(output) for name, output in expected.items()}

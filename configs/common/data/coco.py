@@ -16,9 +16,7 @@ dataloader = dict(
                 L(T.RandomApply)(
                     tfm_or_aug=L(T.AugmentationList)(
                         augs=[
-                            L(T.ResizeShortestEdge)(
-                                short_edge_length=[400, 500, 600], sample_style="choice"
-                            ),
+                            L(T.ResizeShortestEdge)(short_edge_length=[400, 500, 600], sample_style="choice"),
                             L(T.RandomCrop)(crop_type="absolute_range", crop_size=(384, 600)),
                         ]
                     ),

@@ -1,0 +1,73 @@
+"""What is checked before a run writes anything."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from mvit_det.detectron2.checkpoint import check_start, load_for_inference
+from mvit_det.detectron2.config import build
+from mvit_det.detectron2.datasets import check_dataset, registered_categories
+from mvit_det.detectron2.trainer import PRECISIONS
+from mvit_det.errors import InputError, unknown_name
+
+
+def check_run(cfg: DictConfig, args: Namespace) -> None:
+    """Check what a run needs: devices, data, weights, and a folder that holds no other run.
+
+    Raises:
+        InputError: naming what is missing or does not fit, and what would be right.
+    """
+    _check_devices(cfg.train.device, args.num_gpus)
+    if cfg.train.amp.precision not in PRECISIONS:
+        raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
+    parts = args.num_gpus * args.num_machines * cfg.train.accumulate
+    batch_size = cfg.dataloader.train.total_batch_size
+    if parts < 1 or batch_size < 1 or batch_size % parts:
+        raise InputError(
+            f"dataloader.train.total_batch_size {batch_size}: must be a multiple of {parts}, which is "
+            f"{args.num_gpus * args.num_machines} processes x train.accumulate"
+        )
+    for part in ("test",) if args.eval_only else ("train", "test"):
+        names = build(cfg.dataloader[part].dataset.names)
+        for name in [names] if isinstance(names, str) else names:
+            check_dataset(name)
+            classes, num_classes = registered_categories(name), build(cfg.model.roi_heads.num_classes)
+            if len(classes) != num_classes:
+                raise InputError(
+                    f"model.roi_heads.num_classes is {num_classes}, but data set {name} has {len(classes)}"
+                )
+    folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
+    with torch.device("meta"):
+        model = build(cfg.model)
+    if args.eval_only:
+        if not checkpoint:
+            raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
+        load_for_inference(model, checkpoint)
+    elif args.resume:
+        if not (folder / "last_checkpoint").is_file():
+            raise InputError(f"{folder}: holds no checkpoint to resume from; leave --resume out")
+        last = folder / (folder / "last_checkpoint").read_text().strip()
+        load_for_inference(model, str(last))
+    else:
+        if (folder / "last_checkpoint").exists() or (folder / "metrics.json").exists():
+            raise InputError(
+                f"{folder}: already holds a run; add --resume to go on with it, or name another folder by "
+                "train.output_dir=..."
+            )
+        if checkpoint:
+            check_start(model, checkpoint)
+
+
+def _check_devices(device: str, num_gpus: int) -> None:
+    available = torch.cuda.device_count()
+    if device == "cpu":
+        if num_gpus > 1 and available:
+            raise InputError(
+                "train.device=cpu: hide the GPUs by CUDA_VISIBLE_DEVICES= to run processes on it"
+            )
+    elif not available:
+        raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
+    elif num_gpus > available:
+        raise InputError(f"--num-gpus {num_gpus}: this machine has {available}")
