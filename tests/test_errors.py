@@ -1,12 +1,12 @@
 """The one line that a command or a script leaves with."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mvit_det.errors import EXTRA, DependencyError, InputError, one_line_errors
@@ -60,14 +60,37 @@ def test_an_interrupt_is_one_line_and_status_1(capsys):
     assert status == (1, "mvit-det: interrupted; --resume goes on\n")
 
 
-def interrupted(rank):
+PROCESSES = """
+import time
+import torch
+from mvit_det.errors import one_line_errors
+
+def run(rank):
     with one_line_errors():
-        raise KeyboardInterrupt
+        print("ready", flush=True)
+        time.sleep(60)
+
+if __name__ == "__main__":
+    with one_line_errors():
+        torch.multiprocessing.spawn(run, nprocs=2)
+"""
 
 
-def test_an_interrupt_of_a_process_of_a_run_is_left_to_its_parent(capfd):
-    torch.multiprocessing.spawn(interrupted, nprocs=1)
-    assert capfd.readouterr().err == ""
+def test_an_interrupt_of_several_processes_is_one_line(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(PROCESSES)
+    process = subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(TOOLS[0].parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=60)[1] == "script.py: interrupted\n"
+    assert process.returncode == 1
 
 
 def test_our_own_mistakes_keep_their_traceback():

@@ -16,7 +16,15 @@ OF_CLASSES = ("box_predictor", "mask_head.predictor")  # layers whose size follo
 
 
 class _Checkpointer(DetectionCheckpointer):
-    """Keeps what did not fit, instead of logging it."""
+    """Takes the averaged weights where there are any, and keeps what did not fit instead of logging it."""
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        if EMA in checkpoint:
+            averaged = checkpoint.pop(EMA)
+            checkpoint["model"] = {
+                k.removeprefix("module."): v for k, v in averaged.items() if k != "n_averaged"
+            }
+        return super()._load_model(checkpoint)
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         self.incompatible = incompatible
@@ -28,16 +36,11 @@ def load_for_inference(model: nn.Module, path: str) -> None:
     Raises:
         InputError: if the file cannot be read, or is not one of this very model.
     """
-    checkpointer, rest = _load(model, path)
-    incompatible = checkpointer.incompatible
+    incompatible = _load(model, path)
     _refuse_shapes(path, incompatible.incorrect_shapes)
     if incompatible.missing_keys:
         missing = incompatible.missing_keys
         raise InputError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more of this detector's weights")
-    if EMA in rest:
-        averaged = {key.removeprefix("module."): value for key, value in rest[EMA].items()}
-        averaged.pop("n_averaged")
-        model.load_state_dict(averaged)
 
 
 def check_start(model: nn.Module, path: str) -> None:
@@ -52,19 +55,21 @@ def check_start(model: nn.Module, path: str) -> None:
     Raises:
         InputError: if the file cannot be read, is one of another model, or has nothing for this one.
     """
-    incompatible = _load(model, path)[0].incompatible
+    incompatible = _load(model, path)
     of_classes = [wrong for wrong in incompatible.incorrect_shapes if any(n in wrong[0] for n in OF_CLASSES)]
     _refuse_shapes(path, [wrong for wrong in incompatible.incorrect_shapes if wrong not in of_classes])
     if len(incompatible.missing_keys) + len(of_classes) == len(model.state_dict()):
         raise InputError(f"{path}: none of its weights has the name of one of this model's")
 
 
-def _load(model: nn.Module, path: str) -> tuple[_Checkpointer, dict[str, Any]]:
+def _load(model: nn.Module, path: str) -> Any:
+    """Load what fits; return the keys that are missing, and those of another shape with both shapes."""
     checkpointer = _Checkpointer(model)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*for .*: copying from a non-meta parameter")
-            return checkpointer, checkpointer.load(path)
+            checkpointer.load(path)
+        return checkpointer.incompatible
     except (OSError, AssertionError, KeyError, AttributeError, TypeError, EOFError) as error:
         reason = str(error) or type(error).__name__
     except (RuntimeError, pickle.UnpicklingError, BadZipFile):

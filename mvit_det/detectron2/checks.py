@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mvit_det.detectron2.checkpoint import check_start, load_for_inference
 from mvit_det.detectron2.config import build
@@ -22,42 +22,48 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     _check_devices(cfg.train.device, args.num_gpus)
     if cfg.train.amp.precision not in PRECISIONS:
         raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
-    parts = args.num_gpus * args.num_machines * cfg.train.accumulate
-    batch_size = cfg.dataloader.train.total_batch_size
-    if parts < 1 or batch_size < 1 or batch_size % parts:
-        raise InputError(
-            f"dataloader.train.total_batch_size {batch_size}: must be a multiple of {parts}, which is "
-            f"{args.num_gpus * args.num_machines} processes x train.accumulate"
-        )
     for part in ("test",) if args.eval_only else ("train", "test"):
         names = build(cfg.dataloader[part].dataset.names)
         for name in [names] if isinstance(names, str) else names:
             check_dataset(name)
-            classes, num_classes = registered_categories(name), build(cfg.model.roi_heads.num_classes)
-            if len(classes) != num_classes:
+            num_classes = build(OmegaConf.select(cfg, "model.roi_heads.num_classes"))
+            if num_classes is not None and num_classes != len(registered_categories(name)):
                 raise InputError(
-                    f"model.roi_heads.num_classes is {num_classes}, but data set {name} has {len(classes)}"
+                    f"model.roi_heads.num_classes is {num_classes}, but data set {name} has "
+                    f"{len(registered_categories(name))}"
                 )
-    folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
     with torch.device("meta"):
         model = build(cfg.model)
+    folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
     if args.eval_only:
         if not checkpoint:
             raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
         load_for_inference(model, checkpoint)
-    elif args.resume:
+        return
+    _check_batch(cfg, args.num_gpus * args.num_machines)
+    if args.resume:
         if not (folder / "last_checkpoint").is_file():
             raise InputError(f"{folder}: holds no checkpoint to resume from; leave --resume out")
         last = folder / (folder / "last_checkpoint").read_text().strip()
         load_for_inference(model, str(last))
-    else:
-        if (folder / "last_checkpoint").exists() or (folder / "metrics.json").exists():
-            raise InputError(
-                f"{folder}: already holds a run; add --resume to go on with it, or name another folder by "
-                "train.output_dir=..."
-            )
-        if checkpoint:
-            check_start(model, checkpoint)
+        return
+    if (folder / "last_checkpoint").exists() or (folder / "metrics.json").exists():
+        raise InputError(
+            f"{folder}: already holds a run; add --resume to go on with it, or name another folder by "
+            "train.output_dir=..."
+        )
+    if checkpoint:
+        check_start(model, checkpoint)
+
+
+def _check_batch(cfg: DictConfig, num_processes: int) -> None:
+    parts = num_processes * cfg.train.accumulate
+    batch_size = cfg.dataloader.train.total_batch_size
+    if parts < 1 or batch_size < 1 or batch_size % parts:
+        raise InputError(
+            f"dataloader.train.total_batch_size {batch_size}: must be a multiple of {parts}, which is "
+            f"{num_processes} processes x train.accumulate"
+        )
 
 
 def _check_devices(device: str, num_gpus: int) -> None:

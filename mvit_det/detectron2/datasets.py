@@ -23,11 +23,14 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
 
     Raises:
         InputError: if the file cannot be used as it is (see :func:`mvit_det.coco.annotations.read_coco`),
-            the folder is missing, or the categories are others.
+            the folder or a picture is missing, or the categories are others.
     """
     categories = category_names(_read(json))
     if not Path(images).is_dir():
         raise InputError(f"{images}: no such folder of pictures")
+    for entry in _read(json).imgs.values():
+        if not Path(images, entry["file_name"]).is_file():
+            raise InputError(f"{Path(images, entry['file_name'])}: no such picture, but {json} names it")
     if like is not None and categories != category_names(_read(like)):
         raise InputError(f"{json}: its categories are not those of {like}")
     name = f"{json}:{images}"

@@ -192,7 +192,7 @@ def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, mess
 
 
 def test_a_folder_with_a_run_and_weights_of_another_model_are_refused(small, six_steps, tmp_path):
-    files = {path: path.stat().st_mtime_ns for path in six_steps.iterdir()}
+    files = {path: path.stat().st_mtime_ns for path in six_steps.iterdir() if path.name != "log.txt"}
     with pytest.raises(InputError, match="already holds a run; add --resume"):
         main(command(small, six_steps))
     checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
@@ -200,7 +200,7 @@ def test_a_folder_with_a_run_and_weights_of_another_model_are_refused(small, six
     for options in (("--eval-only", wider), (wider,)):
         with pytest.raises(InputError, match="another variant, head or number of classes"):
             main(command(small, tmp_path, *options, checkpoint))
-    assert files == {path: path.stat().st_mtime_ns for path in six_steps.iterdir()}
+    assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_a_detector_of_other_classes_can_be_fine_tuned(small, shapes, six_steps, tmp_path):
