@@ -1,4 +1,4 @@
-"""Mask R-CNN, MViTv2-L, 36 epochs."""
+"""Mask R-CNN, MViTv2-L from ImageNet-21K, 36 epochs."""
 
 from mvit_det.detectron2.backbone import variant_keywords
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-EXTRA = "pip install '.[torchvision]' in the project's folder"
+EXTRA = "pip install '.[torchvision]' in the project's folder, for tools/ '.[detectron2]'"
 
 
 class InputError(ValueError):

@@ -1,16 +1,18 @@
 """Whether a file of weights fits a model, before a run begins; and weights for inference."""
 
 import pickle
+import textwrap
 import warnings
 from typing import Any
 from zipfile import BadZipFile
 
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mvit_det.errors import InputError
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 EMA = "ema"  # where a checkpoint of a run keeps its averaged weights
 OF_CLASSES = ("box_predictor", "mask_head.predictor")  # layers whose size follows from the classes
 
@@ -58,7 +60,7 @@ def check_start(model: nn.Module, path: str) -> None:
     incompatible = _load(model, path)
     of_classes = [wrong for wrong in incompatible.incorrect_shapes if any(n in wrong[0] for n in OF_CLASSES)]
     _refuse_shapes(path, [wrong for wrong in incompatible.incorrect_shapes if wrong not in of_classes])
-    if len(incompatible.missing_keys) + len(of_classes) == len(model.state_dict()):
+    if len(incompatible.missing_keys) == len(model.state_dict()):
         raise InputError(f"{path}: none of its weights has the name of one of this model's")
 
 
@@ -70,11 +72,11 @@ def _load(model: nn.Module, path: str) -> Any:
             warnings.filterwarnings("ignore", message=".*for .*: copying from a non-meta parameter")
             checkpointer.load(path)
         return checkpointer.incompatible
-    except (OSError, AssertionError, KeyError, AttributeError, TypeError, EOFError) as error:
+    except (OSError, LookupError, AttributeError, TypeError, ValueError, EOFError, AssertionError) as error:
         reason = str(error) or type(error).__name__
-    except (RuntimeError, pickle.UnpicklingError, BadZipFile):
-        reason = "is damaged, or not a file of weights"
-    raise InputError(f"{path}: {' '.join(reason.split())}")
+    except (RuntimeError, pickle.UnpicklingError, BadZipFile) as error:
+        reason = f"is damaged, or no file of weights alone: {error}"
+    raise InputError(f"{path}: {textwrap.shorten(reason, 200)}")
 
 
 def _refuse_shapes(path: str, incorrect: list[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
@@ -86,7 +88,14 @@ def _refuse_shapes(path: str, incorrect: list[tuple[str, tuple[int, ...], tuple[
         )
 
 
-def averaged_copy(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
-    """Return a copy of ``model`` whose weights follow it as an exponential moving average."""
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
-    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average)
+def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of ``model`` whose weights follow it as an exponential moving average.
+
+    Over the first steps the decay is less, (1 + steps) / (10 + steps), to let go of the start.
+    """
+
+    def update(averages: Tensors, weights: Tensors, num_averaged: Tensor | int) -> None:
+        steps = int(num_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averages, weights, num_averaged)
+
+    return AveragedModel(model, multi_avg_fn=update)

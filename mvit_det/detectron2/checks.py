@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from mvit_det.detectron2.checkpoint import check_start, load_for_inference
 from mvit_det.detectron2.config import build
@@ -32,8 +33,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
                     f"model.roi_heads.num_classes is {num_classes}, but data set {name} has "
                     f"{len(registered_categories(name))}"
                 )
-    with torch.device("meta"):
-        model = build(cfg.model)
+    model = _skeleton(cfg)
     folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
     if args.eval_only:
         if not checkpoint:
@@ -41,19 +41,25 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
         load_for_inference(model, checkpoint)
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)
-    if args.resume:
-        if not (folder / "last_checkpoint").is_file():
-            raise InputError(f"{folder}: holds no checkpoint to resume from; leave --resume out")
-        last = folder / (folder / "last_checkpoint").read_text().strip()
-        load_for_inference(model, str(last))
-        return
-    if (folder / "last_checkpoint").exists() or (folder / "metrics.json").exists():
+    tag = folder / "last_checkpoint"
+    if tag.is_file() and not args.resume:
         raise InputError(
             f"{folder}: already holds a run; add --resume to go on with it, or name another folder by "
             "train.output_dir=..."
         )
-    if checkpoint:
+    if tag.is_file():
+        load_for_inference(model, str(folder / tag.read_text().strip()))
+    elif checkpoint:
         check_start(model, checkpoint)
+
+
+def _skeleton(cfg: DictConfig) -> nn.Module:
+    """Build the model without its weights, or with them where its own code computes as it is built."""
+    try:
+        with torch.device("meta"):
+            return build(cfg.model)
+    except RuntimeError:
+        return build(cfg.model)
 
 
 def _check_batch(cfg: DictConfig, num_processes: int) -> None:

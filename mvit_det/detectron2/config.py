@@ -45,11 +45,6 @@ def load_config(path: str, overrides: Sequence[str]) -> DictConfig:
         raise InputError(f"{' '.join(overrides)}: {' '.join(str(error).split())}") from None
 
 
-def override_keys(overrides: Sequence[str]) -> set[str]:
-    """Return the keys that ``key=value`` overrides set."""
-    return {override.partition("=")[0] for override in overrides}
-
-
 def build(node: Any) -> Any:
     """Instantiate a part of a config.
 

@@ -1,16 +1,38 @@
 """Any data set in COCO's format inside Detectron2, by the paths of its JSON and of its pictures."""
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator
-from pycocotools.coco import COCO
+from detectron2.structures import BoxMode
+from detectron2.utils import comm
 
 from mvit_det.coco.annotations import category_names, read_coco
+from mvit_det.detectron2.loader import Sample
 from mvit_det.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class _Summary:
+    categories: dict[int, str]
+    file_names: list[str]
+    num_pictures: int  # with an object that is no crowd
+    has_runs: bool  # among the masks of such objects
+
+
+@lru_cache
+def _summarize(json: str) -> _Summary:
+    coco = read_coco(Path(json))
+    objects = [entry for entry in coco.anns.values() if not entry.get("iscrowd")]
+    return _Summary(
+        categories=category_names(coco),
+        file_names=[image["file_name"] for image in coco.imgs.values()],
+        num_pictures=len({entry["image_id"] for entry in objects}),
+        has_runs=any(isinstance(entry["segmentation"], dict) for entry in objects),
+    )
 
 
 def register_json(json: str, images: str, like: str | None = None) -> str:
@@ -25,23 +47,59 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
         InputError: if the file cannot be used as it is (see :func:`mvit_det.coco.annotations.read_coco`),
             the folder or a picture is missing, or the categories are others.
     """
-    categories = category_names(_read(json))
+    summary = _summarize(json)
     if not Path(images).is_dir():
         raise InputError(f"{images}: no such folder of pictures")
-    for entry in _read(json).imgs.values():
-        if not Path(images, entry["file_name"]).is_file():
-            raise InputError(f"{Path(images, entry['file_name'])}: no such picture, but {json} names it")
-    if like is not None and categories != category_names(_read(like)):
+    if like is not None and summary.categories != json_categories(like):
         raise InputError(f"{json}: its categories are not those of {like}")
     name = f"{json}:{images}"
-    if name not in DatasetCatalog:
-        register_coco_instances(name, {}, json, images)
+    if name in DatasetCatalog:
+        return name
+    if comm.is_main_process():
+        for path in (Path(images, file_name) for file_name in summary.file_names):
+            if not path.is_file():
+                raise InputError(f"{path}: no such picture, but {json} names it")
+    DatasetCatalog.register(name, partial(_read_samples, json, images))
+    MetadataCatalog.get(name).set(
+        json_file=json,
+        image_root=images,
+        evaluator_type="coco",
+        thing_classes=list(summary.categories.values()),
+        thing_dataset_id_to_contiguous_id={id_: label for label, id_ in enumerate(summary.categories)},
+    )
     return name
+
+
+def _read_samples(json: str, images: str) -> list[Sample]:
+    """Return Detectron2's dicts; boxes are XYWH in px, masks polygons or compressed run-lengths."""
+    coco = read_coco(Path(json))
+    label_of = {id_: label for label, id_ in enumerate(category_names(coco))}
+
+    def to_object(entry: dict[str, Any]) -> dict[str, Any]:
+        mask = entry["segmentation"]
+        return {
+            "bbox": entry["bbox"],
+            "bbox_mode": BoxMode.XYWH_ABS,
+            "category_id": label_of[entry["category_id"]],
+            "segmentation": mask if isinstance(mask, list) else coco.annToRLE(entry),
+            "iscrowd": entry.get("iscrowd", 0),
+        }
+
+    return [
+        {
+            "file_name": str(Path(images, image["file_name"])),
+            "image_id": image_id,
+            "height": image["height"],
+            "width": image["width"],
+            "annotations": [to_object(entry) for entry in coco.imgToAnns[image_id]],
+        }
+        for image_id, image in sorted(coco.imgs.items())
+    ]
 
 
 def json_categories(json: str) -> dict[int, str]:
     """Return category id -> name of a COCO-format file, in the order of a detector's classes."""
-    return category_names(_read(json))
+    return _summarize(json).categories
 
 
 def registered_categories(name: str) -> dict[int, str]:
@@ -68,15 +126,12 @@ def count_classes(json: str) -> int:
 
 def count_steps(json: str, epochs: int, batch_size: int) -> int:
     """Return the steps in ``epochs`` of the pictures that have an object, rounded up."""
-    pictures = {entry["image_id"] for entry in _read(json).anns.values() if not entry.get("iscrowd")}
-    return -(-len(pictures) * epochs // batch_size)
+    return -(-_summarize(json).num_pictures * epochs // batch_size)
 
 
 def mask_format(json: str) -> str:
     """Return what Detectron2's mapper can hold the masks of a file in: run-lengths need bitmaps."""
-    objects = (entry for entry in _read(json).anns.values() if not entry.get("iscrowd"))
-    has_runs = any(isinstance(entry["segmentation"], dict) for entry in objects)
-    return "bitmask" if has_runs else "polygon"
+    return "bitmask" if _summarize(json).has_runs else "polygon"
 
 
 class JsonEvaluator(COCOEvaluator):
@@ -84,7 +139,7 @@ class JsonEvaluator(COCOEvaluator):
 
     def __init__(self, dataset_name: str, **kwargs: Any) -> None:
         super().__init__(dataset_name, **kwargs)
-        self._coco_api = _read(MetadataCatalog.get(dataset_name).json_file)
+        self._coco_api = read_coco(Path(self._metadata.json_file))
 
 
 def check_dataset(name: str) -> None:
@@ -102,8 +157,3 @@ def check_dataset(name: str) -> None:
                 f"data set {name}: no {path}; set DETECTRON2_DATASETS to the folder that holds coco/, or "
                 "take configs/finetune_mask_rcnn_mvitv2_t.py for a data set of your own"
             )
-
-
-@lru_cache(maxsize=4)
-def _read(json: str) -> COCO:
-    return read_coco(Path(json))

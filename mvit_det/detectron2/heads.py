@@ -1,4 +1,4 @@
-"""Detectron2's box predictor and mask head with losses that do not depend on how a batch is split.
+"""Detectron2's heads, but with losses that do not depend on how a batch is split, and norms in float32.
 
 Detectron2 averages these losses over all regions of the pictures that a process holds, so that the
 weight of a picture depends on its neighbours. The published models were trained with one picture on
@@ -7,6 +7,7 @@ that for any number of pictures, so that one process, several, and accumulated g
 """
 
 import torch
+from detectron2.layers.batch_norm import NaiveSyncBatchNorm
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, MaskRCNNConvUpsampleHead
 from detectron2.modeling.roi_heads.mask_head import mask_rcnn_loss
 from detectron2.structures import Instances
@@ -26,6 +27,8 @@ class BoxPredictor(FastRCNNOutputLayers):
             proposals: the regions of each picture, in the same order.
         """
         counts = [len(regions) for regions in proposals]
+        if len(set(counts)) == 1:  # the mean over regions is the same, in fewer calls
+            return super().losses(predictions, proposals)
         scores, deltas = (prediction.split(counts) for prediction in predictions)
         pictures = zip(scores, deltas, proposals, strict=True)
         return _mean([super(BoxPredictor, self).losses((s, d), [regions]) for s, d, regions in pictures])
@@ -50,6 +53,17 @@ class MaskHead(MaskRCNNConvUpsampleHead):
                 for part, regions in zip(logits, instances, strict=True)
             ]
         )
+
+
+class RegionBatchNorm(NaiveSyncBatchNorm):
+    """Batch norm over the regions of all processes, in float32; a process may hold none."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features, stats_mode="N")  # weighs a process by its regions
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (R, C, H, W)."""
+        return super().forward(x.float()).to(x.dtype)
 
 
 def _mean(losses: list[Losses]) -> Losses:

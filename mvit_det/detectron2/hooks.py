@@ -3,17 +3,13 @@
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from detectron2.engine import HookBase
-from detectron2.utils import comm
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
-
-from mvit_det.errors import unknown_name
 
 BEST = "model_best.pth"
 BAR_PERIOD = 10  # steps between two losses shown
@@ -29,35 +25,38 @@ class UpdateAverage(HookBase):
         self.average.update_parameters(self.model)
 
 
-class KeepBest(HookBase):
+class KeepBest:
     """Writes the weights that were evaluated to ``model_best.pth`` whenever they are the best so far.
 
-    It is called with the results of an evaluation, and remembers the best over ``--resume``.
+    The file holds the value too, so that a run that goes on knows it.
+
+    Args:
+        model: what is evaluated.
+        path: of the file.
+        metric: of the results, such as ``bbox/AP``.
     """
 
-    def __init__(self, model: nn.Module, folder: Path, metric: str) -> None:
-        self.model, self.folder, self.metric = model, folder, metric
+    def __init__(self, model: nn.Module, path: Path, metric: str) -> None:
+        self.model, self.path, self.metric = model, path, metric
+        self.logger = logging.getLogger(__name__)
         self.best = float("-inf")
+        if path.is_file():
+            self.best = torch.load(path, map_location="cpu", mmap=True).get(metric, self.best)
 
     def __call__(self, results: dict[str, dict[str, float]]) -> None:
+        """Take the results of an evaluation."""
         values = {f"{task}/{name}": value for task, part in results.items() for name, value in part.items()}
-        if self.metric not in values:
-            raise unknown_name("train.best_metric", self.metric, values)
+        if self.metric not in values:  # nothing was found yet, or there is no such metric
+            self.logger.warning(f"no {self.metric} among {', '.join(values) or 'the results'}")
+            return
         value = float(values[self.metric])
-        if value <= self.best:  # or not a number
+        if not value > self.best:  # or not a number
             return
         self.best = value
-        if comm.is_main_process():
-            path = self.folder / BEST
-            step = self.trainer.iter + 1
-            torch.save({"model": self.model.state_dict(), "step": step, self.metric: value}, path)
-            logging.getLogger(__name__).info(f"{self.metric} {value:.2f} is the best so far: wrote {path}")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
+        unfinished = self.path.with_suffix(".tmp")
+        torch.save({"model": self.model.state_dict(), self.metric: value}, unfinished)
+        unfinished.replace(self.path)
+        self.logger.info(f"{self.metric} {value:.2f} is the best so far: wrote {self.path}")
 
 
 class ProgressBar(HookBase):

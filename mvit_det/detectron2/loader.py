@@ -48,8 +48,7 @@ class TrainLoader:
         world_size = comm.get_world_size()
         if total_batch_size < 1 or total_batch_size % world_size:
             raise InputError(
-                f"dataloader.train.total_batch_size {total_batch_size}: must be a multiple of the "
-                f"{world_size} processes"
+                f"total_batch_size {total_batch_size}: must be a multiple of {world_size} processes"
             )
         self.is_wide = [sample["width"] >= sample["height"] for sample in dataset]
         self.batch_size, self.num_workers = total_batch_size, num_workers

@@ -20,8 +20,8 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from mvit_det.backbone import MViT
 from mvit_det.detectron2.checkpoint import EMA, averaged_copy, load_for_inference
 from mvit_det.detectron2.checks import check_run
-from mvit_det.detectron2.config import build, load_config, override_keys
-from mvit_det.detectron2.hooks import KeepBest, ProgressBar, UpdateAverage
+from mvit_det.detectron2.config import build, load_config
+from mvit_det.detectron2.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
 from mvit_det.detectron2.loader import TrainLoader
 from mvit_det.detectron2.scaling import scale_to_batch
 from mvit_det.detectron2.trainer import Trainer
@@ -59,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dist_url=args.dist_url,
             args=(args,),
         )
-    except ProcessExitedException as error:  # it has said why
-        sys.exit(error.exit_code)
+    except ProcessExitedException as error:
+        if error.exit_code < 0:  # killed from outside
+            raise SystemExit(str(error)) from None
+        sys.exit(error.exit_code)  # it has said why
 
 
 def _run(args: Namespace) -> None:
@@ -101,7 +103,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     """
     default_setup(cfg, args)
     logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="mvit_det")
-    logger.info(scale_to_batch(cfg, override_keys(args.opts)))
+    logger.info(scale_to_batch(cfg, given={option.partition("=")[0] for option in args.opts}))
 
     settings = cfg.train
     folder = Path(settings.output_dir)
@@ -114,44 +116,56 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         for module in model.modules():
             if isinstance(module, MViT):
                 module.compile(dynamic=True)
-    device_ids = {"device_ids": None} if settings.device == "cpu" else {}
-    parallel = create_ddp_model(model, **settings.ddp, **device_ids)
+    precision = settings.amp.precision if settings.amp.enabled else None
+    ddp = dict(settings.ddp)
+    ddp["fp16_compression"] &= precision == "fp16"  # without its scaling, gradients would overflow
+    if settings.device == "cpu":
+        ddp["device_ids"] = None
+    parallel = create_ddp_model(model, **ddp)
     trainer = Trainer(
         parallel,
         loader,
         optimizer,
         accumulate=settings.accumulate,
-        precision=settings.amp.precision if settings.amp.enabled else None,
+        precision=precision,
         clip_norm=settings.clip_norm,
         seed=settings.seed if settings.seed >= 0 else None,
     )
     averages = {} if average is None else {EMA: average}
     checkpointer = DetectionCheckpointer(parallel, str(folder), trainer=trainer, **averages)
+    is_main = comm.is_main_process()
     evaluated = model if average is None else average.module
-    keep_best = KeepBest(evaluated, folder, settings.best_metric)
+    is_resumed = args.resume and checkpointer.has_checkpoint()
+    if is_main and not is_resumed:
+        (folder / BEST).unlink(missing_ok=True)  # of a run that did not come to its first checkpoint
+    keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
+    save = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
+    save.recent_checkpoints = sorted(map(str, folder.glob("model_[0-9]*.pth")))  # of the run before
+    writers = default_writers(str(folder), settings.max_iter) if is_main else []
 
     def evaluate_and_keep() -> Results:
         results = _evaluate(cfg, evaluated)
-        if comm.is_main_process():
+        if is_main:
             keep_best(results)
         return results
 
-    is_main = comm.is_main_process()
-    writers = default_writers(str(folder), settings.max_iter) if is_main else []
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=build(cfg.lr_multiplier)),
             None if average is None else UpdateAverage(average, model),
+            save if is_main else None,
             hooks.EvalHook(settings.eval_period, evaluate_and_keep),
-            keep_best,
-            hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer) if is_main else None,
             hooks.PeriodicWriter(writers, period=settings.log_period) if is_main else None,
             ProgressBar() if is_main and sys.stderr.isatty() else None,
         ]
     )
+    rates = [group["lr"] for group in optimizer.param_groups]
     checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
-    start = trainer.iter + 1 if args.resume else 0
+    if is_resumed:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["initial_lr"] = rate  # of the config, not of the checkpoint
+    start = trainer.iter + 1 if is_resumed else 0
     if isinstance(loader, TrainLoader):
         loader.start = start
     trainer.train(start, settings.max_iter)

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
@@ -57,7 +56,7 @@ class Trainer(SimpleTrainer):
             seed_generators(self.seed, self.iter, comm.get_rank())
 
         self.optimizer.zero_grad()
-        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        totals: dict[str, Tensor] = {}
         for index in range(self.accumulate):
             part = batch[index :: self.accumulate]
             share = len(part) / len(batch)
@@ -65,7 +64,7 @@ class Trainer(SimpleTrainer):
                 losses = self._losses(part)
                 self.scaler.scale(torch.stack([*losses.values()]).sum() * share).backward()
             for name, loss in losses.items():
-                totals[name] += loss.detach() * share
+                totals[name] = totals.get(name, 0) + loss.detach() * share
         self.after_backward()
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
@@ -93,15 +92,17 @@ class Trainer(SimpleTrainer):
 
     def _stop(self, reason: str, part: list[Sample]) -> NoReturn:
         pictures = ", ".join(sample["file_name"] for sample in part)
-        logging.getLogger(__name__).error(
+        message = (
             f"stopped at step {self.iter}: {reason}; the pictures were {pictures}; the last checkpoint "
             "stands; a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
         )
-        raise SystemExit(1)
+        logging.getLogger(__name__).error(message)
+        raise SystemExit(1 if comm.is_main_process() else message)  # the others log to files alone
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"grad_scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self.scaler.load_state_dict(state_dict["grad_scaler"])
+        if state_dict["grad_scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state_dict["grad_scaler"])

@@ -10,7 +10,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from mvit_det.detectron2.heads import BoxPredictor, MaskHead
+from mvit_det.detectron2.heads import BoxPredictor, MaskHead, RegionBatchNorm
 
 
 def regions(labels):
@@ -61,3 +61,11 @@ def test_the_mask_loss_is_a_mean_over_pictures_and_inference_is_detectron2s():
     assert together.item() == pytest.approx(sum(alone) / 3, rel=1e-6)
     found = Instances((50, 50), pred_classes=torch.tensor([0, 1]))
     assert head.eval()(features[:2], [found])[0].pred_masks.shape == (2, 1, 28, 28)
+
+
+def test_batch_norm_keeps_the_dtype_and_computes_in_float32():
+    x = torch.randn(50, 4, 7, 7) * 0.01 + 10  # a variance that bf16 cannot tell from 0
+    expected = torch.nn.BatchNorm2d(4)(x.bfloat16().float())
+    found = RegionBatchNorm(4)(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.01, atol=0.01)

@@ -27,6 +27,7 @@ COMPARABLE = [
     "model.roi_heads.positive_fraction=1.0",
     "dataloader.train.mapper.augmentations.1.prob=0.0",
 ]
+ALL_SCORES = "model.roi_heads.box_predictor.test_score_thresh=0.0"  # so that something is found
 
 
 def run(small, out, *options):
@@ -88,14 +89,16 @@ def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(small, six_steps
     assert_same(run(small, tmp_path, *options, "--resume"), weights(six_steps / "model_final.pth"))
 
 
-def test_eval_only_reproduces_the_result_of_the_run(small, shapes, tmp_path, capfd):
-    run(small, tmp_path, "train.max_iter=30", "model.roi_heads.box_predictor.test_score_thresh=0.0")
-    trained = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
+def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(small, tmp_path, capfd):
+    run(small, tmp_path, "train.max_iter=40", "train.log_period=1", ALL_SCORES)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    losses = [line["total_loss"] for line in lines if "total_loss" in line]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    trained = lines[-1]
     capfd.readouterr()
     for name in ("model_final.pth", "model_best.pth"):
         checkpoint = f"train.init_checkpoint={tmp_path / name}"
-        options = (checkpoint, "model.roi_heads.box_predictor.test_score_thresh=0.0")
-        main(command(small, tmp_path / "eval", "--eval-only", *options))
+        main(command(small, tmp_path / "eval", "--eval-only", checkpoint, ALL_SCORES))
         printed = capfd.readouterr().out
         lines = [line.rpartition("copypaste: ")[2] for line in printed.splitlines() if "copypaste" in line]
         _, names, values, *_ = (line.split(",") for line in dict.fromkeys(lines))
@@ -103,13 +106,6 @@ def test_eval_only_reproduces_the_result_of_the_run(small, shapes, tmp_path, cap
         assert values[0] > 0
         for metric, value in zip(names, values, strict=True):
             assert value == pytest.approx(trained[f"bbox/{metric}"], abs=1e-4, nan_ok=True), metric
-
-
-def test_training_lowers_the_loss(small, tmp_path):
-    run(small, tmp_path, "train.max_iter=40", "train.log_period=1")
-    lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
-    losses = [line["total_loss"] for line in lines if "total_loss" in line]
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_two_processes_and_accumulation_give_the_weights_of_one(small, tmp_path):
@@ -140,7 +136,7 @@ def test_half_precision_clipping_and_averaged_weights(small, tmp_path, precision
         small,
         tmp_path,
         *("train.max_iter=3", "train.ema.enabled=True", "train.ema.decay=0.5", "train.clip_norm=1.0"),
-        *("train.amp.enabled=True", f"train.amp.precision={precision}"),
+        *("train.amp.enabled=True", f"train.amp.precision={precision}", ALL_SCORES),
     )
     raw, averaged = (weights(tmp_path / "model_final.pth", key) for key in ("model", "ema"))
     key = "roi_heads.box_predictor.cls_score.weight"
@@ -176,7 +172,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path, option, messag
         (["train.accumulate=3"], "total_batch_size 4: must be a multiple of 3"),
         (["train.amp.precision=int8"], "unknown train.amp.precision 'int8'"),
         (["model.roi_heads.num_classes=80"], "model.roi_heads.num_classes is 80, but"),
-        (["--resume"], "holds no checkpoint to resume from"),
         (["--eval-only"], "train.init_checkpoint is not set"),
         (["train.init_checkpoint=nothing.pth"], "nothing.pth"),
         (["model.backbone.bottom_up.embed_dim=33", "model.backbone.bottom_up.num_heads=2"], "embed_dim 33"),
@@ -189,6 +184,18 @@ def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, mess
         main(command(small, tmp_path / "out", *options))
     assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_more_gpus_than_there_are_are_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="--num-gpus 2: this machine has 1"):
+        main(["--num-gpus", "2", *command(small, tmp_path, "train.device=cuda")])
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_starts_again(small, tmp_path):
+    (tmp_path / "metrics.json").touch()
+    run(small, tmp_path, "--resume", "train.max_iter=1")
+    assert json.loads((tmp_path / "metrics.json").read_text().splitlines()[0])["iteration"] == 0
 
 
 def test_a_folder_with_a_run_and_weights_of_another_model_are_refused(small, six_steps, tmp_path):
@@ -220,7 +227,10 @@ def test_a_detector_of_other_classes_can_be_fine_tuned(small, shapes, six_steps,
 
 
 def test_a_file_that_holds_no_weights_is_named(small, tmp_path):
-    for name, content in (("empty.pth", b""), ("page.pth", b"<html>404</html>"), ("page.pkl", b"<html>")):
+    contents = {"empty.pth": b"", "page.pth": b"<html>404</html>", "page.pkl": b"<html>"}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
+    torch.save({"state_dict": {"weight": torch.zeros(1)}, "epoch": 3}, tmp_path / "other.pth")
+    for name in (*contents, "other.pth"):
         with pytest.raises(InputError, match=name):
             main(command(small, tmp_path / "out", f"train.init_checkpoint={tmp_path / name}"))

@@ -1,20 +1,14 @@
 """Cascade Mask R-CNN: three box heads of four convolutions and one layer, normalised, on a deeper RPN."""
 
-from functools import partial
-
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
-from detectron2.layers.batch_norm import NaiveSyncBatchNorm
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNConvFCHead
 
-from mvit_det.detectron2.heads import BoxPredictor
+from mvit_det.detectron2.heads import BoxPredictor, RegionBatchNorm
 
 from .mask_rcnn import model
-
-# Weighs the statistics by the number of regions; torch's own cannot do without any.
-sync_batch_norm = partial(NaiveSyncBatchNorm, stats_mode="N")
 
 for key in ("box_head", "box_predictor", "proposal_matcher"):
     model.roi_heads.pop(key)
@@ -25,7 +19,7 @@ model.roi_heads.update(
             input_shape=ShapeSpec(channels=256, height=7, width=7),
             conv_dims=[256, 256, 256, 256],
             fc_dims=[1024],
-            conv_norm=sync_batch_norm,
+            conv_norm=RegionBatchNorm,
         )
         for _ in range(3)
     ],
@@ -44,5 +38,5 @@ model.roi_heads.update(
         for iou in (0.5, 0.6, 0.7)
     ],
 )
-model.roi_heads.mask_head.conv_norm = sync_batch_norm
+model.roi_heads.mask_head.conv_norm = RegionBatchNorm
 model.proposal_generator.head.conv_dims = [-1, -1]
