@@ -153,11 +153,11 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=build(cfg.lr_multiplier)),
+            ProgressBar() if is_main and sys.stderr.isatty() else None,
             None if average is None else UpdateAverage(average, model),
             save if is_main else None,
             hooks.EvalHook(settings.eval_period, evaluate_and_keep),
             hooks.PeriodicWriter(writers, period=settings.log_period) if is_main else None,
-            ProgressBar() if is_main and sys.stderr.isatty() else None,
         ]
     )
     rates = [group["lr"] for group in optimizer.param_groups]
