@@ -2,17 +2,9 @@
 
 from mvit_det.detectron2.backbone import variant_keywords
 
-from ..common.data.coco_lsj_square import dataloader
 from ..common.models.cascade_mask_rcnn import model
 from ..common.models.vitdet import to_vitdet
-from ..common.optimizer import optimizer
-from ..common.schedule import STEPS_100_EPOCHS
-from ..common.schedule import lr_multiplier_100_epochs as lr_multiplier
-from ..common.train import train
+from .mask_rcnn_mvitv2_b_in21k_100ep import dataloader, lr_multiplier, optimizer, train
 
 to_vitdet(model)
 model.backbone.bottom_up.update(variant_keywords("mvitv2_b"))
-optimizer.lr = 8e-5
-optimizer.params.overrides = {"pos_embed": {"weight_decay": 0.0}}  # relative ones are decayed
-train.max_iter = STEPS_100_EPOCHS
-train.init_checkpoint = "detectron2://ImageNetPretrained/mvitv2/MViTv2_B_in21k.pyth"
