@@ -7,11 +7,25 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from mvit_det import run_folder
 from mvit_det.detectron2.checkpoint import check_start, load_for_inference
 from mvit_det.detectron2.config import build
 from mvit_det.detectron2.datasets import check_dataset, registered_categories
 from mvit_det.detectron2.trainer import PRECISIONS
 from mvit_det.errors import InputError, unknown_name
+
+NUMBERS = (  # key, type, lowest
+    ("dataloader.train.total_batch_size", int, 1),
+    ("optimizer.lr", (int, float), 0),
+    ("train.reference_batch_size", int, 1),
+    ("train.max_iter", int, 1),
+    ("train.eval_period", int, 0),
+    ("train.checkpointer.period", int, 1),
+    ("train.checkpointer.max_to_keep", int, 1),
+    ("train.log_period", int, 1),
+    ("train.accumulate", int, 1),
+    ("train.seed", int, float("-inf")),
+)
 
 
 def check_run(cfg: DictConfig, args: Namespace) -> None:
@@ -20,6 +34,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     Raises:
         InputError: naming what is missing or does not fit, and what would be right.
     """
+    _check_numbers(cfg)
     _check_devices(cfg.train.device, args.num_gpus)
     if cfg.train.amp.precision not in PRECISIONS:
         raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
@@ -35,6 +50,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
                 )
     model = _skeleton(cfg)
     folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
+    run_folder.check_output(folder, names=(), overwrite=False, inputs=())
     if args.eval_only:
         if not checkpoint:
             raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
@@ -53,6 +69,21 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
         check_start(model, checkpoint)
 
 
+def _check_numbers(cfg: DictConfig) -> None:
+    for key, kind, lowest in NUMBERS:
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, DictConfig):  # worked out from the data
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool) or not value >= lowest:
+            wanted = "a whole number" if kind is int else "a number"
+            raise InputError(f"{key} is {value!r}: expected {wanted} of at least {lowest}")
+    clip_norm, decay = cfg.train.clip_norm, cfg.train.ema.decay
+    if clip_norm is not None and not (isinstance(clip_norm, int | float) and clip_norm > 0):
+        raise InputError(f"train.clip_norm is {clip_norm!r}: expected a number above 0, or null for no limit")
+    if not (isinstance(decay, int | float) and 0 <= decay < 1):
+        raise InputError(f"train.ema.decay is {decay!r}: expected a number from 0 to below 1")
+
+
 def _skeleton(cfg: DictConfig) -> nn.Module:
     """Build the model without its weights, or with them where its own code computes as it is built."""
     try:
@@ -63,9 +94,11 @@ def _skeleton(cfg: DictConfig) -> nn.Module:
 
 
 def _check_batch(cfg: DictConfig, num_processes: int) -> None:
+    if num_processes < 1:
+        raise InputError("--num-gpus and --num-machines: must be at least 1")
     parts = num_processes * cfg.train.accumulate
     batch_size = cfg.dataloader.train.total_batch_size
-    if parts < 1 or batch_size < 1 or batch_size % parts:
+    if batch_size % parts:
         raise InputError(
             f"dataloader.train.total_batch_size {batch_size}: must be a multiple of {parts}, which is "
             f"{num_processes} processes x train.accumulate"

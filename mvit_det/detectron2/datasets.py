@@ -125,8 +125,15 @@ def count_classes(json: str) -> int:
 
 
 def count_steps(json: str, epochs: int, batch_size: int) -> int:
-    """Return the steps in ``epochs`` of the pictures that have an object, rounded up."""
-    return -(-_summarize(json).num_pictures * epochs // batch_size)
+    """Return the steps in ``epochs`` of the pictures that have an object, rounded up.
+
+    Raises:
+        InputError: if there is none.
+    """
+    pictures = _summarize(json).num_pictures
+    if not pictures:
+        raise InputError(f"{json}: no picture has an object to train on")
+    return -(-pictures * epochs // batch_size)
 
 
 def mask_format(json: str) -> str:

@@ -166,6 +166,8 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["initial_lr"] = rate  # of the config, not of the checkpoint
     start = trainer.iter + 1 if is_resumed else 0
+    if start > settings.max_iter:
+        raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")
     if isinstance(loader, TrainLoader):
         loader.start = start
     trainer.train(start, settings.max_iter)

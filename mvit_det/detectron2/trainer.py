@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from mvit_det.detectron2.loader import Sample, TrainLoader, seed_generators
+from mvit_det.errors import one_line_errors
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,7 +51,8 @@ class Trainer(SimpleTrainer):
 
     def run_step(self) -> None:
         start = time.perf_counter()
-        batch = next(self._data_loader_iter)
+        with one_line_errors():  # a picture may be damaged
+            batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
         if self.seed is not None:
             seed_generators(self.seed, self.iter, comm.get_rank())
