@@ -13,17 +13,17 @@ from .finetune_mask_rcnn_mvitv2_t import data, dataloader, lr_multiplier, model,
 
 model.backbone.bottom_up.update(variant_keywords("mvitv2_nano"))
 
-CHANNELS = 64  # of the pyramid and the heads, as small as the backbone
-model.backbone.out_channels = CHANNELS
+_CHANNELS = 64  # of the pyramid and the heads, as small as the backbone
+model.backbone.out_channels = _CHANNELS
 model.proposal_generator.update(batch_size_per_image=128, pre_nms_topk=(500, 500), post_nms_topk=(500, 300))
-heads = model.roi_heads
-heads.batch_size_per_image = 128
-heads.box_head.update(
-    input_shape=ShapeSpec(channels=CHANNELS, height=7, width=7), fc_dims=[4 * CHANNELS, 4 * CHANNELS]
+_heads = model.roi_heads
+_heads.batch_size_per_image = 128
+_heads.box_head.update(
+    input_shape=ShapeSpec(channels=_CHANNELS, height=7, width=7), fc_dims=[4 * _CHANNELS, 4 * _CHANNELS]
 )
-heads.box_predictor.input_shape = ShapeSpec(channels=4 * CHANNELS)
-heads.mask_head.update(
-    input_shape=ShapeSpec(channels=CHANNELS, height=14, width=14), conv_dims=[CHANNELS] * 5
+_heads.box_predictor.input_shape = ShapeSpec(channels=4 * _CHANNELS)
+_heads.mask_head.update(
+    input_shape=ShapeSpec(channels=_CHANNELS, height=14, width=14), conv_dims=[_CHANNELS] * 5
 )
 
 dataloader.train.mapper.augmentations = [

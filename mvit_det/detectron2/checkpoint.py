@@ -14,7 +14,11 @@ from mvit_det.errors import InputError
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 EMA = "ema"  # where a checkpoint of a run keeps its averaged weights
-OF_CLASSES = ("box_predictor", "mask_head.predictor")  # layers whose size follows from the classes
+OF_CLASSES = (
+    "box_predictor",
+    "mask_head.predictor",
+    "head.cls_score",
+)  # layers whose size follows from the classes
 
 
 class _Checkpointer(DetectionCheckpointer):

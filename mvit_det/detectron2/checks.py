@@ -1,5 +1,6 @@
 """What is checked before a run writes anything."""
 
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from torch import nn
 from mvit_det import run_folder
 from mvit_det.detectron2.checkpoint import check_start, load_for_inference
 from mvit_det.detectron2.config import build
-from mvit_det.detectron2.datasets import check_dataset, registered_categories
+from mvit_det.detectron2.datasets import check_dataset, check_pictures, count_steps, registered_categories
 from mvit_det.detectron2.trainer import PRECISIONS
 from mvit_det.errors import InputError, unknown_name
 
 NUMBERS = (  # key, type, lowest
     ("dataloader.train.total_batch_size", int, 1),
+    ("dataloader.train.num_workers", int, 0),
+    ("dataloader.test.num_workers", int, 0),
     ("optimizer.lr", (int, float), 0),
     ("train.reference_batch_size", int, 1),
     ("train.max_iter", int, 1),
@@ -24,30 +27,23 @@ NUMBERS = (  # key, type, lowest
     ("train.checkpointer.max_to_keep", int, 1),
     ("train.log_period", int, 1),
     ("train.accumulate", int, 1),
-    ("train.seed", int, float("-inf")),
+    ("train.seed", int, -1),
 )
+METRIC = r"(bbox|segm|keypoints)/AP(50|75|s|m|l|-.+)?"
 
 
 def check_run(cfg: DictConfig, args: Namespace) -> None:
-    """Check what a run needs: devices, data, weights, and a folder that holds no other run.
+    """Check what a run needs: numbers, devices, data, weights, and a folder that holds no other run.
 
     Raises:
         InputError: naming what is missing or does not fit, and what would be right.
     """
-    _check_numbers(cfg)
-    _check_devices(cfg.train.device, args.num_gpus)
-    if cfg.train.amp.precision not in PRECISIONS:
-        raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
-    for part in ("test",) if args.eval_only else ("train", "test"):
-        names = build(cfg.dataloader[part].dataset.names)
-        for name in [names] if isinstance(names, str) else names:
-            check_dataset(name)
-            num_classes = build(OmegaConf.select(cfg, "model.roi_heads.num_classes"))
-            if num_classes is not None and num_classes != len(registered_categories(name)):
-                raise InputError(
-                    f"model.roi_heads.num_classes is {num_classes}, but data set {name} has "
-                    f"{len(registered_categories(name))}"
-                )
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        if not (args.eval_only and key == "data.train.images"):
+            raise InputError(f"{key} is not set: add {key}=...")
+    _check_values(cfg)
+    _check_devices(cfg.train.device, args)
+    _check_data(cfg, args.eval_only)
     model = _skeleton(cfg)
     folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
     run_folder.check_output(folder, names=(), overwrite=False, inputs=())
@@ -57,20 +53,55 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
         load_for_inference(model, checkpoint)
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)
-    tag = folder / "last_checkpoint"
-    if tag.is_file() and not args.resume:
+    cfg.optimizer.params.model = model
+    build(cfg.optimizer)
+    build(cfg.lr_multiplier)
+
+    last = folder / "last_checkpoint"
+    held = sorted(path.name for path in folder.glob("model_*.pth"))
+    tag = last.read_text().strip() if last.is_file() else ""
+    if args.resume and tag:
+        try:
+            load_for_inference(model, str(folder / tag))
+        except InputError as error:
+            others = ", ".join(held)
+            raise InputError(f"{error}; {last} names it, and could name one of {others}") from None
+    elif held and args.resume:
+        raise InputError(f"{last}: names no checkpoint; write the name of one of {', '.join(held)} into it")
+    elif held or tag:
         raise InputError(
-            f"{folder}: already holds a run; add --resume to go on with it, or name another folder by "
-            "train.output_dir=..."
+            f"{folder}: already holds a run with {', '.join(held) or tag}; add --resume to go on with "
+            "it, or name another folder by train.output_dir=..."
         )
-    if tag.is_file():
-        load_for_inference(model, str(folder / tag.read_text().strip()))
     elif checkpoint:
         check_start(model, checkpoint)
 
 
-def _check_numbers(cfg: DictConfig) -> None:
-    for key, kind, lowest in NUMBERS:
+def check_classes(cfg: DictConfig, found: int) -> None:
+    """Raise an InputError if the model is not made for the number of classes ``found`` in its data."""
+    for key in ("model.roi_heads.num_classes", "model.num_classes"):
+        num_classes = build(OmegaConf.select(cfg, key))
+        if num_classes not in (None, found):
+            raise InputError(f"{key} is {num_classes}, but the data set has {found} classes")
+
+
+def _check_data(cfg: DictConfig, eval_only: bool) -> None:
+    data = OmegaConf.select(cfg, "data")
+    for part, of_data in (("train", "train"), ("test", "val")):
+        if eval_only and part == "train":
+            continue
+        names = build(cfg.dataloader[part].dataset.names)
+        for name in [names] if isinstance(names, str) else names:
+            check_dataset(name)
+            check_classes(cfg, len(registered_categories(name)))
+        if data is not None:
+            check_pictures(data[of_data].json, data[of_data].images)
+    if data is not None and not eval_only:
+        count_steps(data.train.json, epochs=1, batch_size=1)
+
+
+def _check_values(cfg: DictConfig) -> None:
+    for key, kind, lowest in NUMBERS + ((("train.epochs", int, 1),) if "epochs" in cfg.train else ()):
         value = OmegaConf.select(cfg, key)
         if isinstance(value, DictConfig):  # worked out from the data
             continue
@@ -82,6 +113,16 @@ def _check_numbers(cfg: DictConfig) -> None:
         raise InputError(f"train.clip_norm is {clip_norm!r}: expected a number above 0, or null for no limit")
     if not (isinstance(decay, int | float) and 0 <= decay < 1):
         raise InputError(f"train.ema.decay is {decay!r}: expected a number from 0 to below 1")
+    if cfg.train.seed >= 2**31:
+        raise InputError(f"train.seed is {cfg.train.seed}: expected a whole number below 2**31")
+    if cfg.train.amp.precision not in PRECISIONS:
+        raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
+    if not re.fullmatch(METRIC, str(cfg.train.best_metric)):
+        raise InputError(
+            f"train.best_metric is {cfg.train.best_metric!r}: expected one like bbox/AP, segm/AP50"
+        )
+    if not cfg.train.output_dir or not isinstance(cfg.train.output_dir, str):
+        raise InputError(f"train.output_dir is {cfg.train.output_dir!r}: expected a folder")
 
 
 def _skeleton(cfg: DictConfig) -> nn.Module:
@@ -94,8 +135,6 @@ def _skeleton(cfg: DictConfig) -> nn.Module:
 
 
 def _check_batch(cfg: DictConfig, num_processes: int) -> None:
-    if num_processes < 1:
-        raise InputError("--num-gpus and --num-machines: must be at least 1")
     parts = num_processes * cfg.train.accumulate
     batch_size = cfg.dataloader.train.total_batch_size
     if batch_size % parts:
@@ -105,8 +144,14 @@ def _check_batch(cfg: DictConfig, num_processes: int) -> None:
         )
 
 
-def _check_devices(device: str, num_gpus: int) -> None:
-    available = torch.cuda.device_count()
+def _check_devices(device: str, args: Namespace) -> None:
+    num_gpus, available = args.num_gpus, torch.cuda.device_count()
+    if num_gpus < 1 or args.num_machines < 1:
+        raise InputError("--num-gpus and --num-machines: must be at least 1")
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise InputError(f"--machine-rank {args.machine_rank}: must be from 0 to {args.num_machines - 1}")
+    if not re.fullmatch(r"auto|env://.*|file://.+|tcp://.+:\d+", args.dist_url):
+        raise InputError(f"--dist-url {args.dist_url}: expected tcp://HOST:PORT, or auto on one machine")
     if device == "cpu":
         if num_gpus > 1 and available:
             raise InputError(

@@ -32,17 +32,25 @@ def load_config(path: str, overrides: Sequence[str]) -> DictConfig:
         raise unknown_name("config file", path, names) if names else InputError(f"{path}: no such file")
     try:
         cfg = LazyConfig.load(path)
-    except (SyntaxError, ImportError, AttributeError, TypeError, ValueError, NameError) as error:
-        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # it is code, and the user's
+        cause = error.__cause__ or error  # where Detectron2 leaves the line out
+        raise InputError(f"{path}: {type(cause).__name__}: {cause}") from error
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
             raise InputError(f"{override}: expected key=value; flags stand before the first of these")
-        _check_key(cfg, key)
-    try:
-        return LazyConfig.apply_overrides(cfg, list(overrides))
-    except Exception as error:  # of hydra's parser, which is not always there to name its own
-        raise InputError(f"{' '.join(overrides)}: {' '.join(str(error).split())}") from None
+        before = _check_key(cfg, key)
+        try:
+            LazyConfig.apply_overrides(cfg, [override])
+        except Exception as error:  # of hydra's parser, which is not always there to name its own
+            raise InputError(f"{override}: {' '.join(str(error).split())}") from None
+        after = _select(cfg, key)
+        if isinstance(before, bool) and not isinstance(after, bool):
+            raise InputError(f"{key} is {after!r}: expected true or false")
+        holds_keys = isinstance(before, DictConfig) and "_target_" not in before
+        if holds_keys and not isinstance(after, DictConfig):
+            raise InputError(f"{override}: {key} holds keys of its own: {', '.join(map(str, before))}")
+    return cfg
 
 
 def build(node: Any) -> Any:
@@ -58,11 +66,19 @@ def build(node: Any) -> Any:
         raise InputError(f"{key} is not set: add {key}=...") from None
     except InputError:
         raise
-    except (OmegaConfBaseException, TypeError, ValueError) as error:
+    except (OmegaConfBaseException, TypeError, ValueError, AssertionError) as error:
         raise InputError(" ".join(str(error).split())) from error
 
 
-def _check_key(cfg: DictConfig, key: str) -> None:
+def _select(cfg: DictConfig, key: str) -> Any:
+    try:
+        return OmegaConf.select(cfg, key)
+    except OmegaConfBaseException:  # it points to a value that is not set
+        return None
+
+
+def _check_key(cfg: DictConfig, key: str) -> Any:
+    """Return the value of a key, None where it has none yet; an InputError if there is no such key."""
     node: Any = cfg
     parts = key.split(".")
     for depth, part in enumerate(parts):
@@ -74,8 +90,9 @@ def _check_key(cfg: DictConfig, key: str) -> None:
             raise InputError(f"{key}: {'.'.join(parts[:depth])} has no keys of its own; it is {node!r}")
         if part not in known:
             prefix = "".join(f"{parent}." for parent in parts[:depth])
-            raise unknown_name("key", key, [prefix + name for name in known])
-        node = OmegaConf.select(cfg, ".".join(parts[: depth + 1]), throw_on_missing=False)
+            raise unknown_name("key", prefix + part, [prefix + name for name in known])
+        node = _select(cfg, ".".join(parts[: depth + 1]))
+    return node
 
 
 def _keywords(node: Mapping[str, Any]) -> set[str]:

@@ -3,22 +3,25 @@
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import BoxMode
-from detectron2.utils import comm
+from rich.console import Console
 
 from mvit_det.coco.annotations import category_names, read_coco
+from mvit_det.coco.results import write_json
+from mvit_det.console import track
 from mvit_det.detectron2.loader import Sample
 from mvit_det.errors import InputError, unknown_name
+from mvit_det.images import check_images
 
 
 @dataclass(frozen=True)
 class _Summary:
     categories: dict[int, str]
-    file_names: list[str]
     num_pictures: int  # with an object that is no crowd
     has_runs: bool  # among the masks of such objects
 
@@ -29,7 +32,6 @@ def _summarize(json: str) -> _Summary:
     objects = [entry for entry in coco.anns.values() if not entry.get("iscrowd")]
     return _Summary(
         categories=category_names(coco),
-        file_names=[image["file_name"] for image in coco.imgs.values()],
         num_pictures=len({entry["image_id"] for entry in objects}),
         has_runs=any(isinstance(entry["segmentation"], dict) for entry in objects),
     )
@@ -45,7 +47,7 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
 
     Raises:
         InputError: if the file cannot be used as it is (see :func:`mvit_det.coco.annotations.read_coco`),
-            the folder or a picture is missing, or the categories are others.
+            the folder is missing, or the categories are others.
     """
     summary = _summarize(json)
     if not Path(images).is_dir():
@@ -55,10 +57,6 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
     name = f"{json}:{images}"
     if name in DatasetCatalog:
         return name
-    if comm.is_main_process():
-        for path in (Path(images, file_name) for file_name in summary.file_names):
-            if not path.is_file():
-                raise InputError(f"{path}: no such picture, but {json} names it")
     DatasetCatalog.register(name, partial(_read_samples, json, images))
     MetadataCatalog.get(name).set(
         json_file=json,
@@ -142,11 +140,16 @@ def mask_format(json: str) -> str:
 
 
 class JsonEvaluator(COCOEvaluator):
-    """``COCOEvaluator`` for files without areas or crowd marks, and with any ids of annotations."""
+    """``COCOEvaluator`` for files without areas, crowd marks or ids of annotations, or with the id 0."""
 
     def __init__(self, dataset_name: str, **kwargs: Any) -> None:
-        super().__init__(dataset_name, **kwargs)
-        self._coco_api = read_coco(Path(self._metadata.json_file))
+        metadata = MetadataCatalog.get(dataset_name).as_dict()
+        with TemporaryDirectory() as folder:
+            whole = str(Path(folder, "whole.json"))  # with what COCO's evaluation asks for
+            write_json(Path(whole), read_coco(Path(metadata["json_file"])).dataset)
+            MetadataCatalog.get(whole).set(**metadata | {"name": whole, "json_file": whole})
+            super().__init__(whole, **kwargs)
+            MetadataCatalog.pop(whole)
 
 
 def check_dataset(name: str) -> None:
@@ -164,3 +167,15 @@ def check_dataset(name: str) -> None:
                 f"data set {name}: no {path}; set DETECTRON2_DATASETS to the folder that holds coco/, or "
                 "take configs/finetune_mask_rcnn_mvitv2_t.py for a data set of your own"
             )
+
+
+def check_pictures(json: str, images: str) -> None:
+    """Read every picture of a COCO-format file once, with a bar on a terminal.
+
+    Raises:
+        InputError: naming the first that is missing, damaged or of another size.
+    """
+    console = Console(stderr=True, markup=False)
+    check_images(
+        read_coco(Path(json)), Path(images), lambda items, n: track(items, n, "checking pictures", console)
+    )

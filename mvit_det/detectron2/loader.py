@@ -80,7 +80,7 @@ class _Pictures(Dataset[Sample]):
         sample = self.samples[index]
         try:
             return self.mapper(sample)
-        except (OSError, SizeMismatchError) as error:
+        except (OSError, SizeMismatchError, ValueError) as error:
             raise InputError(f"{sample['file_name']}: cannot be used: {error}") from None
 
 

@@ -136,8 +136,6 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     is_main = comm.is_main_process()
     evaluated = model if average is None else average.module
     is_resumed = args.resume and checkpointer.has_checkpoint()
-    if is_main and not is_resumed:
-        (folder / BEST).unlink(missing_ok=True)  # of a run that did not come to its first checkpoint
     keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
     save = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
     save.recent_checkpoints = sorted(map(str, folder.glob("model_[0-9]*.pth")))  # of the run before
@@ -168,6 +166,8 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     start = trainer.iter + 1 if is_resumed else 0
     if start > settings.max_iter:
         raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")
+    if start == settings.max_iter:
+        checkpointer.save("model_final")  # its writing may have been what was interrupted
     if isinstance(loader, TrainLoader):
         loader.start = start
     trainer.train(start, settings.max_iter)

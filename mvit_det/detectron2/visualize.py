@@ -24,6 +24,7 @@ from mvit_det import run_folder
 from mvit_det.coco.annotations import read_coco
 from mvit_det.coco.results import read_results
 from mvit_det.detectron2.checkpoint import load_for_inference
+from mvit_det.detectron2.checks import check_classes
 from mvit_det.detectron2.config import build, load_config
 from mvit_det.detectron2.datasets import check_dataset, json_categories, registered_categories
 from mvit_det.detectron2.loader import Sample
@@ -110,11 +111,7 @@ def predict(args: Namespace) -> None:
         raise InputError(f"train.device {cfg.train.device!r}: this machine has no GPU; add train.device=cpu")
     model = build(cfg.model).to(cfg.train.device).eval()
     categories = _categories(cfg)
-    if len(categories) != model.roi_heads.num_classes:
-        raise InputError(
-            f"model.roi_heads.num_classes is {model.roi_heads.num_classes}, but the data set has "
-            f"{len(categories)} classes"
-        )
+    check_classes(cfg, len(categories))
     load_for_inference(model, checkpoint)
     write_detections(
         PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite),
