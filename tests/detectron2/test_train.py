@@ -42,8 +42,8 @@ def weights(path, key="model"):
 
 def command(small, out, *options):
     """Return the arguments of a run, its flags before its keys."""
-    flags = [option for option in options if "=" not in option]
-    keys = [option for option in options if "=" in option]
+    flags = [option for option in options if option.startswith("-") or "=" not in option]
+    keys = [option for option in options if option not in flags]
     return [*flags, *small, f"train.output_dir={out}", *keys]
 
 
@@ -81,7 +81,8 @@ def test_a_run_leaves_its_files(six_steps):
 def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(small, six_steps, tmp_path):
     options = ("train.max_iter=6", "train.checkpointer.period=2")
     process = start(small, tmp_path, *options)
-    while not (tmp_path / "last_checkpoint").is_file() and process.poll() is None:
+    last = tmp_path / "last_checkpoint"
+    while not (last.is_file() and last.read_text()) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -174,6 +175,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path, option, messag
         (["train.checkpointer.period=0"], "train.checkpointer.period is 0"),
         (["train.clip_norm=-1"], "train.clip_norm is -1: expected a number above 0"),
         (["train.ema.decay=2"], "train.ema.decay is 2: expected a number from 0 to below 1"),
+        (["train.ema.enabled=no"], "train.ema.enabled is 'no': expected true or false"),
+        (["train.amp=True"], "train.amp holds keys of its own: enabled, precision"),
+        (["train.epochs=0"], "train.epochs is 0: expected a whole number of at least 1"),
+        (["train.best_metric=bbox/APP"], "train.best_metric is 'bbox/APP'"),
+        (["--num-gpus=2", "--dist-url", "foo"], "--dist-url foo: expected tcp://HOST:PORT"),
+        (["data.val.images=nowhere"], "nowhere: no such folder of pictures"),
         (["--num-gpus", "0"], "--num-gpus and --num-machines: must be at least 1"),
         (["train.amp.precision=int8"], "unknown train.amp.precision 'int8'"),
         (["model.roi_heads.num_classes=80"], "model.roi_heads.num_classes is 80, but"),
@@ -197,6 +204,23 @@ def test_more_gpus_than_there_are_are_refused(small, tmp_path, monkeypatch):
         main(["--num-gpus", "2", *command(small, tmp_path, "train.device=cuda")])
 
 
+def test_weights_without_a_run_are_left_alone(small, six_steps, tmp_path):
+    best = tmp_path / "model_best.pth"
+    best.write_bytes((six_steps / "model_final.pth").read_bytes())
+    for options in ((f"train.init_checkpoint={best}",), ("--resume",)):
+        with pytest.raises(InputError, match=r"model_best.pth"):
+            main(command(small, tmp_path, *options))
+    assert [path.name for path in tmp_path.iterdir()] == ["model_best.pth"]
+
+
+def test_a_run_killed_while_it_wrote_its_last_checkpoint_ends_whole(small, tmp_path):
+    options = ("train.max_iter=2", "train.checkpointer.period=2")
+    expected = run(small, tmp_path, *options)
+    (tmp_path / "model_final.pth").write_bytes(b"half")
+    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
+    assert_same(run(small, tmp_path, *options, "--resume"), expected)
+
+
 def test_a_run_that_stopped_before_its_first_checkpoint_starts_again(small, tmp_path):
     (tmp_path / "metrics.json").touch()
     run(small, tmp_path, "--resume", "train.max_iter=1")
@@ -205,7 +229,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_starts_again(small, tmp_
 
 def test_a_folder_with_a_run_and_weights_of_another_model_are_refused(small, six_steps, tmp_path):
     files = {path: path.stat().st_mtime_ns for path in six_steps.iterdir() if path.name != "log.txt"}
-    with pytest.raises(InputError, match="already holds a run; add --resume"):
+    with pytest.raises(InputError, match=r"already holds a run with .*model_final.pth; add --resume"):
         main(command(small, six_steps))
     checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
     wider = "model.backbone.bottom_up.embed_dim=64"
