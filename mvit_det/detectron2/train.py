@@ -117,11 +117,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             if isinstance(module, MViT):
                 module.compile(dynamic=True)
     precision = settings.amp.precision if settings.amp.enabled else None
-    ddp = dict(settings.ddp)
-    ddp["fp16_compression"] &= precision == "fp16"  # without its scaling, gradients would overflow
-    if settings.device == "cpu":
-        ddp["device_ids"] = None
-    parallel = create_ddp_model(model, **ddp)
+    parallel = _parallelize(model, settings, precision)
     trainer = Trainer(
         parallel,
         loader,
@@ -171,3 +167,13 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     if isinstance(loader, TrainLoader):
         loader.start = start
     trainer.train(start, settings.max_iter)
+
+
+def _parallelize(model: nn.Module, settings: DictConfig, precision: str | None) -> nn.Module:
+    """Wrap a model for the exchange of gradients where there are several processes."""
+    options = dict(settings.ddp)
+    if precision != "fp16":  # without its scaling, compressed gradients would overflow
+        options["fp16_compression"] = False
+    if settings.device == "cpu":
+        options["device_ids"] = None
+    return create_ddp_model(model, **options)
