@@ -1,11 +1,15 @@
 """The Detectron2 home: importing it registers the backbones in Detectron2's ``BACKBONE_REGISTRY``."""
 
+import warnings
+
 from mvit_det.doctor import explain_detectron2
 from mvit_det.errors import DependencyError
 
 try:
-    from mvit_det.detectron2.backbone import MViTBackbone
-    from mvit_det.detectron2.yacs import add_mvit_config, build_mvit_backbone, build_mvit_fpn_backbone
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # theirs to mend
+        from mvit_det.detectron2.backbone import MViTBackbone
+        from mvit_det.detectron2.yacs import add_mvit_config, build_mvit_backbone, build_mvit_fpn_backbone
 except (ImportError, AttributeError) as error:  # Detectron2 is missing, or does not fit what is installed
     raise DependencyError(explain_detectron2(error)) from error
 
