@@ -1,40 +1,16 @@
-"""Multi-head pooling attention, and the function that computes it."""
+"""Multi-head pooling attention."""
 
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from mvit_det.backbone.attend import attend
+from mvit_det.backbone.recompute import linear
 from mvit_det.backbone.rel_pos import relative_rows
 from mvit_det.backbone.variants import BlockSpec
-from mvit_det.backbone.windows import partition, unpartition
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor | None, rel_w: Tensor | None) -> Tensor:
-    """Softmax attention over a map with decomposed relative positions.
-
-    The score of query i and key j is  q_i k_j / sqrt(C) + q_i rel_h[Δh] + q_i rel_w[Δw].
-
-    Args:
-        q: (N, q_h, q_w, C)
-        k: (N, k_h, k_w, C)
-        v: (N, k_h, k_w, C)
-        rel_h: (q_h, k_h, C), or None without relative positions.
-        rel_w: (q_w, k_w, C), or None with ``rel_h``.
-
-    Returns:
-        (N, q_h, q_w, C)
-
-    Source: MViTv2 paper, section 4.1, equations 2 to 4.
-    """
-    n, q_h, q_w, channels = q.shape
-    k_h, k_w = k.shape[1:3]
-    scores = (q.flatten(1, 2) * channels**-0.5) @ k.flatten(1, 2).mT  # (N, q_h * q_w, k_h * k_w)
-    if rel_h is not None and rel_w is not None:
-        bias_h = torch.einsum("nhwc,hkc->nhwk", q, rel_h)[:, :, :, :, None]
-        bias_w = torch.einsum("nhwc,wkc->nhwk", q, rel_w)[:, :, :, None, :]
-        scores = (scores.view(n, q_h, q_w, k_h, k_w) + bias_h + bias_w).view_as(scores)
-    return (scores.softmax(-1) @ v.flatten(1, 2)).view(n, q_h, q_w, -1)
 
 
 class MultiScaleAttention(nn.Module):
@@ -55,8 +31,12 @@ class MultiScaleAttention(nn.Module):
         norm_layer: Callable[[int], nn.Module],
         use_rel_pos: bool,
         rel_pos_zero_init: bool,
+        implementation: str,
+        recompute: bool,
     ) -> None:
         super().__init__()
+        self.implementation = implementation
+        self.recompute = recompute
         self.num_heads = block.num_heads
         self.window_size = block.window_size
         self.stride_q, self.stride_kv = block.stride_q, block.stride_kv
@@ -83,28 +63,38 @@ class MultiScaleAttention(nn.Module):
                 nn.init.trunc_normal_(self.rel_pos_h, std=0.02)
                 nn.init.trunc_normal_(self.rel_pos_w, std=0.02)
 
-    def forward(self, x: Tensor) -> Tensor:
-        n, height, width, _ = x.shape
-        qkv = self.qkv(x).view(n, height, width, 3, self.num_heads, -1)
-        qkv = qkv.permute(3, 0, 4, 5, 1, 2).flatten(1, 2)  # (3, N * heads, C, H, W)
-        q = self.norm_q(self.pool_q(qkv[0]).permute(0, 2, 3, 1))  # (N * heads, h, w, C)
-        k = self.norm_k(self.pool_k(qkv[1]).permute(0, 2, 3, 1))
-        v = self.norm_v(self.pool_v(qkv[2]).permute(0, 2, 3, 1))
-
-        out = self._attend_in_windows(q, k, v) if self.window_size else self._attend(q, k, v)
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """Attend to ``norm(x)``."""
+        maps = linear(norm, x, self.qkv.weight, self.qkv.bias, parts=3, recompute=self.recompute)
+        pools = [(self.pool_q, self.norm_q), (self.pool_k, self.norm_k), (self.pool_v, self.norm_v)]
+        q, k, v = (self._pool(*pool, part) for pool, part in zip(pools, maps, strict=True))
+        q_window, kv_window = self._windows((q.shape[1], q.shape[2]), (k.shape[1], k.shape[2]))
+        rel_h = rel_w = None
+        if self.rel_pos_h is not None and self.rel_pos_w is not None:
+            rel_h = relative_rows(self.rel_pos_h, q_window[0], kv_window[0])
+            rel_w = relative_rows(self.rel_pos_w, q_window[1], kv_window[1])
+        out = attend(q, k, v, rel_h, rel_w, q_window, kv_window, self.implementation)
         if self.residual_pooling:
             out = out + q
-        out = out.unflatten(0, (n, self.num_heads)).permute(0, 2, 3, 1, 4).flatten(3)
-        return self.proj(out)
+        return self.proj(out.flatten(3))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        if self.rel_pos_h is None or self.rel_pos_w is None:
-            return attend(q, k, v, None, None)
-        rel_h = relative_rows(self.rel_pos_h, q.shape[1], k.shape[1])
-        rel_w = relative_rows(self.rel_pos_w, q.shape[2], k.shape[2])
-        return attend(q, k, v, rel_h, rel_w)
+    def _pool(self, pool: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+        """Pool all heads of a map and normalise each: (N, H, W, dim_out) -> (N, h, w, heads, C)."""
+        if self.recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return checkpoint(self._pool_now, pool, norm, x, use_reentrant=False)
+        return self._pool_now(pool, norm, x)
 
-    def _attend_in_windows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _pool_now(self, pool: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+        weight = pool.weight.repeat(self.num_heads, 1, 1, 1)  # one kernel for all heads
+        x = x.permute(0, 3, 1, 2)  # channels last in memory
+        x = F.conv2d(x, weight, None, pool.stride, pool.padding, groups=x.shape[1])
+        return norm(x.permute(0, 2, 3, 1).unflatten(-1, (self.num_heads, -1)))
+
+    def _windows(
+        self, q_hw: tuple[int, int], kv_hw: tuple[int, int]
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the windows of queries and of keys, which are the maps where attention is global."""
+        if self.window_size == 0:
+            return q_hw, kv_hw
         q_size, kv_size = self.window_size // self.stride_q, self.window_size // self.stride_kv
-        out = self._attend(partition(q, q_size), partition(k, kv_size), partition(v, kv_size))
-        return unpartition(out, (q.shape[1], q.shape[2]))
+        return (q_size, q_size), (kv_size, kv_size)

@@ -5,6 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mvit_det.backbone.recompute import linear
+
+# What a CPU computes of an MLP at once without gradients; measured, see docs/performance.md.
+CACHED_ELEMENTS = 2**21  # of the hidden layer
+MIN_ROWS = 2048
 
 class PatchEmbed(nn.Module):
     """Cut images into overlapping patches and project them: (N, 3, H, W) -> (N, h, w, C)."""
@@ -27,14 +32,27 @@ class PatchEmbed(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with an activation between them, over the last axis."""
 
-    def __init__(self, dim: int, hidden_dim: int, act_layer: Callable[[], nn.Module]) -> None:
+    def __init__(
+        self, dim: int, hidden_dim: int, act_layer: Callable[[], nn.Module], recompute: bool = False
+    ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.act = act_layer()
         self.fc2 = nn.Linear(hidden_dim, dim)
+        self.recompute = recompute
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """Map ``norm(x)``; without gradients a CPU does so in parts that stay in its cache."""
+        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._map(x, norm)
+        num_rows = max(MIN_ROWS, CACHED_ELEMENTS // self.fc1.out_features)
+        parts = [self._map(part, norm) for part in x.flatten(0, -2).split(num_rows)]
+        return torch.cat(parts).unflatten(0, x.shape[:-1])
+
+    def _map(self, x: Tensor, norm: nn.Module) -> Tensor:
+        (x,) = linear(norm, x, self.fc1.weight, self.fc1.bias, 1, self.recompute)
+        (x,) = linear(self.act, x, self.fc2.weight, self.fc2.bias, 1, self.recompute)
+        return x
 
 
 class DropPath(nn.Module):

@@ -10,12 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mvit_det.backbone.attend import IMPLEMENTATIONS
 from mvit_det.backbone.attention import MultiScaleAttention
 from mvit_det.backbone.layers import DropPath, Mlp, PatchEmbed
+from mvit_det.backbone.recompute import linear
 from mvit_det.backbone.variants import VARIANTS, BlockSpec, block_schedule
 from mvit_det.errors import unknown_name
 
 STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
+RECOMPUTE = ("none", "cheap", "block")
 
 
 class MultiScaleBlock(nn.Module):
@@ -32,25 +35,28 @@ class MultiScaleBlock(nn.Module):
         mlp_ratio: float,
         norm_layer: Callable[[int], nn.Module],
         act_layer: Callable[[], nn.Module],
+        recompute: bool,
         **attention: Any,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.norm1 = norm_layer(block.dim)
-        self.attn = MultiScaleAttention(block, norm_layer=norm_layer, **attention)
+        self.attn = MultiScaleAttention(block, norm_layer=norm_layer, recompute=recompute, **attention)
         self.drop_path = DropPath(block.drop_path)
         self.norm2 = norm_layer(block.dim_out)
-        self.mlp = Mlp(block.dim_out, int(block.dim_out * mlp_ratio), act_layer)
+        self.mlp = Mlp(block.dim_out, int(block.dim_out * mlp_ratio), act_layer, recompute)
         self.proj = nn.Linear(block.dim, block.dim_out) if block.dim != block.dim_out else None
         stride = block.stride_q
         self.pool_skip = nn.MaxPool2d(stride + 1, stride, (stride + 1) // 2) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        normed = self.norm1(x)
-        skip = x if self.proj is None else self.proj(normed)
+        skip = x
+        if self.proj is not None:
+            (skip,) = linear(self.norm1, x, self.proj.weight, self.proj.bias, 1, self.recompute)
         if self.pool_skip is not None:
             skip = self.pool_skip(skip.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        x = skip + self.drop_path(self.attn(normed))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = skip + self.drop_path(self.attn(x, self.norm1))
+        return x + self.drop_path(self.mlp(x, self.norm2))
 
 
 class MViT(nn.Module):
@@ -79,9 +85,13 @@ class MViT(nn.Module):
         use_abs_pos: add absolute positions, resized (bicubic) to the size at hand.
         use_rel_pos: add decomposed relative positions to the scores.
         rel_pos_zero_init: start relative positions at zero rather than at random.
-        use_act_checkpoint: recompute each block in the backward pass rather than keep its activations.
+        use_act_checkpoint: the same as ``recompute="block"``.
         pretrain_img_size: side of the square images that absolute positions are laid out for, px.
         pretrain_use_cls_token: whether absolute positions begin with one for a class token.
+        recompute: what the backward pass computes again rather than keeps: ``"none"``; ``"cheap"``, the
+            norms, activations and pooled maps; ``"block"``, all that is inside of a block.
+        attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
+            ``"sdpa"`` or ``"tiled"`` names one, see :mod:`mvit_det.backbone.attend`.
         out_features: which of ``"scale2"`` to ``"scale5"`` to return, each with a norm of its own.
 
     Attributes:
@@ -121,8 +131,14 @@ class MViT(nn.Module):
         pretrain_img_size: int = 224,
         pretrain_use_cls_token: bool = True,
         out_features: Sequence[str] = STAGE_NAMES,
+        recompute: str = "none",
+        attention: str = "auto",
     ) -> None:
         super().__init__()
+        if recompute not in RECOMPUTE:
+            raise unknown_name("value of recompute", recompute, RECOMPUTE)
+        if attention not in ("auto", *IMPLEMENTATIONS):
+            raise unknown_name("attention", attention, ("auto", *IMPLEMENTATIONS))
         if not out_features or isinstance(out_features, str):
             raise ValueError(f"out_features {out_features!r}: expected some of {STAGE_NAMES}")
         for name in out_features:
@@ -138,7 +154,7 @@ class MViT(nn.Module):
             input_size=img_size // patch_stride[0],
             drop_path_rate=drop_path_rate,
         )
-        self.use_act_checkpoint = use_act_checkpoint
+        self.recompute = "block" if use_act_checkpoint else recompute
         self.pretrain_use_cls_token = pretrain_use_cls_token
 
         self.patch_embed = PatchEmbed(patch_kernel, patch_stride, patch_padding, in_chans, embed_dim)
@@ -158,6 +174,8 @@ class MViT(nn.Module):
                 act_layer=act_layer,
                 use_rel_pos=use_rel_pos,
                 rel_pos_zero_init=rel_pos_zero_init,
+                implementation=attention,
+                recompute=self.recompute == "cheap",
             )
             for block in schedule
         )
@@ -195,7 +213,7 @@ class MViT(nn.Module):
 
         outputs = {}
         for index, block in enumerate(self.blocks):
-            if self.use_act_checkpoint and torch.is_grad_enabled():
+            if self.recompute == "block" and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)

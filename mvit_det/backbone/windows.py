@@ -1,5 +1,6 @@
-"""Cut a map into square windows, and put it together again."""
+"""Cut a map into windows, and put it together again."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -9,25 +10,29 @@ def num_windows(length: int, window_size: int) -> int:
     return (length + window_size - 1) // window_size
 
 
-def partition(x: Tensor, window_size: int) -> Tensor:
+def partition(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
     """Cut maps into windows that do not overlap, padding with zeros at the bottom and the right.
 
-    (N, H, W, C) -> (N * windows, window_size, window_size, C), the windows of a map row by row.
     The padding is not marked: in the published models it takes part in the softmax.
+
+    Args:
+        x: (N, H, W, heads, C)
+        window_hw: height and width of a window, tokens.
+
+    Returns:
+        (N, rows, columns, heads, height, width, C), rows and columns of windows.
     """
-    n, height, width, channels = x.shape
-    rows, columns = num_windows(height, window_size), num_windows(width, window_size)
-    pad_h, pad_w = rows * window_size - height, columns * window_size - width
-    if pad_h or pad_w:
-        x = F.pad(x, (0, 0, 0, pad_w, 0, pad_h))
-    x = x.reshape(n, rows, window_size, columns, window_size, channels).transpose(2, 3)
-    return x.reshape(n * rows * columns, window_size, window_size, channels)
+    n, map_h, map_w, heads, channels = x.shape
+    height, width = window_hw
+    rows, columns = num_windows(map_h, height), num_windows(map_w, width)
+    pad_h, pad_w = rows * height - map_h, columns * width - map_w
+    if torch.compiler.is_compiling() or pad_h or pad_w:  # compiled, one graph for every size
+        x = F.pad(x, (0, 0, 0, 0, 0, pad_w, 0, pad_h))
+    return x.view(n, rows, height, columns, width, heads, channels).permute(0, 1, 3, 5, 2, 4, 6)
 
 
 def unpartition(windows: Tensor, map_hw: tuple[int, int]) -> Tensor:
-    """Undo :func:`partition`: (N * windows, s, s, C) -> (N, H, W, C) with ``map_hw = (H, W)``."""
-    size, channels = windows.shape[1], windows.shape[3]
-    height, width = map_hw
-    rows, columns = num_windows(height, size), num_windows(width, size)
-    x = windows.reshape(-1, rows, columns, size, size, channels).transpose(2, 3)
-    return x.reshape(-1, rows * size, columns * size, channels)[:, :height, :width]
+    """Undo :func:`partition`: back to (N, H, W, heads, C) with ``map_hw = (H, W)``."""
+    n, rows, columns, heads, height, width, channels = windows.shape
+    x = windows.permute(0, 1, 4, 2, 5, 3, 6).reshape(n, rows * height, columns * width, heads, channels)
+    return x[:, : map_hw[0], : map_hw[1]]

@@ -1,0 +1,131 @@
+"""Softmax attention in windows with decomposed relative positions: one function, three implementations.
+
+All compute the same: the score of query i and key j of a window is
+q_i k_j / sqrt(C) + q_i rel_h[Δh] + q_i rel_w[Δw].
+
+- ``reference`` writes this down; it stores every score, and is the measure for the others.
+- ``sdpa`` and ``tiled`` store none. The bias is bilinear, and so a part of the product of wider vectors,
+  [q_i / sqrt(C), q_i rel_h, q_i rel_w] and [k_j, one-hot row of j, one-hot column of j]. ``sdpa`` hands
+  these to torch's fused attention; ``tiled`` computes one tile of scores after the other.
+
+Source: MViTv2 paper, section 4.1, equations 2 to 4.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mvit_det.backbone.rel_pos import one_hot_positions
+from mvit_det.backbone.tiled import tiled
+from mvit_det.backbone.windows import partition, unpartition
+from mvit_det.errors import InputError
+
+IMPLEMENTATIONS = ("reference", "sdpa", "tiled")
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
+    q_window: tuple[int, int],
+    kv_window: tuple[int, int],
+    implementation: str = "auto",
+) -> Tensor:
+    """Attend in windows; a window as large as the map attends globally.
+
+    Windows that reach over the bottom or the right are filled up with zeros, which take part in the
+    softmax as in the published models. Under autocast the inputs are cast to its dtype.
+
+    Args:
+        q: (N, H, W, heads, C)
+        k: (N, h, w, heads, C), in as many windows as ``q``.
+        v: as ``k``.
+        rel_h: (q_window[0], kv_window[0], C), or None without relative positions.
+        rel_w: (q_window[1], kv_window[1], C), or None with ``rel_h``.
+        q_window: height and width of a window of queries, tokens.
+        kv_window: the same for keys and values.
+        implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"`` for the one that suits the device.
+
+    Returns:
+        (N, H, W, heads, C)
+
+    Raises:
+        InputError: if the device or the dtype cannot run the implementation.
+    """
+    tensors = [q, k, v, rel_h, rel_w]
+    device = q.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        tensors = [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+    q, k, v, rel_h, rel_w = tensors
+    chosen = choose(implementation, device, q.dtype)
+    return {"reference": reference, "sdpa": sdpa, "tiled": tiled}[chosen](
+        q, k, v, rel_h, rel_w, q_window, kv_window
+    )
+
+
+def choose(implementation: str, device: str, dtype: torch.dtype) -> str:
+    """Return the implementation to run: the named one, or with ``"auto"`` the best of those that can.
+
+    Raises:
+        InputError: if the named one cannot run; the message says which can.
+    """
+    able = ["reference"]
+    if device == "cpu":
+        able += ["sdpa", "tiled"]
+    elif device != "meta" and dtype != torch.float64:  # torch has no fused attention for these
+        able += ["sdpa"]
+    if implementation == "auto":
+        return able[-1]
+    if implementation not in able:
+        raise InputError(
+            f"attention {implementation!r}: cannot run in {str(dtype).removeprefix('torch.')} on {device}; "
+            f"expected one of auto, {', '.join(able)}"
+        )
+    return implementation
+
+
+def reference(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
+    q_window: tuple[int, int],
+    kv_window: tuple[int, int],
+) -> Tensor:
+    """The definition of :func:`attend`, in plain tensor operations."""
+    map_hw = (q.shape[1], q.shape[2])
+    q, k, v = partition(q, q_window), partition(k, kv_window), partition(v, kv_window)
+    scores = (q.flatten(4, 5) * q.shape[-1] ** -0.5) @ k.flatten(4, 5).mT  # (..., queries, keys)
+    if rel_h is not None and rel_w is not None:
+        bias_h = torch.einsum("...hwc,hkc->...hwk", q, rel_h)[..., :, None]
+        bias_w = torch.einsum("...hwc,wkc->...hwk", q, rel_w)[..., None, :]
+        scores = (scores.view(*q.shape[:-1], *kv_window) + bias_h + bias_w).view_as(scores)
+    return unpartition((scores.softmax(-1) @ v.flatten(4, 5)).view_as(q), map_hw)
+
+
+def sdpa(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
+    q_window: tuple[int, int],
+    kv_window: tuple[int, int],
+) -> Tensor:
+    """:func:`attend` by torch's scaled_dot_product_attention, on heads widened by the bias."""
+    map_hw, channels = (q.shape[1], q.shape[2]), q.shape[-1]
+    q, k, v = partition(q, q_window), partition(k, kv_window), partition(v, kv_window)
+    queries, keys, values = [q * channels**-0.5], [k.flatten(4, 5)], v.flatten(4, 5)
+    if rel_h is not None and rel_w is not None:
+        queries += [torch.einsum("...hwc,hkc->...hwk", q, rel_h), torch.einsum("...hwc,wkc->...hwk", q, rel_w)]
+        keys += [one_hot_positions(kv_window, k.dtype, k.device).expand(*values.shape[:-1], -1)]
+    q, k = torch.cat(queries, dim=-1).flatten(4, 5), torch.cat(keys, dim=-1)
+    # The fused kernels want one width for all three, and on a GPU a multiple of 8.
+    width = -(-q.shape[-1] // 8) * 8
+    q, k, v = (F.pad(x, (0, width - x.shape[-1])).flatten(0, 2) for x in (q, k, values))
+    out = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :channels]  # (windows, heads, queries, C)
+    return unpartition(out.reshape(*values.shape[:4], *q_window, channels), map_hw)
