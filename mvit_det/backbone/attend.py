@@ -31,6 +31,7 @@ def attend(
     rel_w: Tensor | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
+    residual: bool = False,
     implementation: str = "auto",
 ) -> Tensor:
     """Attend in windows; a window as large as the map attends globally.
@@ -46,6 +47,7 @@ def attend(
         rel_w: (q_window[1], kv_window[1], C), or None with ``rel_h``.
         q_window: height and width of a window of queries, tokens.
         kv_window: the same for keys and values.
+        residual: add ``q`` to the result: the paper's residual pooling.
         implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"`` for the one that suits the device.
 
     Returns:
@@ -62,7 +64,7 @@ def attend(
     q, k, v, rel_h, rel_w = tensors
     chosen = choose(implementation, device, q.dtype)
     return {"reference": reference, "sdpa": sdpa, "tiled": tiled}[chosen](
-        q, k, v, rel_h, rel_w, q_window, kv_window
+        q, k, v, rel_h, rel_w, q_window, kv_window, residual
     )
 
 
@@ -95,6 +97,7 @@ def reference(
     rel_w: Tensor | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
+    residual: bool,
 ) -> Tensor:
     """The definition of :func:`attend`, in plain tensor operations."""
     map_hw = (q.shape[1], q.shape[2])
@@ -104,7 +107,8 @@ def reference(
         bias_h = torch.einsum("...hwc,hkc->...hwk", q, rel_h)[..., :, None]
         bias_w = torch.einsum("...hwc,wkc->...hwk", q, rel_w)[..., None, :]
         scores = (scores.view(*q.shape[:-1], *kv_window) + bias_h + bias_w).view_as(scores)
-    return unpartition((scores.softmax(-1) @ v.flatten(4, 5)).view_as(q), map_hw)
+    out = (scores.softmax(-1) @ v.flatten(4, 5)).view_as(q)
+    return unpartition(out + q if residual else out, map_hw)
 
 
 def sdpa(
@@ -115,17 +119,20 @@ def sdpa(
     rel_w: Tensor | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
+    residual: bool,
 ) -> Tensor:
     """:func:`attend` by torch's scaled_dot_product_attention, on heads widened by the bias."""
     map_hw, channels = (q.shape[1], q.shape[2]), q.shape[-1]
     q, k, v = partition(q, q_window), partition(k, kv_window), partition(v, kv_window)
     queries, keys, values = [q * channels**-0.5], [k.flatten(4, 5)], v.flatten(4, 5)
     if rel_h is not None and rel_w is not None:
-        queries += [torch.einsum("...hwc,hkc->...hwk", q, rel_h), torch.einsum("...hwc,wkc->...hwk", q, rel_w)]
-        keys += [one_hot_positions(kv_window, k.dtype, k.device).expand(*values.shape[:-1], -1)]
-    q, k = torch.cat(queries, dim=-1).flatten(4, 5), torch.cat(keys, dim=-1)
+        queries.append(torch.einsum("...hwc,hkc->...hwk", q, rel_h))
+        queries.append(torch.einsum("...hwc,wkc->...hwk", q, rel_w))
+        keys.append(one_hot_positions(kv_window, k.dtype, k.device).expand(*values.shape[:-1], -1))
+    wide_q, wide_k = torch.cat(queries, dim=-1).flatten(4, 5), torch.cat(keys, dim=-1)
     # The fused kernels want one width for all three, and on a GPU a multiple of 8.
-    width = -(-q.shape[-1] // 8) * 8
-    q, k, v = (F.pad(x, (0, width - x.shape[-1])).flatten(0, 2) for x in (q, k, values))
-    out = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :channels]  # (windows, heads, queries, C)
-    return unpartition(out.reshape(*values.shape[:4], *q_window, channels), map_hw)
+    width = -(-wide_q.shape[-1] // 8) * 8
+    padded = (F.pad(x, (0, width - x.shape[-1])).flatten(0, 2) for x in (wide_q, wide_k, values))
+    out = F.scaled_dot_product_attention(*padded, scale=1.0)[..., :channels]  # (windows, heads, queries, C)
+    out = out.reshape(q.shape)
+    return unpartition(out + q if residual else out, map_hw)

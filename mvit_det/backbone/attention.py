@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mvit_det.backbone.attend import attend
-from mvit_det.backbone.recompute import linear
 from mvit_det.backbone.rel_pos import relative_rows
 from mvit_det.backbone.variants import BlockSpec
 
@@ -63,28 +62,33 @@ class MultiScaleAttention(nn.Module):
                 nn.init.trunc_normal_(self.rel_pos_h, std=0.02)
                 nn.init.trunc_normal_(self.rel_pos_w, std=0.02)
 
-    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """Attend to ``norm(x)``."""
-        maps = linear(norm, x, self.qkv.weight, self.qkv.bias, parts=3, recompute=self.recompute)
-        pools = [(self.pool_q, self.norm_q), (self.pool_k, self.norm_k), (self.pool_v, self.norm_v)]
-        q, k, v = (self._pool(*pool, part) for pool, part in zip(pools, maps, strict=True))
+    def qkv_layers(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Return weight and bias of the projections to queries, keys and values."""
+        weights, bias = self.qkv.weight.chunk(3), self.qkv.bias
+        return list(zip(weights, [None] * 3 if bias is None else bias.chunk(3), strict=True))
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (
+            self._pool(q, self.pool_q, self.norm_q),
+            self._pool(k, self.pool_k, self.norm_k),
+            self._pool(v, self.pool_v, self.norm_v),
+        )
         q_window, kv_window = self._windows((q.shape[1], q.shape[2]), (k.shape[1], k.shape[2]))
         rel_h = rel_w = None
         if self.rel_pos_h is not None and self.rel_pos_w is not None:
             rel_h = relative_rows(self.rel_pos_h, q_window[0], kv_window[0])
             rel_w = relative_rows(self.rel_pos_w, q_window[1], kv_window[1])
-        out = attend(q, k, v, rel_h, rel_w, q_window, kv_window, self.implementation)
-        if self.residual_pooling:
-            out = out + q
-        return self.proj(out.flatten(3))
+        return attend(
+            q, k, v, rel_h, rel_w, q_window, kv_window, self.residual_pooling, self.implementation
+        ).flatten(3)
 
-    def _pool(self, pool: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    def _pool(self, x: Tensor, pool: nn.Conv2d, norm: nn.Module) -> Tensor:
         """Pool all heads of a map and normalise each: (N, H, W, dim_out) -> (N, h, w, heads, C)."""
         if self.recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return checkpoint(self._pool_now, pool, norm, x, use_reentrant=False)
-        return self._pool_now(pool, norm, x)
+            return checkpoint(self._pool_now, x, pool, norm, use_reentrant=False)
+        return self._pool_now(x, pool, norm)
 
-    def _pool_now(self, pool: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    def _pool_now(self, x: Tensor, pool: nn.Conv2d, norm: nn.Module) -> Tensor:
         weight = pool.weight.repeat(self.num_heads, 1, 1, 1)  # one kernel for all heads
         x = x.permute(0, 3, 1, 2)  # channels last in memory
         x = F.conv2d(x, weight, None, pool.stride, pool.padding, groups=x.shape[1])

@@ -5,11 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mvit_det.backbone.recompute import linear
+from mvit_det.backbone.recompute import linears
 
-# What a CPU computes of an MLP at once without gradients; measured, see docs/performance.md.
-CACHED_ELEMENTS = 2**21  # of the hidden layer
-MIN_ROWS = 2048
 
 class PatchEmbed(nn.Module):
     """Cut images into overlapping patches and project them: (N, 3, H, W) -> (N, h, w, C)."""
@@ -26,6 +23,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size, stride, padding)
 
     def forward(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)  # and so what comes out
         return self.proj(images).permute(0, 2, 3, 1)
 
 
@@ -42,16 +40,9 @@ class Mlp(nn.Module):
         self.recompute = recompute
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """Map ``norm(x)``; without gradients a CPU does so in parts that stay in its cache."""
-        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self._map(x, norm)
-        num_rows = max(MIN_ROWS, CACHED_ELEMENTS // self.fc1.out_features)
-        parts = [self._map(part, norm) for part in x.flatten(0, -2).split(num_rows)]
-        return torch.cat(parts).unflatten(0, x.shape[:-1])
-
-    def _map(self, x: Tensor, norm: nn.Module) -> Tensor:
-        (x,) = linear(norm, x, self.fc1.weight, self.fc1.bias, 1, self.recompute)
-        (x,) = linear(self.act, x, self.fc2.weight, self.fc2.bias, 1, self.recompute)
+        """Map ``norm(x)``."""
+        (hidden,) = linears(norm, x, (self.fc1.weight, self.fc1.bias), recompute=self.recompute)
+        (x,) = linears(self.act, hidden, (self.fc2.weight, self.fc2.bias), recompute=self.recompute)
         return x
 
 

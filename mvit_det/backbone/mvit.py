@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from mvit_det.backbone.attend import IMPLEMENTATIONS
 from mvit_det.backbone.attention import MultiScaleAttention
 from mvit_det.backbone.layers import DropPath, Mlp, PatchEmbed
-from mvit_det.backbone.recompute import linear
+from mvit_det.backbone.recompute import linears
+from mvit_det.backbone.rows import affine, by_rows
 from mvit_det.backbone.variants import VARIANTS, BlockSpec, block_schedule
 from mvit_det.errors import unknown_name
 
@@ -50,12 +51,22 @@ class MultiScaleBlock(nn.Module):
         self.pool_skip = nn.MaxPool2d(stride + 1, stride, (stride + 1) // 2) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        skip = x
-        if self.proj is not None:
-            (skip,) = linear(self.norm1, x, self.proj.weight, self.proj.bias, 1, self.recompute)
+        q, k, v, *projected = self._project(x)
+        skip = projected[0] if projected else x
         if self.pool_skip is not None:
             skip = self.pool_skip(skip.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        x = skip + self.drop_path(self.attn(x, self.norm1))
+        out = affine(self.attn(q, k, v), self.attn.proj.weight, self.attn.proj.bias)
+        x = skip + self.drop_path(out)
+        return by_rows(self._add_mlp, self.mlp.fc1.out_features, x)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys, values and, where the width changes, the skip path."""
+        layers = self.attn.qkv_layers()
+        if self.proj is not None:
+            layers.append((self.proj.weight, self.proj.bias))
+        return linears(self.norm1, x, *layers, recompute=self.recompute)
+
+    def _add_mlp(self, x: Tensor) -> Tensor:
         return x + self.drop_path(self.mlp(x, self.norm2))
 
 
