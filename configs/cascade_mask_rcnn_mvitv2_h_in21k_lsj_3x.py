@@ -6,5 +6,5 @@ from .cascade_mask_rcnn_mvitv2_b_in21k_3x import lr_multiplier, model, optimizer
 from .common.data.coco_lsj import dataloader
 
 model.backbone.bottom_up.update(variant_keywords("mvitv2_h"))
-model.backbone.bottom_up.use_act_checkpoint = True
+model.backbone.bottom_up.recompute = "block"
 train.init_checkpoint = "detectron2://ImageNetPretrained/mvitv2/MViTv2_H_in21k.pyth"

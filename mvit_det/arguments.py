@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det import VARIANTS, __version__
+from mvit_det.backbone.mvit import RECOMPUTE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -77,7 +78,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--clip-norm", type=_positive(float), help="limit on the gradient's norm")
     train.add_argument(
-        "--recompute", action="store_true", help="activation checkpointing: less memory, more time"
+        "--recompute",
+        default="none",
+        choices=RECOMPUTE,
+        help="what the backward pass computes again, to save memory: cheap is norms, activations and "
+        "pooled maps, block is all; default: %(default)s",
     )
     train.add_argument("--seed", type=_at_least_0(int), default=0, help="default: %(default)s")
     _add_machine(train)

@@ -1,7 +1,9 @@
-"""The memory of a process on a CPU."""
+"""The memory of a process, and of a GPU that has run out of it."""
 
 import contextlib
 import ctypes
+
+import torch
 
 
 def keep_pages() -> None:
@@ -10,3 +12,8 @@ def keep_pages() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large block
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing goes back
+
+
+def what_was_missing(error: torch.OutOfMemoryError) -> str:
+    """Return what a step needed and the GPU had, without torch's advice on its allocator."""
+    return " ".join(str(error).partition(" is free")[0].splitlines()) + " is free"

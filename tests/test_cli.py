@@ -169,7 +169,7 @@ def test_the_demo_goes_the_whole_way(tmp_path, monkeypatch):
 
 def test_every_flag_of_training_together(data, tmp_path):
     out = tmp_path / "out"
-    flags = ["--cascade", "--accumulate", 3, "--precision", "bf16", "--clip-norm", 1, "--recompute"]
+    flags = ["--cascade", "--accumulate", 3, "--precision", "bf16", "--clip-norm", 1, "--recompute", "cheap"]
     flags += ["--augmentation", "lsj", "--epochs", 2, "--lr", 1e-4, "--seed", 3]
     main(train_arguments(data, out, *flags))
     checkpoint = torch.load(out / "last.ckpt", weights_only=True)

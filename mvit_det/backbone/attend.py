@@ -56,12 +56,12 @@ def attend(
     Raises:
         InputError: if the device or the dtype cannot run the implementation.
     """
-    tensors = [q, k, v, rel_h, rel_w]
     device = q.device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        tensors = [None if tensor is None else tensor.to(dtype) for tensor in tensors]
-    q, k, v, rel_h, rel_w = tensors
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        if rel_h is not None and rel_w is not None:
+            rel_h, rel_w = rel_h.to(dtype), rel_w.to(dtype)
     chosen = choose(implementation, device, q.dtype)
     return {"reference": reference, "sdpa": sdpa, "tiled": tiled}[chosen](
         q, k, v, rel_h, rel_w, q_window, kv_window, residual
@@ -101,14 +101,17 @@ def reference(
 ) -> Tensor:
     """The definition of :func:`attend`, in plain tensor operations."""
     map_hw = (q.shape[1], q.shape[2])
-    q, k, v = partition(q, q_window), partition(k, kv_window), partition(v, kv_window)
+    # (N, rows, columns, heads, height, width, C)
+    q, k, v = (
+        partition(x, window).movedim(-2, 3) for x, window in ((q, q_window), (k, kv_window), (v, kv_window))
+    )
     scores = (q.flatten(4, 5) * q.shape[-1] ** -0.5) @ k.flatten(4, 5).mT  # (..., queries, keys)
     if rel_h is not None and rel_w is not None:
         bias_h = torch.einsum("...hwc,hkc->...hwk", q, rel_h)[..., :, None]
         bias_w = torch.einsum("...hwc,wkc->...hwk", q, rel_w)[..., None, :]
         scores = (scores.view(*q.shape[:-1], *kv_window) + bias_h + bias_w).view_as(scores)
-    out = (scores.softmax(-1) @ v.flatten(4, 5)).view_as(q)
-    return unpartition(out + q if residual else out, map_hw)
+    out = (scores.softmax(-1) @ v.flatten(4, 5)).view(q.shape)
+    return unpartition((out + q if residual else out).movedim(3, -2), map_hw)
 
 
 def sdpa(
@@ -123,16 +126,22 @@ def sdpa(
 ) -> Tensor:
     """:func:`attend` by torch's scaled_dot_product_attention, on heads widened by the bias."""
     map_hw, channels = (q.shape[1], q.shape[2]), q.shape[-1]
+    # (N, rows, columns, height, width, heads, C)
     q, k, v = partition(q, q_window), partition(k, kv_window), partition(v, kv_window)
-    queries, keys, values = [q * channels**-0.5], [k.flatten(4, 5)], v.flatten(4, 5)
+    queries, keys = [q * channels**-0.5], [k]
     if rel_h is not None and rel_w is not None:
-        queries.append(torch.einsum("...hwc,hkc->...hwk", q, rel_h))
-        queries.append(torch.einsum("...hwc,wkc->...hwk", q, rel_w))
-        keys.append(one_hot_positions(kv_window, k.dtype, k.device).expand(*values.shape[:-1], -1))
-    wide_q, wide_k = torch.cat(queries, dim=-1).flatten(4, 5), torch.cat(keys, dim=-1)
+        queries.append(torch.einsum("...hwnc,hkc->...hwnk", q, rel_h))
+        queries.append(torch.einsum("...hwnc,wkc->...hwnk", q, rel_w))
+        positions = one_hot_positions(kv_window, k.dtype, k.device).unflatten(0, kv_window)
+        keys.append(positions[:, :, None].expand(*k.shape[:-1], -1))
     # The fused kernels want one width for all three, and on a GPU a multiple of 8.
-    width = -(-wide_q.shape[-1] // 8) * 8
-    padded = (F.pad(x, (0, width - x.shape[-1])).flatten(0, 2) for x in (wide_q, wide_k, values))
-    out = F.scaled_dot_product_attention(*padded, scale=1.0)[..., :channels]  # (windows, heads, queries, C)
-    out = out.reshape(q.shape)
+    width = -(-sum(part.shape[-1] for part in queries) // 8) * 8
+
+    def widened(parts: list[Tensor]) -> Tensor:  # (windows, heads, tokens, width)
+        missing = width - sum(part.shape[-1] for part in parts)
+        parts = [*parts, parts[0].new_zeros(()).expand(*parts[0].shape[:-1], missing)]
+        return torch.cat(parts, dim=-1).flatten(3, 4).flatten(0, 2).transpose(1, 2)
+
+    out = F.scaled_dot_product_attention(widened(queries), widened(keys), widened([v]), scale=1.0)
+    out = out[..., :channels].transpose(1, 2).reshape(q.shape)
     return unpartition(out + q if residual else out, map_hw)

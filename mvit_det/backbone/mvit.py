@@ -238,7 +238,7 @@ class MViT(nn.Module):
         positions = self.pos_embed[:, 1:] if self.pretrain_use_cls_token else self.pos_embed
         side = round(positions.shape[1] ** 0.5)
         positions = positions.unflatten(1, (side, side))  # (1, side, side, C)
-        if (height, width) == (side, side):
+        if not torch.compiler.is_compiling() and (height, width) == (side, side):
             return positions
         resized = F.interpolate(positions.permute(0, 3, 1, 2), size=(height, width), mode="bicubic")
         return resized.permute(0, 2, 3, 1)

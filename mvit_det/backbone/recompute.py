@@ -33,7 +33,7 @@ def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> t
 class _RecomputedLinears(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, prepare: nn.Module, x: Tensor, num_layers: int, *tensors: Tensor | None
+        ctx: Any, prepare: nn.Module, x: Tensor, num_layers: int, *tensors: Any
     ) -> tuple[Tensor, ...]:
         weights, biases = tensors[:num_layers], tensors[num_layers : 2 * num_layers]
         ctx.prepare, ctx.has_bias = prepare, [bias is not None for bias in biases]

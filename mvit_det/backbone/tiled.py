@@ -39,28 +39,28 @@ class _Group(NamedTuple):
     image: int
     row: int  # of windows
     first: int  # column of windows
-    count: int
+    num_windows: int
 
     def cut(self, x: Tensor, window: list[int]) -> Tensor:
-        """Return the group's part of a map (N, H, W, heads, C), filled up: (count, heads, *window, C)."""
+        """Return the group's part of a map (N, H, W, heads, C), filled up: (windows, heads, *window, C)."""
         height, width = window
         part = self.part(x, window)
-        missing_h, missing_w = height - part.shape[0], self.count * width - part.shape[1]
+        missing_h, missing_w = height - part.shape[0], self.num_windows * width - part.shape[1]
         if missing_h or missing_w:
             part = F.pad(part, (0, 0, 0, 0, 0, missing_w, 0, missing_h))
-        return part.unflatten(1, (self.count, width)).permute(1, 3, 0, 2, 4)
+        return part.unflatten(1, (self.num_windows, width)).permute(1, 3, 0, 2, 4)
 
     def write(self, windows: Tensor, x: Tensor, window: list[int]) -> None:
         """Undo :meth:`cut`: write into the group's part of a map."""
         height, width = window
         part = self.part(x, window)
-        windows = windows.view(self.count, -1, height, width, windows.shape[-1]).permute(2, 0, 3, 1, 4)
+        windows = windows.view(self.num_windows, -1, height, width, windows.shape[-1]).permute(2, 0, 3, 1, 4)
         part.copy_(windows.flatten(1, 2)[: part.shape[0], : part.shape[1]])
 
     def part(self, x: Tensor, window: list[int]) -> Tensor:
         """Return the group's part of a map, (rows, columns, heads, C)."""
         (height, width), (top, left) = window, (self.row * window[0], self.first * window[1])
-        return x[self.image, top : top + height, left : left + self.count * width]
+        return x[self.image, top : top + height, left : left + self.num_windows * width]
 
 
 def _groups(q: Tensor, q_window: list[int], num_keys: int) -> Iterator[_Group]:
@@ -77,7 +77,10 @@ def _groups(q: Tensor, q_window: list[int], num_keys: int) -> Iterator[_Group]:
 
 
 def _tiles(q: Tensor, count: int, num_keys: int) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows of a group's queries (rows, columns, heads, C), and these as (rows, count, width, heads, C)."""
+    """Yield tiles of a group's queries (height, columns, heads, C): which rows, and these rows' queries.
+
+    The queries are (rows, count, width, heads, C), for ``count`` windows beside each other.
+    """
     _, columns, heads, _ = q.shape
     num_rows = max(1, MAX_SCORES // (columns * heads * num_keys))
     for top in range(0, q.shape[0], num_rows):
@@ -133,7 +136,7 @@ def _forward(
         keys = _widened_keys(group.cut(k, kv_window), with_positions=rel_h.shape[1] > 0)
         values = _flat(group.cut(v, kv_window))
         group_out = group.part(out, q_window)
-        for rows, tile in _tiles(group.part(q, q_window), group.count, values.shape[1]):
+        for rows, tile in _tiles(group.part(q, q_window), group.num_windows, values.shape[1]):
             height, count, width, heads, channels = tile.shape
             queries, _ = _widened_queries(tile, rel_h[rows][:height], rel_w[:width])
             weights = torch.bmm(queries, keys.mT).softmax(-1)  # (count * heads, queries, keys)
@@ -166,7 +169,7 @@ def _backward(
         values = _flat(group.cut(v, kv_window))
         sum_keys, sum_values = (torch.zeros_like(values, dtype=sum_dtype) for _ in range(2))
         group_grad, group_grad_q = group.part(grad, q_window), group.part(grad_q, q_window)
-        for rows, tile in _tiles(group.part(q, q_window), group.count, values.shape[1]):
+        for rows, tile in _tiles(group.part(q, q_window), group.num_windows, values.shape[1]):
             height, count, width, heads, channels = tile.shape
             table_h, table_w = rel_h[rows][:height], rel_w[:width]
             queries, by_columns = _widened_queries(tile, table_h, table_w)

@@ -20,7 +20,7 @@ def partition(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
         window_hw: height and width of a window, tokens.
 
     Returns:
-        (N, rows, columns, heads, height, width, C), rows and columns of windows.
+        (N, rows, columns, height, width, heads, C), rows and columns of windows.
     """
     n, map_h, map_w, heads, channels = x.shape
     height, width = window_hw
@@ -28,11 +28,11 @@ def partition(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
     pad_h, pad_w = rows * height - map_h, columns * width - map_w
     if torch.compiler.is_compiling() or pad_h or pad_w:  # compiled, one graph for every size
         x = F.pad(x, (0, 0, 0, 0, 0, pad_w, 0, pad_h))
-    return x.view(n, rows, height, columns, width, heads, channels).permute(0, 1, 3, 5, 2, 4, 6)
+    return x.view(n, rows, height, columns, width, heads, channels).transpose(2, 3)
 
 
 def unpartition(windows: Tensor, map_hw: tuple[int, int]) -> Tensor:
     """Undo :func:`partition`: back to (N, H, W, heads, C) with ``map_hw = (H, W)``."""
-    n, rows, columns, heads, height, width, channels = windows.shape
-    x = windows.permute(0, 1, 4, 2, 5, 3, 6).reshape(n, rows * height, columns * width, heads, channels)
+    n, rows, columns, height, width, heads, channels = windows.shape
+    x = windows.transpose(2, 3).reshape(n, rows * height, columns * width, heads, channels)
     return x[:, : map_hw[0], : map_hw[1]]

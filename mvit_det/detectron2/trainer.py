@@ -2,7 +2,8 @@
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import torch
@@ -14,8 +15,10 @@ from torch.optim import Optimizer
 
 from mvit_det.detectron2.loader import Sample, TrainLoader, seed_generators
 from mvit_det.errors import one_line_errors
+from mvit_det.memory import what_was_missing
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
 
 
 class Trainer(SimpleTrainer):
@@ -62,7 +65,7 @@ class Trainer(SimpleTrainer):
         for index in range(self.accumulate):
             part = batch[index :: self.accumulate]
             share = len(part) / len(batch)
-            with self._sync(is_last=index == self.accumulate - 1):
+            with self._sync(is_last=index == self.accumulate - 1), self._enough_memory(part):
                 losses = self._losses(part)
                 self.scaler.scale(torch.stack([*losses.values()]).sum() * share).backward()
             for name, loss in losses.items():
@@ -81,22 +84,35 @@ class Trainer(SimpleTrainer):
             return self.model.no_sync()
         return nullcontext()
 
+    @contextmanager
+    def _enough_memory(self, part: list[Sample]) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            sizes = ", ".join(" x ".join(map(str, sample["image"].shape[1:])) for sample in part)
+            self._stop(
+                f"{what_was_missing(error)}, for {len(part)} pictures of {sizes} px",
+                part,
+                "model.backbone.bottom_up.recompute=cheap or =block, a higher train.accumulate, a lower "
+                "dataloader.train.total_batch_size or smaller pictures bring it under",
+            )
+
     def _losses(self, part: list[Sample]) -> dict[str, Tensor]:
         try:
             with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
                 losses: dict[str, Tensor] = self.model(part)
         except FloatingPointError as error:  # Detectron2's own check, of the proposals
-            self._stop(str(error), part)
+            self._stop(str(error), part, NOT_FINITE)
         if not torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().all():
             bad = [f"{name} is {loss.item()}" for name, loss in losses.items() if not loss.isfinite()]
-            self._stop(", ".join(bad), part)
+            self._stop(", ".join(bad), part, NOT_FINITE)
         return losses
 
-    def _stop(self, reason: str, part: list[Sample]) -> NoReturn:
+    def _stop(self, reason: str, part: list[Sample], remedy: str) -> NoReturn:
         pictures = ", ".join(sample["file_name"] for sample in part)
         message = (
             f"stopped at step {self.iter}: {reason}; the pictures were {pictures}; the last checkpoint "
-            "stands; a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
+            f"stands; {remedy}"
         )
         logging.getLogger(__name__).error(message)
         raise SystemExit(1 if comm.is_main_process() else message)  # the others log to files alone

@@ -18,7 +18,7 @@ def add_mvit_config(cfg: CfgNode) -> None:
     cfg.MODEL.MVIT.NAME = "mvitv2_t"
     cfg.MODEL.MVIT.OUT_FEATURES = list(STAGE_NAMES)
     cfg.MODEL.MVIT.DROP_PATH_RATE = None  # stochastic depth of the last block; None: the variant's
-    cfg.MODEL.MVIT.USE_ACT_CHECKPOINT = False  # recompute each block in the backward pass
+    cfg.MODEL.MVIT.RECOMPUTE = "none"  # in the backward pass; "cheap": norms and the like; "block": all
 
 
 def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:
@@ -38,7 +38,7 @@ def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:
     return MViTBackbone(
         in_chans=input_shape.channels,
         out_features=settings.OUT_FEATURES,
-        use_act_checkpoint=settings.USE_ACT_CHECKPOINT,
+        recompute=settings.RECOMPUTE,
         **keywords,
     )
 

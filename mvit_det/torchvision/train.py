@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from pycocotools.coco import COCO
@@ -19,6 +20,7 @@ from mvit_det.coco.annotations import category_names, read_coco
 from mvit_det.coco.evaluation import Metrics
 from mvit_det.coco.results import write_json
 from mvit_det.errors import InputError
+from mvit_det.memory import what_was_missing
 from mvit_det.report import draw_curves
 from mvit_det.torchvision.augmentation import build_augmentation
 from mvit_det.torchvision.checkpoint import DetectorConfig, can_resume, read_checkpoint
@@ -60,7 +62,7 @@ class TrainOptions:
     augmentation: str = "multiscale"
     precision: str = "float32"
     clip_norm: float | None = None
-    recompute: bool = False
+    recompute: str = "none"
     devices: int = 1
     workers: int | None = None
     seed: int = 0
@@ -108,7 +110,7 @@ def train(options: TrainOptions) -> Metrics:
 
     L.seed_everything(options.seed, workers=True, verbose=False)
     # The augmentation sets the size in training; torchvision's own resizing is for inference.
-    detector = config.build(backbone={"use_act_checkpoint": options.recompute}, _skip_resize=True)
+    detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
     module = DetectorModule(config, detector, truth, schedule)
     trainer = _trainer(options, schedule, console)
     pictures = CocoPictures(data, options.images, augment)
@@ -124,6 +126,11 @@ def train(options: TrainOptions) -> Metrics:
             ckpt_path=last if options.resume else None,
             weights_only=True,
         )
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"{what_was_missing(error)}, for --batch-size {options.batch_size}: a smaller one with "
+            "--accumulate, --recompute cheap or block, or a smaller --size bring it under"
+        ) from None
     except SystemExit:  # how Lightning ends on Ctrl-C and on SIGTERM
         raise KeyboardInterrupt(f"--resume goes on from {last}, if an epoch was whole") from None
 

@@ -1,41 +1,21 @@
-import math
-
+import pytest
 import torch
 
-from mvit_det.backbone.attention import MultiScaleAttention, attend
+from mvit_det.backbone.attention import MultiScaleAttention
 from mvit_det.backbone.variants import BlockSpec
 
 
-def test_scores_by_hand():
-    q = torch.tensor([[[[2.0, 0.0]]]])  # one query
-    k = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])  # two keys beside each other
-    v = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
-    rel_h = torch.tensor([[[0.5, 0.0]]])  # the same for both keys
-    rel_w = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
-    first, second = math.exp(2 / math.sqrt(2) + 1), math.exp(0 + 1 + 2)
-    share = first / (first + second)
-    out = attend(q, k, v, rel_h, rel_w)
-    torch.testing.assert_close(out, torch.tensor([[[[share, 1 - share]]]]))
-
-
-def test_without_relative_positions_it_is_torchs_attention():
-    q, k, v = torch.randn(2, 3, 5, 8), torch.randn(2, 2, 4, 8), torch.randn(2, 2, 4, 8)
-    out = attend(q, k, v, None, None)
-    flat = [x.flatten(1, 2) for x in (q, k, v)]
-    expected = torch.nn.functional.scaled_dot_product_attention(*flat)
-    torch.testing.assert_close(out.flatten(1, 2), expected)
-
-
-def attention(window_size, stride_q=1, stride_kv=2):
+def attention(window_size, stride_q=1, stride_kv=2, **keywords):
     block = BlockSpec(8, 16, 2, stride_q, stride_kv, window_size, 8, 0.0)
+    options = {"residual_pooling": False, "implementation": "auto", "recompute": False} | keywords
     return MultiScaleAttention(
         block,
         pool_kernel=(3, 3),
-        residual_pooling=False,
         qkv_bias=True,
         norm_layer=torch.nn.LayerNorm,
         use_rel_pos=True,
         rel_pos_zero_init=False,
+        **options,
     )
 
 
@@ -43,11 +23,21 @@ def test_a_window_as_large_as_the_map_is_global_attention():
     torch.manual_seed(0)
     windowed, whole = attention(window_size=4), attention(window_size=0)
     whole.load_state_dict(windowed.state_dict())
-    x = torch.randn(2, 4, 4, 8)
-    torch.testing.assert_close(windowed(x), whole(x))
+    maps = [torch.randn(2, 4, 4, 16) for _ in range(3)]
+    torch.testing.assert_close(windowed(*maps), whole(*maps))
 
 
-def test_pooled_sizes_are_rounded_up():
-    for stride_q in (1, 2):
-        out = attention(window_size=4, stride_q=stride_q)(torch.randn(1, 5, 9, 8))
-        assert out.shape == (1, -(-5 // stride_q), -(-9 // stride_q), 16)
+@pytest.mark.parametrize("stride_q", [1, 2])
+def test_pooled_sizes_are_rounded_up(stride_q):
+    out = attention(window_size=4, stride_q=stride_q)(*torch.randn(3, 1, 5, 9, 16))
+    assert out.shape == (1, -(-5 // stride_q), -(-9 // stride_q), 16)
+
+
+def test_each_head_is_pooled_by_the_same_kernel():
+    torch.manual_seed(0)
+    layer = attention(window_size=0)
+    x = torch.randn(1, 6, 5, 16)
+    pooled = layer._pool(x, layer.pool_k, layer.norm_k)  # (1, 3, 3, 2, 8)
+    for head in range(2):
+        alone = layer.pool_k(x[..., 8 * head : 8 * head + 8].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        torch.testing.assert_close(pooled[..., head, :], layer.norm_k(alone))

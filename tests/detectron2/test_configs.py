@@ -88,7 +88,7 @@ def test_yacs_keys_choose_the_variant():
     cfg.MODEL.MVIT.NAME = "mvitv2_nano"
     cfg.MODEL.MVIT.OUT_FEATURES = ["scale3", "scale5"]
     cfg.MODEL.MVIT.DROP_PATH_RATE = 0.5
-    cfg.MODEL.MVIT.USE_ACT_CHECKPOINT = True
+    cfg.MODEL.MVIT.RECOMPUTE = "block"
     backbone = build_backbone(cfg)
     assert isinstance(backbone, MViTBackbone)
     shapes = backbone.output_shape()
@@ -96,7 +96,7 @@ def test_yacs_keys_choose_the_variant():
         "scale3": (64, 8),
         "scale5": (256, 32),
     }
-    assert backbone.use_act_checkpoint
+    assert backbone.recompute == "block"
     assert backbone.blocks[-1].drop_path.rate == 0.5
     cfg.MODEL.MVIT.NAME = "mvitv2_x"
     with pytest.raises(InputError, match="unknown variant 'mvitv2_x': did you mean"):

@@ -119,7 +119,7 @@ def test_two_processes_and_accumulation_give_the_weights_of_one(small, tmp_path)
         *("--num-gpus", "2", "--dist-url", "auto"),
         *options,
         "train.ddp.fp16_compression=False",
-        "model.backbone.bottom_up.use_act_checkpoint=True",
+        "model.backbone.bottom_up.recompute=cheap",
     )
     printed, _ = process.communicate()
     assert process.returncode == 0, printed

@@ -1,0 +1,135 @@
+import math
+
+import pytest
+import torch
+
+from mvit_det.backbone import tiled
+from mvit_det.backbone.attend import IMPLEMENTATIONS, attend, choose
+from mvit_det.backbone.rel_pos import one_hot_positions
+
+# name: batch, heads, map and window of queries, map and window of keys
+CASES = {
+    "global": (1, 2, (5, 7), (5, 7), (3, 4), (3, 4)),
+    "one token": (2, 1, (1, 1), (1, 1), (1, 1), (1, 1)),
+    "whole windows": (2, 3, (8, 12), (4, 4), (4, 6), (2, 2)),
+    "filled-up windows": (2, 2, (9, 13), (4, 4), (5, 7), (2, 2)),
+    "a window larger than the map": (1, 2, (3, 2), (7, 7), (3, 2), (7, 7)),
+    "more keys than queries": (1, 2, (5, 6), (2, 2), (10, 11), (4, 4)),
+}
+
+
+def inputs(case, dtype=torch.float64, channels=6):
+    torch.manual_seed(0)
+    n, heads, q_hw, q_window, kv_hw, kv_window = CASES[case]
+    shapes = [(n, *q_hw, heads, channels), (n, *kv_hw, heads, channels), (n, *kv_hw, heads, channels)]
+    shapes += [(q_window[0], kv_window[0], channels), (q_window[1], kv_window[1], channels)]
+    tensors = [torch.randn(shape, dtype=torch.float64).to(dtype).requires_grad_() for shape in shapes]
+    return tensors, q_window, kv_window
+
+
+def with_gradients(tensors, *arguments):
+    out = attend(*tensors, *arguments)
+    upstream = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    wanted = [tensor for tensor in tensors if tensor is not None]
+    return [out, *torch.autograd.grad(out, wanted, upstream.to(out.dtype))]
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_scores_by_hand(implementation):
+    q = torch.tensor([2.0, 0.0]).view(1, 1, 1, 1, 2)  # one query
+    k = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).view(1, 1, 2, 1, 2)  # two keys beside each other
+    v = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 1, 2, 1, 2)
+    rel_h = torch.tensor([[[0.5, 0.0]]])  # the same for both keys
+    rel_w = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
+    first, second = math.exp(2 / math.sqrt(2) + 1), math.exp(0 + 1 + 2)
+    share = first / (first + second)
+    out = attend(q, k, v, rel_h, rel_w, (1, 1), (1, 2), False, implementation).flatten()
+    torch.testing.assert_close(out, torch.tensor([share, 1 - share]))
+    out = attend(q, k, v, rel_h, rel_w, (1, 1), (1, 2), True, implementation).flatten()
+    torch.testing.assert_close(out, torch.tensor([share + 2, 1 - share]))
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_without_relative_positions_it_is_torchs_attention(implementation):
+    (q, k, v, _, _), q_window, kv_window = inputs("global")
+    out = attend(q, k, v, None, None, q_window, kv_window, False, implementation)
+    flat = [x.flatten(1, 2).transpose(1, 2) for x in (q, k, v)]
+    expected = torch.nn.functional.scaled_dot_product_attention(*flat)
+    torch.testing.assert_close(out.flatten(1, 2).transpose(1, 2), expected)
+
+
+@pytest.mark.parametrize("max_scores", [tiled.MAX_SCORES, 100, 1])  # 1: each row of queries is a tile
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_and_gradients_are_those_of_the_reference(case, residual, max_scores, monkeypatch):
+    monkeypatch.setattr(tiled, "MAX_SCORES", max_scores)
+    tensors, *windows = inputs(case)
+    expected = with_gradients(tensors, *windows, residual, "reference")
+    for implementation in ("sdpa", "tiled"):
+        for a, b in zip(with_gradients(tensors, *windows, residual, implementation), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12, msg=implementation)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("case", CASES)
+def test_half_precision_is_no_worse_than_the_references(case, dtype, monkeypatch):
+    monkeypatch.setattr(tiled, "MAX_SCORES", 100)  # the gradients are sums over many tiles
+    tensors, *windows = inputs(case, channels=32)
+    exact = with_gradients(tensors, *windows, True, "reference")
+    rounded = [tensor.detach().to(dtype).requires_grad_() for tensor in tensors]
+
+    def errors(implementation):
+        found = with_gradients(rounded, *windows, True, implementation)
+        return [((a - b).norm() / b.norm()).item() for a, b in zip(found, exact, strict=True) if b.norm() > 0]
+
+    allowed = [1.25 * error + 2 * torch.finfo(dtype).eps for error in errors("reference")]
+    for implementation in ("sdpa", "tiled"):
+        assert all(a <= b for a, b in zip(errors(implementation), allowed, strict=True)), implementation
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_what_is_kept_for_the_backward_pass(implementation):
+    side, channels = 24, 8
+    tensors = [torch.randn(1, side, side, 1, channels, requires_grad=True) for _ in range(3)]
+    tensors += [torch.randn(side, side, channels, requires_grad=True) for _ in range(2)]
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        attend(*tensors, (side, side), (side, side), False, implementation)
+    stores_scores = max(kept) >= side**4
+    assert stores_scores == (implementation == "reference")
+
+
+def test_autocast_decides_the_dtype():
+    tensors, *windows = inputs("global", torch.float32)
+    for implementation in IMPLEMENTATIONS:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert attend(*tensors, *windows, False, implementation).dtype == torch.bfloat16
+
+
+def test_the_operator_keeps_torchs_rules():
+    tensors, q_window, kv_window = inputs("filled-up windows", torch.float32)
+    arguments = (*tensors, list(q_window), list(kv_window), True)
+    torch.library.opcheck(torch.ops.mvit_det.tiled_attention, arguments)
+
+
+def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused():
+    assert choose("auto", "cpu", torch.float32) == "tiled"
+    assert choose("auto", "cuda", torch.bfloat16) == "sdpa"
+    assert choose("auto", "cuda", torch.float64) == "reference"
+    assert choose("reference", "cuda", torch.float64) == "reference"
+    with pytest.raises(ValueError, match="'tiled': cannot run in bfloat16 on cuda; .* auto, reference, sdpa"):
+        choose("tiled", "cuda", torch.bfloat16)
+    with pytest.raises(ValueError, match="'sdpa': cannot run in float64 on cuda; .* auto, reference$"):
+        choose("sdpa", "cuda", torch.float64)
+
+
+def test_one_hot_positions_of_two_rows_and_three_columns():
+    positions = one_hot_positions((2, 3), torch.float32, torch.device("cpu"))
+    assert positions.tolist() == [
+        [1, 0, 1, 0, 0],
+        [1, 0, 0, 1, 0],
+        [1, 0, 0, 0, 1],
+        [0, 1, 1, 0, 0],
+        [0, 1, 0, 1, 0],
+        [0, 1, 0, 0, 1],
+    ]

@@ -1,0 +1,78 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mvit_det import build_mvit
+from mvit_det.backbone.recompute import linears
+
+
+def backward(model, images, precision=None):
+    with torch.autocast("cpu", precision, enabled=precision is not None):
+        sum(output.float().square().sum() for output in model(images).values()).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+@pytest.mark.parametrize("recompute", ["cheap", "block"])
+def test_the_gradients_stay(recompute, precision):
+    torch.manual_seed(0)
+    plain = build_mvit("mvitv2_nano", rel_pos_zero_init=False)
+    recomputing = build_mvit("mvitv2_nano", recompute=recompute)
+    recomputing.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 64, 50)
+    expected = backward(plain, images, precision)
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision is None else {"rtol": 0.1, "atol": 0.1}
+    for name, grad in backward(recomputing, images, precision).items():
+        torch.testing.assert_close(grad, expected[name], msg=name, **tolerance)
+
+
+def test_what_is_kept_shrinks():
+    def kept(recompute):
+        model = build_mvit("mvitv2_nano", recompute=recompute)
+        parameters = {parameter.data_ptr() for parameter in model.parameters()}
+        storages = {}
+
+        def pack(x):
+            storage = x.untyped_storage()
+            if storage.data_ptr() not in parameters:
+                storages[storage.data_ptr()] = storage.nbytes()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            outputs = model(torch.randn(1, 3, 128, 128))
+        assert outputs
+        return sum(storages.values())
+
+    assert kept("block") < 0.5 * kept("cheap") < 0.4 * kept("none")
+
+
+def test_a_frozen_norm_and_layers_without_bias():
+    torch.manual_seed(0)
+    norm = nn.LayerNorm(4)
+    norm.weight.requires_grad_(False)
+    x = torch.randn(3, 5, 4, requires_grad=True)
+    weights = [torch.randn(2, 4, requires_grad=True), torch.randn(6, 4, requires_grad=True)]
+    bias = torch.randn(6, requires_grad=True)
+    wanted = [x, *weights, bias, norm.bias]
+
+    def gradients(recompute):
+        first, second = linears(norm, x, (weights[0], None), (weights[1], bias), recompute=recompute)
+        return torch.autograd.grad(first.square().sum() + second.square().sum(), wanted)
+
+    for a, b in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_keyword_of_detectron2_recomputes_blocks():
+    assert build_mvit("mvitv2_nano", use_act_checkpoint=True).recompute == "block"
+    with pytest.raises(ValueError, match="unknown value of recompute 'blocks': did you mean 'block'"):
+        build_mvit("mvitv2_nano", recompute="blocks")
+
+
+def test_a_copy_that_recomputes_is_trained_alone():
+    model = build_mvit("mvitv2_nano", recompute="cheap")
+    other = copy.deepcopy(model)
+    backward(other, torch.randn(1, 3, 64, 64))
+    assert all(parameter.grad is None for parameter in model.parameters())
