@@ -81,8 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--recompute",
         default="none",
         choices=RECOMPUTE,
-        help="what the backward pass computes again, to save memory: cheap is norms, activations and "
-        "pooled maps, block is all; default: %(default)s",
+        help="what the backward pass computes again, to save memory: cheap is norms and activations, "
+        "block is all; default: %(default)s",
     )
     train.add_argument("--seed", type=_at_least_0(int), default=0, help="default: %(default)s")
     _add_machine(train)

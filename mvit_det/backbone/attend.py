@@ -57,7 +57,7 @@ def attend(
         InputError: if the device or the dtype cannot run the implementation.
     """
     device = q.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
         if rel_h is not None and rel_w is not None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mvit_det.backbone.attend import attend
 from mvit_det.backbone.rel_pos import relative_rows
@@ -13,11 +12,12 @@ from mvit_det.backbone.variants import BlockSpec
 
 
 class MultiScaleAttention(nn.Module):
-    """Multi-head attention whose queries, keys and values are pooled: (N, H, W, dim) -> (N, h, w, dim_out).
+    """Multi-head attention whose queries, keys and values are pooled.
 
-    Pooling is a depthwise convolution over one head's channels, the same for all heads, then a
-    norm; h and w are H and W divided by ``block.stride_q``, rounded up.
-    Source: MViTv2 paper, section 4.1.
+    From the three maps (N, H, W, dim_out) that ``qkv_layers()`` make of the input to the input
+    (N, h, w, dim_out) of ``proj``; the block applies both. Pooling is a depthwise convolution over one
+    head's channels, the same for all heads, then a norm; h and w are H and W divided by
+    ``block.stride_q``, rounded up. Source: MViTv2 paper, section 4.1.
     """
 
     def __init__(
@@ -31,11 +31,9 @@ class MultiScaleAttention(nn.Module):
         use_rel_pos: bool,
         rel_pos_zero_init: bool,
         implementation: str,
-        recompute: bool,
     ) -> None:
         super().__init__()
         self.implementation = implementation
-        self.recompute = recompute
         self.num_heads = block.num_heads
         self.window_size = block.window_size
         self.stride_q, self.stride_kv = block.stride_q, block.stride_kv
@@ -84,11 +82,6 @@ class MultiScaleAttention(nn.Module):
 
     def _pool(self, x: Tensor, pool: nn.Conv2d, norm: nn.Module) -> Tensor:
         """Pool all heads of a map and normalise each: (N, H, W, dim_out) -> (N, h, w, heads, C)."""
-        if self.recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return checkpoint(self._pool_now, x, pool, norm, use_reentrant=False)
-        return self._pool_now(x, pool, norm)
-
-    def _pool_now(self, x: Tensor, pool: nn.Conv2d, norm: nn.Module) -> Tensor:
         weight = pool.weight.repeat(self.num_heads, 1, 1, 1)  # one kernel for all heads
         x = x.permute(0, 3, 1, 2)  # channels last in memory
         x = F.conv2d(x, weight, None, pool.stride, pool.padding, groups=x.shape[1])

@@ -42,7 +42,7 @@ class MultiScaleBlock(nn.Module):
         super().__init__()
         self.recompute = recompute
         self.norm1 = norm_layer(block.dim)
-        self.attn = MultiScaleAttention(block, norm_layer=norm_layer, recompute=recompute, **attention)
+        self.attn = MultiScaleAttention(block, norm_layer=norm_layer, **attention)
         self.drop_path = DropPath(block.drop_path)
         self.norm2 = norm_layer(block.dim_out)
         self.mlp = Mlp(block.dim_out, int(block.dim_out * mlp_ratio), act_layer, recompute)
@@ -100,7 +100,7 @@ class MViT(nn.Module):
         pretrain_img_size: side of the square images that absolute positions are laid out for, px.
         pretrain_use_cls_token: whether absolute positions begin with one for a class token.
         recompute: what the backward pass computes again rather than keeps: ``"none"``; ``"cheap"``, the
-            norms, activations and pooled maps; ``"block"``, all that is inside of a block.
+            norms and activations between linear layers; ``"block"``, all that is inside of a block.
         attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
             ``"sdpa"`` or ``"tiled"`` names one, see :mod:`mvit_det.backbone.attend`.
         out_features: which of ``"scale2"`` to ``"scale5"`` to return, each with a norm of its own.

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mvit_det.backbone.rows import affine
+from mvit_det.backbone.rows import affine, split
 
 Layer = tuple[Tensor, Tensor | None]  # weight and bias
 
@@ -46,25 +46,33 @@ class _RecomputedLinears(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         parameters = list(ctx.prepare.parameters())
-        with torch.enable_grad(), torch.autocast(*ctx.autocast):
-            x = x.detach().requires_grad_()
-            prepared = ctx.prepare(x)
-        inputs = prepared.detach().to(grads[0].dtype).flatten(0, -2)
-        rows = [grad.flatten(0, -2) for grad in grads]
-
-        grad_prepared = rows[0] @ weights[0].to(inputs.dtype)
-        for row, weight in zip(rows[1:], weights[1:], strict=True):
-            grad_prepared.addmm_(row, weight.to(inputs.dtype))
-        wanted = [x, *(parameter for parameter in parameters if parameter.requires_grad)]
-        grad_x, *grad_parameters = torch.autograd.grad(
-            prepared, wanted, grad_prepared.view(prepared.shape).to(prepared.dtype)
-        )
-        in_order = iter(grad_parameters)
+        learned = [parameter for parameter in parameters if parameter.requires_grad]
+        grad_x = torch.empty_like(x)
+        grad_weights, grad_learned = ([torch.zeros_like(w) for w in group] for group in (weights, learned))
+        weights = [weight.to(grads[0].dtype) for weight in weights]
+        width = max(x.shape[-1], sum(grad.shape[-1] for grad in grads))
+        for x_part, place, *parts in zip(*(split(rows, width) for rows in (x, grad_x, *grads)), strict=True):
+            with torch.enable_grad(), torch.autocast(*ctx.autocast):
+                x_part = x_part.detach().requires_grad_()
+                prepared = ctx.prepare(x_part)
+            inputs = prepared.detach().to(parts[0].dtype)
+            grad_prepared = parts[0] @ weights[0]
+            for part, weight in zip(parts[1:], weights[1:], strict=True):
+                grad_prepared.addmm_(part, weight)
+            for total, part in zip(grad_weights, parts, strict=True):
+                total += part.mT @ inputs
+            found = torch.autograd.grad(prepared, [x_part, *learned], grad_prepared.to(prepared.dtype))
+            for total, grad in zip((place, *grad_learned), found, strict=True):
+                total.copy_(grad) if total is place else total.add_(grad)
+        in_order = iter(grad_learned)
         return (
             None,
             grad_x,
             None,
-            *(row.mT @ inputs for row in rows),
-            *(row.sum(0) if has_bias else None for row, has_bias in zip(rows, ctx.has_bias, strict=True)),
+            *grad_weights,
+            *(
+                grad.flatten(0, -2).sum(0) if bias else None
+                for grad, bias in zip(grads, ctx.has_bias, strict=True)
+            ),
             *(next(in_order) if parameter.requires_grad else None for parameter in parameters),
         )

@@ -11,8 +11,17 @@ CACHED_ELEMENTS = 2**21
 MIN_ROWS = 2048
 
 
+def split(x: Tensor, width: int) -> tuple[Tensor, ...]:
+    """Return the rows of ``x`` (..., C) in parts (rows, C), for work that holds ``width`` elements of a row.
+
+    On a CPU they are as many as its cache holds, else all.
+    """
+    rows = x.flatten(0, -2)
+    return rows.split(max(MIN_ROWS, CACHED_ELEMENTS // width) if x.device.type == "cpu" else len(rows))
+
+
 def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tensor:
-    """Return ``function(x)``; without gradients a CPU computes it some rows at a time.
+    """Return ``function(x)``; without gradients it is computed in the parts of :func:`split`.
 
     Args:
         function: (..., C) -> (..., C), the same for every row.
@@ -21,9 +30,8 @@ def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tens
     """
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return function(x)
-    num_rows = max(MIN_ROWS, CACHED_ELEMENTS // width)
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    for part, place in zip(*(maps.flatten(0, -2).split(num_rows) for maps in (x, out)), strict=True):
+    for part, place in zip(split(x, width), split(out, width), strict=True):
         place.copy_(function(part))
     return out
 

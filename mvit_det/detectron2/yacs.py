@@ -18,7 +18,7 @@ def add_mvit_config(cfg: CfgNode) -> None:
     cfg.MODEL.MVIT.NAME = "mvitv2_t"
     cfg.MODEL.MVIT.OUT_FEATURES = list(STAGE_NAMES)
     cfg.MODEL.MVIT.DROP_PATH_RATE = None  # stochastic depth of the last block; None: the variant's
-    cfg.MODEL.MVIT.RECOMPUTE = "none"  # in the backward pass; "cheap": norms and the like; "block": all
+    cfg.MODEL.MVIT.RECOMPUTE = "none"  # in the backward pass; or "cheap" or "block"
 
 
 def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:

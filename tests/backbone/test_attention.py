@@ -7,7 +7,7 @@ from mvit_det.backbone.variants import BlockSpec
 
 def attention(window_size, stride_q=1, stride_kv=2, **keywords):
     block = BlockSpec(8, 16, 2, stride_q, stride_kv, window_size, 8, 0.0)
-    options = {"residual_pooling": False, "implementation": "auto", "recompute": False} | keywords
+    options = {"residual_pooling": False, "implementation": "auto"} | keywords
     return MultiScaleAttention(
         block,
         pool_kernel=(3, 3),

@@ -41,12 +41,12 @@ def both(name, **changes):
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_outputs_and_gradients_are_theirs(name, height, width):
     theirs, ours = both(name)
-    check(theirs, ours, torch.randn(2, 3, height, width))
+    check(theirs, ours, torch.randn(1, 3, height, width))
 
 
 def test_a_large_picture_is_theirs():
     theirs, ours = both("mvitv2_t")
-    check(theirs, ours, torch.randn(2, 3, 800, 1216))
+    check(theirs, ours, torch.randn(1, 3, 800, 1216))
 
 
 @pytest.mark.parametrize(
@@ -74,27 +74,22 @@ def test_the_defaults_are_theirs():
 def check(theirs, ours, images):
     assert ours.output_shape() == theirs.output_shape()
     assert ours.size_divisibility == theirs.size_divisibility
-    weights = {}
-    expected = run(theirs, images, weights)
-    outputs = run(ours, images, weights)
+    with torch.no_grad():
+        expected, outputs = theirs(images), ours(images)
     assert list(outputs) == list(expected)
     for name, output in outputs.items():
         error = (output - expected[name]).abs().max() / expected[name].abs().max()
         assert error < 1e-5, name
-    largest = max(p.grad.abs().max() for p in theirs.parameters() if p.grad is not None)
+
+    # In float32 rounding decides which of two like values max-pooling takes, and where their gradient goes.
+    torch.manual_seed(0)
+    weights = {name: torch.randn_like(output, dtype=torch.float64) for name, output in outputs.items()}
+    for backbone in (theirs, ours):
+        outputs = backbone.double()(images.double())
+        sum((output * weights[name]).sum() for name, output in outputs.items()).backward()
     for (key, a), b in zip(theirs.named_parameters(), ours.parameters(), strict=True):
         if a.grad is None:
             assert b.grad is None, key
             continue
-        # A gradient that is zero but for rounding (that of norm_k.bias) is held to the largest one.
-        size = max(a.grad.abs().max(), 1e-4 * largest)
-        assert (a.grad - b.grad).abs().max() / size < 1e-4, key
-
-
-def run(backbone, images, weights):
-    """Return the outputs, and leave the gradients of their sum, weighted at random but alike for both."""
-    outputs = backbone(images)
-    for name, output in outputs.items():
-        weights.setdefault(name, torch.randn_like(output))
-    sum((output * weights[name]).sum() for name, output in outputs.items()).backward()
-    return {name: output.detach() for name, output in outputs.items()}
+        if not key.endswith("norm_k.bias"):  # zero but for rounding where attention is global
+            assert (a.grad - b.grad).abs().max() / a.grad.abs().max() < 1e-8, key

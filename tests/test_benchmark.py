@@ -1,0 +1,144 @@
+"""The benchmark: its counts by hand, its rows and files, and what it says of a bad flag."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from mvit_det import benchmark
+from mvit_det.benchmark import OUT_OF_MEMORY, Side, compare, main, quartiles, saved_bytes, table_line
+from mvit_det.errors import DependencyError, InputError
+
+NANO = ["--variants", "nano", "--device", "cpu", "--repeats", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _small_rates(monkeypatch):
+    monkeypatch.setattr(benchmark, "MATRIX_SIDE", {"cpu": 64, "cuda": 64})
+    monkeypatch.setattr(benchmark, "COPY_BYTES", 1000)
+
+
+def test_quartiles_by_hand():
+    assert quartiles([4.0, 1.0, 2.0, 3.0]) == {"q1": 1.75, "median": 2.5, "q3": 3.25}
+    assert quartiles([5.0]) == {"q1": 5.0, "median": 5.0, "q3": 5.0}
+
+
+def test_saved_bytes_by_hand():
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Sigmoid(), nn.Conv2d(2, 1, 1))
+    # The images, 3 x 4 x 4 floats, and the output of the sigmoid, which two layers keep.
+    assert saved_bytes(Side(model, model), torch.zeros(1, 3, 4, 4), "float32") == 4 * (48 + 32)
+
+
+def test_saved_bytes_of_recomputed_blocks_are_their_inputs():
+    torch.manual_seed(0)
+    model = benchmark.build_mvit("mvitv2_nano", recompute="block")
+    shapes = []
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+    saved = saved_bytes(Side(model, model), torch.zeros(1, 3, 64, 64), "float32")
+    inputs = 4 * sum(shape.numel() for shape in shapes)
+    images, last = 4 * 3 * 64 * 64, 4 * 256 * 2 * 2
+    norms = 2 * 4 * (256 + 64 + 16 + 4)  # mean and deviation for each token of the four outputs
+    assert saved == images + inputs + last + norms
+
+
+def test_gflop_of_the_patch_embedding_are_a_part_of_all():
+    small, large = (benchmark.count_gflop("mvitv2_nano", side, side) for side in (64, 128))
+    assert 2e-9 * 16 * 16 * 32 * 3 * 7 * 7 < small < large
+
+
+def test_rows_files_and_table(tmp_path, capsys):
+    against = ["ours:recompute=block", "ours:attention=tiled,recompute=cheap"]
+    main([*NANO, "--against", *against, "--sizes", "64x64", "32x65", "--out", str(tmp_path)])
+    result = json.loads((tmp_path / "benchmark.json").read_text())
+    assert result["machine"]["matrix_gflop_per_s"]["float32"] > 0
+    assert len(result["rows"]) == 2 * 2 * 2
+    assert (tmp_path / "benchmark.png").stat().st_size > 1000
+    for row in result["rows"]:
+        ratio = row["theirs_ms"]["median"] / row["ours_ms"]["median"]
+        assert row["ratio"]["median"] == pytest.approx(ratio)  # of one repeat
+        assert row["ours_peak_mb"] is None
+        is_step = row["mode"] == "step"
+        assert (row["ours_saved_mb"] is not None) == is_step
+        if is_step:
+            assert row["theirs_saved_mb"] < row["ours_saved_mb"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-8:] == [table_line(row) for row in result["rows"]]
+
+
+@pytest.mark.parametrize("who", ["detectron2-mvit", "swin-t", "resnet-50"])
+def test_others_give_four_maps_of_the_same_sizes(who):
+    for name in benchmark.MODULES[who]:
+        pytest.importorskip(name, reason=f"{name} is not installed", exc_type=ImportError)
+    ours = benchmark.build_mvit("mvitv2_nano").eval()
+    theirs = benchmark.build_other(who, "mvitv2_nano", ours)
+    theirs.module.eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        maps, expected = theirs.call(images), ours(images)
+    maps = list(maps.values()) if isinstance(maps, dict) else maps
+    shapes = [tuple(each.shape) for each in maps]
+    if who == "detectron2-mvit":
+        for each, other in zip(maps, expected.values(), strict=True):
+            torch.testing.assert_close(each, other, rtol=1e-3, atol=1e-4)
+    assert len(maps) == 4
+    assert all({16 >> i, 24 >> i} <= set(shape) for i, shape in enumerate(shapes))
+
+
+def test_timm_runs_at_its_own_size(capsys):
+    pytest.importorskip("timm", reason="timm is not installed")
+    flags = ["--device", "cpu", "--repeats", "1", "--modes", "forward", "--sizes", "300x350", "300x351"]
+    main([*flags, "--against", "timm-mvitv2"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "timm-mvitv2" in line)
+    assert "224x224   2 " in line
+
+
+def test_a_side_that_runs_out_of_memory_leaves_the_other():
+    def full(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model = nn.Conv2d(3, 1, 1)
+    row = compare(Side(model, model), Side(model, full), torch.zeros(1, 3, 4, 4), "step", "float32", 3)
+    assert row["ours_ms"]["median"] > 0
+    assert row["theirs_ms"] == row["theirs_saved_mb"] == OUT_OF_MEMORY
+    assert row["ratio"] is None
+    row |= {"variant": "v", "against": "a", "mode": "step", "size_hw": [4, 4], "batch": 1}
+    row |= {"dtype": "float32", "gflop": 1.0, "ours_share": 0.5, "theirs_share": None}
+    assert OUT_OF_MEMORY in table_line(row)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--variants", "tt"], "unknown variant 'mvitv2_tt': did you mean 'mvitv2_t'"),
+        (["--against", "swin"], "unknown name in --against 'swin': did you mean 'swin-t'"),
+        (["--against", "ours:recompute"], "expected ours:KEYWORD=VALUE"),
+        (["--against", "ours:recomputed=block"], "did you mean 'recompute'"),
+        (["--against", "ours:recompute=blok"], "did you mean 'block'"),
+        (["--sizes", "800"], "size '800': expected HxW"),
+        (["--sizes", "800x16"], "size '800x16': expected HxW"),
+        (["--dtypes", "fp16"], "dtype 'fp16': runs on cuda only"),
+        (["--modes", "backward"], "unknown mode 'backward'"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--batch", "0"], "--batch 0: must be at least 1"),
+        (["--out", __file__], "cannot be made a folder"),
+    ],
+)
+def test_a_bad_flag_is_named(flags, message):
+    with pytest.raises(InputError) as caught:
+        main([*NANO, "--against", "ours:recompute=cheap", *flags])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(benchmark.MODULES, "timm-mvitv2", ("no_such_package.timm",))
+    with pytest.raises(DependencyError, match="timm-mvitv2: .*pip install no_such_package"):
+        main(["--device", "cpu", "--against", "timm-mvitv2"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu_is_named():
+    with pytest.raises(InputError, match="device 'cuda': torch finds no GPU here"):
+        main(["--device", "cuda"])

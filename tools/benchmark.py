@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+"""Time and memory of our backbone against others, measured in turn in one run; --help says how.
+
+tools/benchmark.py --against detectron2-mvit ours:recompute=cheap --sizes 512x768 800x1216 --out runs/bench
+"""
+
+from mvit_det.errors import one_line_errors
+
+if __name__ == "__main__":
+    with one_line_errors():
+        from mvit_det.benchmark import main
+
+        main()
