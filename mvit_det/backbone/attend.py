@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rel_pos import one_hot_positions
 from mvit_det.backbone.tiled import tiled
 from mvit_det.backbone.windows import partition, unpartition
@@ -56,13 +57,10 @@ def attend(
     Raises:
         InputError: if the device or the dtype cannot run the implementation.
     """
-    device = q.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
-        if rel_h is not None and rel_w is not None:
-            rel_h, rel_w = rel_h.to(dtype), rel_w.to(dtype)
-    chosen = choose(implementation, device, q.dtype)
+    q, k, v = cast(q), cast(k), cast(v)
+    if rel_h is not None and rel_w is not None:
+        rel_h, rel_w = cast(rel_h), cast(rel_w)
+    chosen = choose(implementation, q.device.type, q.dtype)
     return {"reference": reference, "sdpa": sdpa, "tiled": tiled}[chosen](
         q, k, v, rel_h, rel_w, q_window, kv_window, residual
     )

@@ -56,7 +56,7 @@ class MultiScaleBlock(nn.Module):
         if self.pool_skip is not None:
             skip = self.pool_skip(skip.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         out = affine(self.attn(q, k, v), self.attn.proj.weight, self.attn.proj.bias)
-        x = skip + self.drop_path(out)
+        x = _add(skip, self.drop_path(out))
         return by_rows(self._add_mlp, self.mlp.fc1.out_features, x)
 
     def _project(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -67,7 +67,12 @@ class MultiScaleBlock(nn.Module):
         return linears(self.norm1, x, *layers, recompute=self.recompute)
 
     def _add_mlp(self, x: Tensor) -> Tensor:
-        return x + self.drop_path(self.mlp(x, self.norm2))
+        return _add(x, self.drop_path(self.mlp(x, self.norm2)))
+
+
+def _add(skip: Tensor, branch: Tensor) -> Tensor:
+    """Return the sum, in the place of a branch that nothing else needs."""
+    return branch.add_(skip) if branch.dtype == skip.dtype else skip + branch
 
 
 class MViT(nn.Module):

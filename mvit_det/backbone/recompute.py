@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rows import affine, split
 
 Layer = tuple[Tensor, Tensor | None]  # weight and bias
@@ -26,7 +27,7 @@ def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> t
     weights, biases = zip(*layers, strict=True)
     if recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _RecomputedLinears.apply(prepare, x, len(layers), *weights, *biases, *prepare.parameters())
-    prepared = prepare(x)
+    prepared = cast(prepare(x))  # once, where each layer would
     return tuple(affine(prepared, *layer) for layer in layers)
 
 

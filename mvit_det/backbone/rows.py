@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mvit_det.backbone.precision import cast
+
 # Measured, see docs/performance.md.
 CACHED_ELEMENTS = 2**21
 MIN_ROWS = 2048
@@ -38,6 +40,7 @@ def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tens
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return ``F.linear(x, weight, bias)``, in float32 on a CPU without its extra pass over the output."""
+    x = cast(x)
     if bias is None or x.dtype != torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.linear(x, weight, bias)
     return F.linear(x, weight).add_(bias)  # torch would fill the output with the bias first
