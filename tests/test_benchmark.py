@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mvit_det import benchmark
-from mvit_det.benchmark import OUT_OF_MEMORY, Side, compare, main, quartiles, saved_bytes, table_line
+from mvit_det.backbone import build_mvit
+from mvit_det.benchmark import main, measure
+from mvit_det.benchmark.measure import OUT_OF_MEMORY, compare, count_gflop, quartiles, saved_bytes
+from mvit_det.benchmark.others import MODULES, Side, build_other
+from mvit_det.benchmark.report import head, table_line
 from mvit_det.errors import DependencyError, InputError
 
 NANO = ["--variants", "nano", "--device", "cpu", "--repeats", "1"]
@@ -15,8 +18,8 @@ NANO = ["--variants", "nano", "--device", "cpu", "--repeats", "1"]
 
 @pytest.fixture(autouse=True)
 def _small_rates(monkeypatch):
-    monkeypatch.setattr(benchmark, "MATRIX_SIDE", {"cpu": 64, "cuda": 64})
-    monkeypatch.setattr(benchmark, "COPY_BYTES", 1000)
+    monkeypatch.setattr(measure, "MATRIX_SIDE", {"cpu": 64, "cuda": 64})
+    monkeypatch.setattr(measure, "COPY_BYTES", 1000)
 
 
 def test_quartiles_by_hand():
@@ -32,7 +35,7 @@ def test_saved_bytes_by_hand():
 
 def test_saved_bytes_of_recomputed_blocks_are_their_inputs():
     torch.manual_seed(0)
-    model = benchmark.build_mvit("mvitv2_nano", recompute="block")
+    model = build_mvit("mvitv2_nano", recompute="block")
     shapes = []
     for block in model.blocks:
         block.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
@@ -44,7 +47,7 @@ def test_saved_bytes_of_recomputed_blocks_are_their_inputs():
 
 
 def test_gflop_of_the_patch_embedding_are_a_part_of_all():
-    small, large = (benchmark.count_gflop("mvitv2_nano", side, side) for side in (64, 128))
+    small, large = (count_gflop("mvitv2_nano", side, side) for side in (64, 128))
     assert 2e-9 * 16 * 16 * 32 * 3 * 7 * 7 < small < large
 
 
@@ -64,15 +67,28 @@ def test_rows_files_and_table(tmp_path, capsys):
         if is_step:
             assert row["theirs_saved_mb"] < row["ours_saved_mb"]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-8:] == [table_line(row) for row in result["rows"]]
+    expected = [*head(result["machine"], result["settings"]).splitlines(), *map(table_line, result["rows"])]
+    assert lines == expected
+
+
+def test_head_is_readable():
+    machine = {"cpu": "Some CPU", "cores": 2, "threads": 1, "torch": "2.11.0", "gpu": None}
+    machine |= {"float32_matmul_precision": "highest", "copy_gb_per_s": 27.4}
+    machine |= {"matrix_gflop_per_s": {"float32": 355.2, "bf16": 120.0}}
+    lines = head(machine, {"device": "cpu", "repeats": 7, "keep_pages": True}).splitlines()
+    assert lines[:3] == [
+        "Some CPU, cores 2, threads 1; torch 2.11.0, float32 matmul precision highest",
+        "matrix rate float32 355 GFLOP/s, bf16 120 GFLOP/s; copy 27 GB/s",
+        "on cpu, repeats 7 after 2 warm-ups, freed memory kept",
+    ]
+    assert lines[3].split()[:3] == ["variant", "against", "mode"]
 
 
 @pytest.mark.parametrize("who", ["detectron2-mvit", "swin-t", "resnet-50"])
 def test_others_give_four_maps_of_the_same_sizes(who):
-    for name in benchmark.MODULES[who]:
-        pytest.importorskip(name, reason=f"{name} is not installed", exc_type=ImportError)
-    ours = benchmark.build_mvit("mvitv2_nano").eval()
-    theirs = benchmark.build_other(who, "mvitv2_nano", ours)
+    pytest.importorskip(MODULES[who], reason=f"{MODULES[who]} is not installed", exc_type=ImportError)
+    ours = build_mvit("mvitv2_nano").eval()
+    theirs = build_other(who, "mvitv2_nano", ours)
     theirs.module.eval()
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -133,7 +149,7 @@ def test_a_bad_flag_is_named(flags, message):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(benchmark.MODULES, "timm-mvitv2", ("no_such_package.timm",))
+    monkeypatch.setitem(MODULES, "timm-mvitv2", "no_such_package.timm")
     with pytest.raises(DependencyError, match="timm-mvitv2: .*pip install no_such_package"):
         main(["--device", "cpu", "--against", "timm-mvitv2"])
 
