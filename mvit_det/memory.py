@@ -16,4 +16,5 @@ def keep_pages() -> None:
 
 def what_was_missing(error: torch.OutOfMemoryError) -> str:
     """Return what a step needed and the GPU had, without torch's advice on its allocator."""
-    return " ".join(str(error).partition(" is free")[0].splitlines()) + " is free"
+    needed, mark, _ = str(error).partition(" is free")
+    return " ".join((needed + mark).split())

@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import mvit_det.predict  # noqa: F401  (sets OpenCV's log level before its first use here)
+from mvit_det import MViT
 from mvit_det.arguments import build_parser
 from mvit_det.cli import COMMANDS, main
 from mvit_det.shapes import write_shapes
@@ -363,3 +364,25 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(capfd, d
         main(arguments)
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert "is nan on the pictures with the ids" in last or "is inf on the pictures" in last
+
+
+def test_out_of_memory_says_what_a_step_needed_and_what_brings_it_under(capfd, data, tmp_path, monkeypatch):
+    def forward(self, images):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which "
+            "1.00 GiB is free. If reserved but unallocated memory is large try ..."
+        )
+
+    monkeypatch.setattr(MViT, "forward", forward)
+    with pytest.raises(SystemExit, match="2"):
+        main(train_arguments(data, tmp_path / "out"))
+    assert (
+        capfd.readouterr()
+        .err.strip()
+        .splitlines()[-1]
+        .endswith(
+            "Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which 1.00 GiB is free, for "
+            "--batch-size 2: a smaller one with --accumulate, --recompute cheap or block, or a smaller --size "
+            "bring it under"
+        )
+    )

@@ -14,10 +14,10 @@ from mvit_det.backbone.variants import BlockSpec
 class MultiScaleAttention(nn.Module):
     """Multi-head attention whose queries, keys and values are pooled.
 
-    From the three maps (N, H, W, dim_out) that ``qkv_layers()`` make of the input to the input
-    (N, h, w, dim_out) of ``proj``; the block applies both. Pooling is a depthwise convolution over one
-    head's channels, the same for all heads, then a norm; h and w are H and W divided by
-    ``block.stride_q``, rounded up. Source: MViTv2 paper, section 4.1.
+    Maps queries, keys and values, each (N, H, W, dim_out), to (N, h, w, dim_out); h and w are H and W
+    divided by ``block.stride_q``, rounded up. Pooling is a depthwise convolution over one head's
+    channels, the same for all heads, then a norm. The projections before and after, ``qkv`` and
+    ``proj``, are held here and applied by the block. Source: MViTv2 paper, section 4.1.
     """
 
     def __init__(

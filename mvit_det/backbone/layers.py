@@ -23,8 +23,8 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size, stride, padding)
 
     def forward(self, images: Tensor) -> Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)  # and so what comes out
-        return self.proj(images).permute(0, 2, 3, 1)
+        images = images.contiguous(memory_format=torch.channels_last)  # and so, mostly, what comes out
+        return self.proj(images).permute(0, 2, 3, 1).contiguous()
 
 
 class Mlp(nn.Module):

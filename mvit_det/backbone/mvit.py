@@ -1,4 +1,4 @@
-"""MViT: the blocks, and the backbone that gives the outputs of its four stages."""
+"""MViT: the backbone that gives the outputs of its four stages."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,68 +11,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mvit_det.backbone.attend import IMPLEMENTATIONS
-from mvit_det.backbone.attention import MultiScaleAttention
-from mvit_det.backbone.layers import DropPath, Mlp, PatchEmbed
-from mvit_det.backbone.recompute import linears
-from mvit_det.backbone.rows import affine, by_rows
-from mvit_det.backbone.variants import VARIANTS, BlockSpec, block_schedule
+from mvit_det.backbone.block import MultiScaleBlock
+from mvit_det.backbone.layers import PatchEmbed
+from mvit_det.backbone.variants import VARIANTS, block_schedule
 from mvit_det.errors import unknown_name
 
 STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
 RECOMPUTE = ("none", "cheap", "block")
-
-
-class MultiScaleBlock(nn.Module):
-    """Pooling attention and an MLP, each on a residual path: (N, H, W, dim) -> (N, h, w, dim_out).
-
-    Where the width changes, the skip path is a projection of the normalised input; where the map
-    shrinks, it is max-pooled. Source: MViTv2 paper, section 4.1, and MViT, arXiv 2104.11227.
-    """
-
-    def __init__(
-        self,
-        block: BlockSpec,
-        *,
-        mlp_ratio: float,
-        norm_layer: Callable[[int], nn.Module],
-        act_layer: Callable[[], nn.Module],
-        recompute: bool,
-        **attention: Any,
-    ) -> None:
-        super().__init__()
-        self.recompute = recompute
-        self.norm1 = norm_layer(block.dim)
-        self.attn = MultiScaleAttention(block, norm_layer=norm_layer, **attention)
-        self.drop_path = DropPath(block.drop_path)
-        self.norm2 = norm_layer(block.dim_out)
-        self.mlp = Mlp(block.dim_out, int(block.dim_out * mlp_ratio), act_layer, recompute)
-        self.proj = nn.Linear(block.dim, block.dim_out) if block.dim != block.dim_out else None
-        stride = block.stride_q
-        self.pool_skip = nn.MaxPool2d(stride + 1, stride, (stride + 1) // 2) if stride > 1 else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v, *projected = self._project(x)
-        skip = projected[0] if projected else x
-        if self.pool_skip is not None:
-            skip = self.pool_skip(skip.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        out = affine(self.attn(q, k, v), self.attn.proj.weight, self.attn.proj.bias)
-        x = _add(skip, self.drop_path(out))
-        return by_rows(self._add_mlp, self.mlp.fc1.out_features, x)
-
-    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return queries, keys, values and, where the width changes, the skip path."""
-        layers = self.attn.qkv_layers()
-        if self.proj is not None:
-            layers.append((self.proj.weight, self.proj.bias))
-        return linears(self.norm1, x, *layers, recompute=self.recompute)
-
-    def _add_mlp(self, x: Tensor) -> Tensor:
-        return _add(x, self.drop_path(self.mlp(x, self.norm2)))
-
-
-def _add(skip: Tensor, branch: Tensor) -> Tensor:
-    """Return the sum, in the place of a branch that nothing else needs."""
-    return branch.add_(skip) if branch.dtype == skip.dtype else skip + branch
 
 
 class MViT(nn.Module):
@@ -101,14 +46,14 @@ class MViT(nn.Module):
         use_abs_pos: add absolute positions, resized (bicubic) to the size at hand.
         use_rel_pos: add decomposed relative positions to the scores.
         rel_pos_zero_init: start relative positions at zero rather than at random.
-        use_act_checkpoint: the same as ``recompute="block"``.
+        use_act_checkpoint: if true, ``recompute`` is ``"block"``.
         pretrain_img_size: side of the square images that absolute positions are laid out for, px.
         pretrain_use_cls_token: whether absolute positions begin with one for a class token.
+        out_features: which of ``"scale2"`` to ``"scale5"`` to return, each with a norm of its own.
         recompute: what the backward pass computes again rather than keeps: ``"none"``; ``"cheap"``, the
             norms and activations between linear layers; ``"block"``, all that is inside of a block.
         attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
             ``"sdpa"`` or ``"tiled"`` names one, see :mod:`mvit_det.backbone.attend`.
-        out_features: which of ``"scale2"`` to ``"scale5"`` to return, each with a norm of its own.
 
     Attributes:
         out_channels: name of each output -> its channels.

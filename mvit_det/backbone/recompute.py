@@ -48,8 +48,12 @@ class _RecomputedLinears(torch.autograd.Function):
         x, *weights = ctx.saved_tensors
         parameters = list(ctx.prepare.parameters())
         learned = [parameter for parameter in parameters if parameter.requires_grad]
-        grad_x = torch.empty_like(x)
-        grad_weights, grad_learned = ([torch.zeros_like(w) for w in group] for group in (weights, learned))
+        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+        # Sums over parts, which half precision would round at every step.
+        sum_dtype = torch.promote_types(x.dtype, torch.float32)
+        grad_weights, grad_learned = (
+            [torch.zeros_like(tensor, dtype=sum_dtype) for tensor in group] for group in (weights, learned)
+        )
         weights = [weight.to(grads[0].dtype) for weight in weights]
         width = max(x.shape[-1], sum(grad.shape[-1] for grad in grads))
         for x_part, place, *parts in zip(*(split(rows, width) for rows in (x, grad_x, *grads)), strict=True):
@@ -62,9 +66,12 @@ class _RecomputedLinears(torch.autograd.Function):
                 grad_prepared.addmm_(part, weight)
             for total, part in zip(grad_weights, parts, strict=True):
                 total += part.mT @ inputs
-            found = torch.autograd.grad(prepared, [x_part, *learned], grad_prepared.to(prepared.dtype))
-            for total, grad in zip((place, *grad_learned), found, strict=True):
-                total.copy_(grad) if total is place else total.add_(grad)
+            grad_part, *found = torch.autograd.grad(
+                prepared, [x_part, *learned], grad_prepared.to(prepared.dtype)
+            )
+            place.copy_(grad_part)
+            for total, grad in zip(grad_learned, found, strict=True):
+                total += grad
         in_order = iter(grad_learned)
         return (
             None,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 def _kept(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Keep the last results of a function of sizes; a compiler folds such constants by itself."""
-    cached = lru_cache(maxsize=256)(make)
+    cached = lru_cache(maxsize=32)(make)
 
     @wraps(make)
     def get(*args: Any) -> Tensor:

@@ -65,6 +65,24 @@ def test_a_frozen_norm_and_layers_without_bias():
         torch.testing.assert_close(a, b)
 
 
+def test_an_input_that_is_not_contiguous():
+    x = torch.randn(2, 4, 3, 5).permute(0, 2, 3, 1).requires_grad_()
+    norm, weight = nn.LayerNorm(4), torch.randn(6, 4, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(linears(norm, x, (weight, None), recompute=recompute)[0].square().sum(), x)[0]
+        for recompute in (True, False)
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_in_another_dtype(dtype):
+    model = build_mvit("mvitv2_nano", recompute="cheap").to(dtype)
+    for name, grad in backward(model, torch.randn(1, 3, 64, 64, dtype=dtype)).items():
+        assert grad.dtype == dtype, name
+        assert grad.isfinite().all(), name
+
+
 def test_the_keyword_of_detectron2_recomputes_blocks():
     assert build_mvit("mvitv2_nano", use_act_checkpoint=True).recompute == "block"
     with pytest.raises(ValueError, match="unknown value of recompute 'blocks': did you mean 'block'"):

@@ -13,6 +13,7 @@ import torch
 
 pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 
+from mvit_det import MViT
 from mvit_det.detectron2.train import main
 from mvit_det.errors import InputError
 
@@ -159,6 +160,23 @@ def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path, option, messag
     assert re.search(rf"stopped at {message}.*train_\d+\.png", (tmp_path / "log.txt").read_text())
     kept = sorted(path.name for path in tmp_path.glob("*.pth"))
     assert kept == (["model_0000000.pth"] if "step 1" in message else [])
+
+
+def test_out_of_memory_says_what_a_step_needed_and_what_brings_it_under(small, tmp_path, monkeypatch):
+    def forward(self, images):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which "
+            "1.00 GiB is free. If reserved but unallocated memory is large try ..."
+        )
+
+    monkeypatch.setattr(MViT, "forward", forward)
+    with pytest.raises(SystemExit):
+        run(small, tmp_path, "train.max_iter=5")
+    assert re.search(
+        r"stopped at step 0: .*Tried to allocate 2.00 GiB.* is free, for \d pictures of \d+ x \d+.* px; "
+        r".*train_\d+\.png.*bottom_up.recompute=cheap or =block, a higher train.accumulate",
+        (tmp_path / "log.txt").read_text(),
+    )
 
 
 @pytest.mark.parametrize(
