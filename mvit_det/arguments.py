@@ -43,6 +43,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_data(train)
     train.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
+    train.add_argument(
+        "--weights",
+        metavar="SOURCE",
+        help="what to start from: a file, a URL or detectron2://..., of a backbone or a detector",
+    )
     train.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
     train.add_argument("--val-json", type=Path, help="COCO-format JSON to evaluate on")
     train.add_argument("--val-images", type=Path, help="its pictures, if not in --images")
@@ -113,6 +118,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_overwrite(predict)
 
+    convert = add(
+        "convert",
+        "write weights as safetensors, or as Detectron2 reads them",
+        "mvit-det convert runs/demo/best.ckpt runs/demo/best.pth",
+    )
+    convert.add_argument("source", help="a file, a URL or detectron2://...: a published one or our own")
+    convert.add_argument("out", type=Path, help="ends with .safetensors or, for Detectron2, with .pth")
+    convert.add_argument(
+        "--json", type=Path, help="COCO-format JSON that names a detector's classes, where its file does not"
+    )
+
+    inspect = add(
+        "inspect",
+        "say what a file of weights holds",
+        "mvit-det inspect runs/demo/best.ckpt",
+    )
+    inspect.add_argument("file", type=Path)
+
     info = add(
         "info",
         "show the variants: parameters, multiply-adds, output shapes",
@@ -138,7 +161,12 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--checkpoint", type=Path, required=True, help="a best.ckpt or last.ckpt")
+    command.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="a best.ckpt, or a detector's .safetensors, .pth or .pkl",
+    )
     command.add_argument("--out", type=Path, required=True, help="folder for the results")
 
 

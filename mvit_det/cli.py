@@ -49,6 +49,18 @@ def _predict(**options: Any) -> None:
     predict(PredictOptions(**options))
 
 
+def _convert(**options: Any) -> None:
+    from mvit_det.torchvision.convert import convert
+
+    convert(**options)
+
+
+def _inspect(file: Path) -> None:
+    from mvit_det.weights.describe import describe
+
+    print(describe(file))
+
+
 def _info(variant: str | None, size: tuple[int, int]) -> None:
     for name in VARIANTS if variant is None else [variant]:
         try:
@@ -67,6 +79,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": _train,
     "eval": _eval,
     "predict": _predict,
+    "convert": _convert,
+    "inspect": _inspect,
     "info": _info,
     "doctor": _doctor,
 }

@@ -1,20 +1,27 @@
 """What a checkpoint says of its detector, and the detector from a checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
 
+from mvit_det import weights
 from mvit_det.backbone import VARIANTS
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.torchvision.detector import build_detector
+from mvit_det.weights import Checkpoint
 
 KEY = "mvit_det"  # of the configuration in a checkpoint
-PREFIX = "detector."  # of the weights in a checkpoint
+SHORT_SIDE, LONG_SIDE = 800, 1333  # px, of Detectron2's detectors
+COCO_CATEGORIES = {
+    category_id: name
+    for category_id, name in enumerate(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
+    if category_id > 0 and name != "N/A"
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class DetectorConfig:
 
     ``categories`` are id -> name of the data set it was trained on; label 1 is the lowest id.
     Pictures are scaled to a short side of ``short_side`` px unless the long one would exceed
-    ``long_side``.
+    ``long_side``. ``backbone`` are keywords of :func:`mvit_det.build_mvit` that the variant's own are not.
     """
 
     variant: str
@@ -31,19 +38,21 @@ class DetectorConfig:
     cascade: bool
     short_side: int
     long_side: int
+    backbone: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise unknown_name("variant", self.variant, VARIANTS)
 
-    def build(self, **kwargs: Any) -> MaskRCNN:
-        """Build the detector with random weights; ``kwargs`` as in :func:`build_detector`."""
+    def build(self, *, backbone: Mapping[str, Any] | None = None, **kwargs: Any) -> MaskRCNN:
+        """Build the detector with random weights; the keywords are those of :func:`build_detector`."""
         return build_detector(
             self.variant,
             1 + len(self.categories),
             self.cascade,
             min_size=self.short_side,
             max_size=self.long_side,
+            backbone={**self.backbone, **(backbone or {})},
             **kwargs,
         )
 
@@ -71,22 +80,56 @@ def _described(categories: Mapping[int, str]) -> str:
 def read_checkpoint(path: Path) -> tuple[DetectorConfig, dict[str, Tensor]]:
     """Return the configuration and the detector's weights; nothing in the file is executed.
 
+    It may be a checkpoint of ``mvit-det train``, a file that ``mvit-det convert`` wrote, or a detector of
+    Detectron2 trained on COCO's 80 classes.
+
     Raises:
-        InputError: if the file is missing or no checkpoint of ``mvit-det train``.
+        InputError: if the file cannot be used, or does not say what its classes are.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        config = DetectorConfig(**content[KEY])
-        weights = {key.removeprefix(PREFIX): tensor for key, tensor in content["state_dict"].items()}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint") from None
-    except InputError as error:  # a variant of another version
-        raise InputError(f"{path}: {error}") from None
-    except Exception:  # torch.load documents no set of errors for a file that is not its own
+    checkpoint = weights.read_checkpoint(path)
+    return config_of(checkpoint), weights.to_torchvision(checkpoint.weights)
+
+
+def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = None) -> DetectorConfig:
+    """Return what it takes to build a checkpoint's detector.
+
+    Args:
+        checkpoint: a whole detector.
+        categories: id -> name, where the file does not say them and they are not COCO's.
+
+    Raises:
+        InputError: if it is no detector, or its classes have no names.
+    """
+    path = checkpoint.path
+    if checkpoint.kind != "detector" or checkpoint.num_classes is None:
+        raise InputError(f"{path}: holds {checkpoint}; expected a whole detector")
+    if KEY in checkpoint.facts:
+        try:
+            config = dict(checkpoint.facts[KEY])
+            names = {int(category_id): name for category_id, name in config.pop("categories").items()}
+            return DetectorConfig(categories=names, **config)
+        except InputError as error:  # a variant of another version
+            raise InputError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: its configuration is damaged: {error}") from None
+    if checkpoint.variant is None:
+        raise InputError(f"{path}: holds {checkpoint}; its blocks fit none of {', '.join(VARIANTS)}")
+    if categories is None and checkpoint.num_classes == len(COCO_CATEGORIES):
+        categories = COCO_CATEGORIES
+    if categories is None or len(categories) != checkpoint.num_classes:
+        found = "does not name them" if categories is None else f"--json has {len(categories)}"
         raise InputError(
-            f"{path}: is not a checkpoint of mvit-det train; expected a best.ckpt or a last.ckpt"
-        ) from None
-    return config, weights
+            f"{path}: was trained on {checkpoint.num_classes} classes and {found}; `mvit-det convert --json` "
+            "with the COCO-format JSON it was trained on names them"
+        )
+    return DetectorConfig(
+        variant=checkpoint.variant,
+        categories=categories,
+        cascade=checkpoint.is_cascade,
+        short_side=SHORT_SIDE,
+        long_side=LONG_SIDE,
+        backbone=checkpoint.keywords,
+    )
 
 
 def can_resume(path: Path) -> bool:
@@ -100,10 +143,10 @@ def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
     Raises:
         InputError: as :func:`read_checkpoint`.
     """
-    config, weights = read_checkpoint(path)
+    config, state = read_checkpoint(path)
     detector = config.build()
     try:
-        detector.load_state_dict(weights)
+        detector.load_state_dict(state)
     except RuntimeError:
         raise InputError(f"{path}: its weights do not fit a {config.variant} of this version") from None
     return detector.eval(), config

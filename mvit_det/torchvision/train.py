@@ -35,6 +35,7 @@ from mvit_det.torchvision.trainer import (
     default_workers,
     process_rank,
 )
+from mvit_det.weights import load_weights
 
 SHORT_SIDE = 800  # px, at test time
 SHORT_SIDE_OF = {"mvitv2_nano": 256}
@@ -51,6 +52,7 @@ class TrainOptions:
     images: Path
     variant: str
     out: Path
+    weights: str | None = None  # None: random
     val_json: Path | None = None
     val_images: Path | None = None  # None: where the training pictures are
     cascade: bool = False
@@ -98,6 +100,11 @@ def train(options: TrainOptions) -> Metrics:
         lr=options.lr,
     )
     augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
+    L.seed_everything(options.seed, workers=True, verbose=False)
+    # The augmentation sets the size in training; torchvision's own resizing is for inference.
+    detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
+    if options.weights is not None and not options.resume:
+        console.print(str(load_weights(detector, options.weights)), highlight=False, soft_wrap=True)
     if process_rank() == 0:
         _check_folder(options, config, schedule)
         check_pictures(data, options.images, console)
@@ -108,9 +115,6 @@ def train(options: TrainOptions) -> Metrics:
         write_json(options.out / run_folder.SETTINGS, _settings(options, schedule))
     console.print(schedule.explanation, highlight=False, soft_wrap=True)
 
-    L.seed_everything(options.seed, workers=True, verbose=False)
-    # The augmentation sets the size in training; torchvision's own resizing is for inference.
-    detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
     module = DetectorModule(config, detector, truth, schedule)
     trainer = _trainer(options, schedule, console)
     pictures = CocoPictures(data, options.images, augment)

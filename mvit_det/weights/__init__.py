@@ -1,0 +1,21 @@
+"""Published and own weights: read safely, given our names, loaded into a model, written."""
+
+from mvit_det.weights.checkpoint import Checkpoint, read_checkpoint, variant_of
+from mvit_det.weights.homes import to_detectron2, to_torchvision
+from mvit_det.weights.load import LoadReport, load_checkpoint, load_weights
+from mvit_det.weights.save import save_for_detectron2, save_weights
+from mvit_det.weights.source import local_file
+
+__all__ = [
+    "Checkpoint",
+    "LoadReport",
+    "load_checkpoint",
+    "load_weights",
+    "local_file",
+    "read_checkpoint",
+    "save_for_detectron2",
+    "save_weights",
+    "to_detectron2",
+    "to_torchvision",
+    "variant_of",
+]

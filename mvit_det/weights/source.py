@@ -1,0 +1,82 @@
+"""Where a file of weights comes from: the disk, or the web by way of a cache."""
+
+import hashlib
+import os
+import re
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import torch
+
+from mvit_det.errors import InputError
+from mvit_det.weights.files import read_file
+
+DETECTRON2 = ("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
+CHUNK = 2**20  # bytes
+TIMEOUT = 30  # seconds without an answer
+
+
+def local_file(source: str | Path) -> Path:
+    """Return the file that a path or a URL names, fetched once and kept.
+
+    Args:
+        source: a path, a URL, or ``detectron2://`` and a name in Detectron2's storage. A URL may end
+            with ``#sha256=`` and the digest of the file.
+
+    Returns:
+        the path; for a URL below ``torch.hub.get_dir()``.
+
+    Raises:
+        InputError: if it cannot be fetched whole, or is not what it should be.
+    """
+    text = str(source)
+    if text.startswith(DETECTRON2[0]):
+        text = DETECTRON2[1] + text.removeprefix(DETECTRON2[0])
+    if not re.match(r"https?://", text):
+        if "://" in text:
+            raise InputError(f"{text}: expected a path, http://, https:// or detectron2://")
+        return Path(source)
+    url, _, check = text.partition("#")
+    if check and not re.fullmatch(r"sha256=[0-9a-f]{64}", check):
+        raise InputError(f"{text}: after the # expected sha256= and 64 hexadecimal digits")
+    parts = urlsplit(url)
+    kept = Path(torch.hub.get_dir(), "mvit_det", parts.netloc, *Path(parts.path).parts[1:])
+    if not kept.is_file():
+        _fetch(url, kept)
+    if check:
+        with kept.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != check.removeprefix("sha256="):
+            raise InputError(
+                f"{kept}: has the digest {digest}, not that of {text}; delete it to fetch it again"
+            )
+    return kept
+
+
+def _fetch(url: str, kept: Path) -> None:
+    """Fetch a file beside its place, see that it is whole and readable, and only then put it there."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as answer:
+            with part.open("wb") as file:
+                while chunk := answer.read(CHUNK):
+                    file.write(chunk)
+            expected, found = answer.headers.get("Content-Length"), part.stat().st_size
+        if expected is not None and found != int(expected):
+            raise InputError(f"{url}: broke off after {found:,} of {int(expected):,} bytes; try again")
+        try:
+            read_file(part)
+        except InputError as error:
+            raise InputError(str(error).replace(str(part), url)) from None
+        part.replace(kept)
+    except (URLError, HTTPException, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "reason", None) or error
+        raise InputError(f"{url}: cannot be fetched: {reason}") from None
+    finally:
+        part.unlink(missing_ok=True)
