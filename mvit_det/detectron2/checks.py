@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mvit_det import run_folder
-from mvit_det.detectron2.checkpoint import check_start, load_for_inference
+from mvit_det.detectron2.checkpoint import load_for_inference, load_for_training
 from mvit_det.detectron2.config import build
 from mvit_det.detectron2.datasets import check_dataset, check_pictures, count_steps, registered_categories
 from mvit_det.detectron2.trainer import PRECISIONS
@@ -74,7 +74,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
             "it, or name another folder by train.output_dir=..."
         )
     elif checkpoint:
-        check_start(model, checkpoint)
+        load_for_training(model, checkpoint)
 
 
 def check_classes(cfg: DictConfig, found: int) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from mvit_det.backbone import MViT
-from mvit_det.detectron2.checkpoint import EMA, averaged_copy, load_for_inference
+from mvit_det.detectron2.checkpoint import EMA, averaged_copy, load_for_inference, load_for_training
 from mvit_det.detectron2.checks import check_run
 from mvit_det.detectron2.config import build, load_config
 from mvit_det.detectron2.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
@@ -155,8 +155,10 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         ]
     )
     rates = [group["lr"] for group in optimizer.param_groups]
-    checkpointer.resume_or_load(settings.init_checkpoint, resume=args.resume)
+    if settings.init_checkpoint and not is_resumed:
+        logger.info(load_for_training(model, settings.init_checkpoint))
     if is_resumed:
+        checkpointer.resume_or_load("", resume=True)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["initial_lr"] = rate  # of the config, not of the checkpoint
     start = trainer.iter + 1 if is_resumed else 0
