@@ -14,10 +14,11 @@ from mvit_det.backbone.variants import BlockSpec
 class MultiScaleAttention(nn.Module):
     """Multi-head attention whose queries, keys and values are pooled.
 
-    Maps queries, keys and values, each (N, H, W, dim_out), to (N, h, w, dim_out); h and w are H and W
+    Maps queries, keys and values, each (N, H, W, dim_att), to (N, h, w, dim_att); h and w are H and W
     divided by ``block.stride_q``, rounded up. Pooling is a depthwise convolution over one head's
-    channels, the same for all heads, then a norm. The projections before and after, ``qkv`` and
-    ``proj``, are held here and applied by the block. Source: MViTv2 paper, section 4.1.
+    channels, the same for all heads, then a norm; without ``block.pool_q`` queries have neither. The
+    projections before and after, ``qkv`` and ``proj``, are held here and applied by the block.
+    Source: MViTv2 paper, section 4.1.
     """
 
     def __init__(
@@ -38,15 +39,16 @@ class MultiScaleAttention(nn.Module):
         self.window_size = block.window_size
         self.stride_q, self.stride_kv = block.stride_q, block.stride_kv
         self.residual_pooling = residual_pooling
-        head_dim = block.dim_out // block.num_heads
+        head_dim = block.dim_att // block.num_heads
 
         def pool(stride: int) -> nn.Conv2d:
             padding = (pool_kernel[0] // 2, pool_kernel[1] // 2)
             return nn.Conv2d(head_dim, head_dim, pool_kernel, stride, padding, groups=head_dim, bias=False)
 
-        self.qkv = nn.Linear(block.dim, 3 * block.dim_out, bias=qkv_bias)
-        self.proj = nn.Linear(block.dim_out, block.dim_out)
-        self.pool_q, self.norm_q = pool(block.stride_q), norm_layer(head_dim)
+        self.qkv = nn.Linear(block.dim, 3 * block.dim_att, bias=qkv_bias)
+        self.proj = nn.Linear(block.dim_att, block.dim_att)
+        self.pool_q: nn.Conv2d | None = pool(block.stride_q) if block.pool_q else None
+        self.norm_q = norm_layer(head_dim) if block.pool_q else nn.Identity()
         self.pool_k, self.norm_k = pool(block.stride_kv), norm_layer(head_dim)
         self.pool_v, self.norm_v = pool(block.stride_kv), norm_layer(head_dim)
 
@@ -66,11 +68,9 @@ class MultiScaleAttention(nn.Module):
         return list(zip(weights, [None] * 3 if bias is None else bias.chunk(3), strict=True))
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (
-            self._pool(q, self.pool_q, self.norm_q),
-            self._pool(k, self.pool_k, self.norm_k),
-            self._pool(v, self.pool_v, self.norm_v),
-        )
+        q = self.heads(self.pool(q, self.pool_q), self.norm_q)
+        k = self.heads(self.pool(k, self.pool_k), self.norm_k)
+        v = self.heads(self.pool(v, self.pool_v), self.norm_v)
         q_window, kv_window = self._windows((q.shape[1], q.shape[2]), (k.shape[1], k.shape[2]))
         rel_h = rel_w = None
         if self.rel_pos_h is not None and self.rel_pos_w is not None:
@@ -80,12 +80,18 @@ class MultiScaleAttention(nn.Module):
             q, k, v, rel_h, rel_w, q_window, kv_window, self.residual_pooling, self.implementation
         ).flatten(3)
 
-    def _pool(self, x: Tensor, pool: nn.Conv2d, norm: nn.Module) -> Tensor:
-        """Pool all heads of a map and normalise each: (N, H, W, dim_out) -> (N, h, w, heads, C)."""
-        weight = pool.weight.repeat(self.num_heads, 1, 1, 1)  # one kernel for all heads
+    def pool(self, x: Tensor, conv: nn.Conv2d | None) -> Tensor:
+        """Pool all heads of a map, if at all: (N, H, W, dim_att) -> (N, h, w, dim_att)."""
+        if conv is None:
+            return x
+        weight = conv.weight.repeat(self.num_heads, 1, 1, 1)  # one kernel for all heads
         x = x.permute(0, 3, 1, 2)  # channels last in memory
-        x = F.conv2d(x, weight, None, pool.stride, pool.padding, groups=x.shape[1])
-        return norm(x.permute(0, 2, 3, 1).unflatten(-1, (self.num_heads, -1)))
+        x = F.conv2d(x, weight, None, conv.stride, conv.padding, groups=x.shape[1])
+        return x.permute(0, 2, 3, 1)
+
+    def heads(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """Part tokens into heads and normalise each: (..., dim_att) -> (..., heads, C)."""
+        return norm(x.unflatten(-1, (self.num_heads, -1)))
 
     def _windows(
         self, q_hw: tuple[int, int], kv_hw: tuple[int, int]

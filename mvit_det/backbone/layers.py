@@ -5,11 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mvit_det.backbone.recompute import linears
+from mvit_det.backbone.recompute import Layer, linears
 
 
 class PatchEmbed(nn.Module):
-    """Cut images into overlapping patches and project them: (N, 3, H, W) -> (N, h, w, C)."""
+    """Cut images into overlapping patches and project them: (N, 3, H, W) -> (N, h, w, C).
+
+    Raises:
+        ValueError: if there is no batch axis, or an image has a side below 32 px, the stride of the
+            last stage.
+    """
 
     def __init__(
         self,
@@ -23,6 +28,11 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size, stride, padding)
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.dim() != 4:
+            raise ValueError(f"images of shape {tuple(images.shape)}: expected (N, channels, H, W)")
+        height, width = images.shape[-2:]
+        if min(height, width) < 32:
+            raise ValueError(f"images of {height} x {width} px: both sides must be at least 32 px")
         images = images.contiguous(memory_format=torch.channels_last)  # and so, mostly, what comes out
         return self.proj(images).permute(0, 2, 3, 1).contiguous()
 
@@ -31,19 +41,25 @@ class Mlp(nn.Module):
     """Two linear layers with an activation between them, over the last axis."""
 
     def __init__(
-        self, dim: int, hidden_dim: int, act_layer: Callable[[], nn.Module], recompute: bool = False
+        self,
+        dim: int,
+        hidden_dim: int,
+        dim_out: int,
+        act_layer: Callable[[], nn.Module],
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.act = act_layer()
-        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.fc2 = nn.Linear(hidden_dim, dim_out)
         self.recompute = recompute
 
-    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """Map ``norm(x)``."""
-        (hidden,) = linears(norm, x, (self.fc1.weight, self.fc1.bias), recompute=self.recompute)
-        (x,) = linears(self.act, hidden, (self.fc2.weight, self.fc2.bias), recompute=self.recompute)
-        return x
+    def forward(self, x: Tensor, norm: nn.Module, *beside: Layer) -> tuple[Tensor, ...]:
+        """Map ``norm(x)`` (..., dim) to (..., dim_out), and by the layers ``beside`` the MLP."""
+        first, second = ((layer.weight, layer.bias) for layer in (self.fc1, self.fc2))
+        hidden, *others = linears(norm, x, first, *beside, recompute=self.recompute)
+        (x,) = linears(self.act, hidden, second, recompute=self.recompute)
+        return x, *others
 
 
 class DropPath(nn.Module):

@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from mvit_det.backbone.abs_pos import absolute_positions
 from mvit_det.backbone.attend import IMPLEMENTATIONS
 from mvit_det.backbone.block import MultiScaleBlock
 from mvit_det.backbone.layers import PatchEmbed
+from mvit_det.backbone.recompute import recomputed
 from mvit_det.backbone.variants import VARIANTS, block_schedule
 from mvit_det.errors import unknown_name
 
@@ -21,9 +21,10 @@ RECOMPUTE = ("none", "cheap", "block")
 
 
 class MViT(nn.Module):
-    """MViTv2 backbone with hybrid window attention, for images of any size from 32 x 32 px.
+    """MViT backbone with hybrid window attention, for images of any size from 32 x 32 px.
 
-    Keywords, defaults and parameter names are those of ``detectron2.modeling.MViT``.
+    Keywords, defaults and parameter names are those of ``detectron2.modeling.MViT``; the last ones, from
+    ``recompute``, are ours.
 
     Args:
         img_size: side of the square images of pretraining, px; sets the length of the tables of
@@ -36,7 +37,8 @@ class MViT(nn.Module):
         last_block_indexes: index of the last block of each of the four stages.
         qkv_pool_kernel: kernel of the pooling of queries, keys and values; odd sides.
         adaptive_kv_stride: stride on keys and values in the first stage; halves with each stage.
-        adaptive_window_size: side of a window in the first stage, in tokens; halves with each stage.
+        adaptive_window_size: side of a window in the first stage, in tokens; halves with each stage. With
+            None every block attends globally, as in classification.
         residual_pooling: add the pooled queries to the attention's output.
         mlp_ratio: hidden width of an MLP over its width.
         qkv_bias: whether the projection to queries, keys and values has a bias.
@@ -54,6 +56,11 @@ class MViT(nn.Module):
             norms and activations between linear layers; ``"block"``, all that is inside of a block.
         attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
             ``"sdpa"`` or ``"tiled"`` names one, see :mod:`mvit_det.backbone.attend`.
+        dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or else, as in
+            MViTv1, in the MLP of the last block before; then the outputs of the first three stages
+            already have the doubled width.
+        pool_unstrided_queries: whether queries are pooled and normalised also where their stride is 1; in
+            MViTv1 they are not.
 
     Attributes:
         out_channels: name of each output -> its channels.
@@ -78,7 +85,7 @@ class MViT(nn.Module):
         last_block_indexes: Sequence[int] = (0, 2, 11, 15),
         qkv_pool_kernel: tuple[int, int] = (3, 3),
         adaptive_kv_stride: int = 4,
-        adaptive_window_size: int = 56,
+        adaptive_window_size: int | None = 56,
         residual_pooling: bool = True,
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
@@ -94,6 +101,8 @@ class MViT(nn.Module):
         out_features: Sequence[str] = STAGE_NAMES,
         recompute: str = "none",
         attention: str = "auto",
+        dim_mul_in_att: bool = True,
+        pool_unstrided_queries: bool = True,
     ) -> None:
         super().__init__()
         if recompute not in RECOMPUTE:
@@ -114,6 +123,8 @@ class MViT(nn.Module):
             window_size=adaptive_window_size,
             input_size=img_size // patch_stride[0],
             drop_path_rate=drop_path_rate,
+            dim_mul_in_att=dim_mul_in_att,
+            pool_unstrided_queries=pool_unstrided_queries,
         )
         self.recompute = "block" if use_act_checkpoint else recompute
         self.pretrain_use_cls_token = pretrain_use_cls_token
@@ -149,7 +160,7 @@ class MViT(nn.Module):
                 self.out_strides[name] = patch_stride[0] * 2**stage
                 self._name_after_block[index] = name
                 self.add_module(f"{name}_norm", norm_layer(schedule[index].dim_out))
-        self.apply(_init_weights)
+        self.apply(init_weights)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the maps of the chosen stages.
@@ -163,38 +174,22 @@ class MViT(nn.Module):
         Raises:
             ValueError: if there is no batch axis, or an image has a side below 32 px.
         """
-        if images.dim() != 4:
-            raise ValueError(f"images of shape {tuple(images.shape)}: expected (N, channels, H, W)")
-        height, width = images.shape[-2:]
-        if min(height, width) < 32:
-            raise ValueError(f"images of {height} x {width} px: both sides must be at least 32 px")
         x = self.patch_embed(images)
         if self.pos_embed is not None:
-            x = x + self._absolute_positions(x.shape[1], x.shape[2])
+            map_hw = (x.shape[1], x.shape[2])
+            x = x + absolute_positions(self.pos_embed, map_hw, self.pretrain_use_cls_token)
 
         outputs = {}
         for index, block in enumerate(self.blocks):
-            if self.recompute == "block" and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            x = recomputed(block, x) if self.recompute == "block" else block(x)
             if index in self._name_after_block:
                 name = self._name_after_block[index]
                 outputs[name] = self.get_submodule(f"{name}_norm")(x).permute(0, 3, 1, 2)
         return outputs
 
-    def _absolute_positions(self, height: int, width: int) -> Tensor:
-        assert self.pos_embed is not None, "called without absolute positions"
-        positions = self.pos_embed[:, 1:] if self.pretrain_use_cls_token else self.pos_embed
-        side = round(positions.shape[1] ** 0.5)
-        positions = positions.unflatten(1, (side, side))  # (1, side, side, C)
-        if not torch.compiler.is_compiling() and (height, width) == (side, side):
-            return positions
-        resized = F.interpolate(positions.permute(0, 3, 1, 2), size=(height, width), mode="bicubic")
-        return resized.permute(0, 2, 3, 1)
 
-
-def _init_weights(module: nn.Module) -> None:
+def init_weights(module: nn.Module) -> None:
+    """Start a linear layer as the published models were: for :meth:`torch.nn.Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,14 +1,23 @@
-"""Linear layers whose input is computed again in the backward pass rather than kept."""
+"""What is computed again in the backward pass rather than kept: the input of linear layers, or all."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rows import affine, split
 
 Layer = tuple[Tensor, Tensor | None]  # weight and bias
+
+
+def recomputed(function: Callable[..., Any], *inputs: Any) -> Any:
+    """Return ``function(*inputs)``; where gradients may be wanted, nothing inside of it is kept."""
+    return (
+        checkpoint(function, *inputs, use_reentrant=False) if torch.is_grad_enabled() else function(*inputs)
+    )
 
 
 def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> tuple[Tensor, ...]:

@@ -26,14 +26,18 @@ def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tens
     """Return ``function(x)``; without gradients it is computed in the parts of :func:`split`.
 
     Args:
-        function: (..., C) -> (..., C), the same for every row.
+        function: (..., C) -> (..., D), the same for every row.
         width: the largest number of elements of one row that it works with.
         x: (..., C)
     """
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return function(x)
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    for part, place in zip(split(x, width), split(out, width), strict=True):
+    first, *others = split(x, width)
+    found = function(first)
+    out = found.new_empty(*x.shape[:-1], found.shape[-1])
+    place, *places = split(out, width)
+    place.copy_(found)
+    for part, place in zip(others, places, strict=True):
         place.copy_(function(part))
     return out
 

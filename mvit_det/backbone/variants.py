@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variant:
-    """What sets one MViTv2 apart from the next; every field is a keyword of :class:`MViT`.
+    """What sets one MViT apart from the next; every field is a keyword of :class:`MViT`.
 
     Source: MViTv2 paper, Table 1 and section 5; the stochastic depth rates are those of the
-    released detectors.
+    released detectors. No MViTv1 was released for detection: theirs are those that section B.3
+    gives for the MViTv2 of the same size.
     """
 
     embed_dim: int
@@ -17,7 +18,20 @@ class Variant:
     num_heads: int
     last_block_indexes: tuple[int, int, int, int]
     drop_path_rate: float
+    dim_mul_in_att: bool = True
+    residual_pooling: bool = True
+    pool_unstrided_queries: bool = True
+    use_abs_pos: bool = False
+    use_rel_pos: bool = True
 
+
+_MVITV1 = {
+    "dim_mul_in_att": False,
+    "residual_pooling": False,
+    "pool_unstrided_queries": False,
+    "use_abs_pos": True,
+    "use_rel_pos": False,
+}
 
 VARIANTS: dict[str, Variant] = {
     "mvitv2_nano": Variant(32, 6, 1, (0, 2, 4, 5), 0.0),  # ours: trains on a CPU
@@ -26,6 +40,9 @@ VARIANTS: dict[str, Variant] = {
     "mvitv2_b": Variant(96, 24, 1, (1, 4, 20, 23), 0.4),
     "mvitv2_l": Variant(144, 48, 2, (1, 7, 43, 47), 0.5),
     "mvitv2_h": Variant(192, 80, 3, (3, 11, 71, 79), 0.6),
+    "mvitv1_t": Variant(96, 10, 1, (0, 2, 7, 9), 0.1, **_MVITV1),
+    "mvitv1_s": Variant(96, 16, 1, (0, 2, 13, 15), 0.3, **_MVITV1),
+    "mvitv1_b": Variant(96, 24, 1, (1, 4, 20, 23), 0.4, **_MVITV1),
 }
 
 
@@ -34,8 +51,10 @@ class BlockSpec:
     """The numbers of one block; sizes are in tokens."""
 
     dim: int
+    dim_att: int  # width of the attention, and so of what the MLP is given
     dim_out: int
     num_heads: int
+    pool_q: bool
     stride_q: int
     stride_kv: int
     window_size: int  # side of a window before pooling; 0 attends globally
@@ -50,22 +69,27 @@ def block_schedule(
     num_heads: int,
     last_block_indexes: Sequence[int],
     kv_stride: int,
-    window_size: int,
+    window_size: int | None,
     input_size: int,
     drop_path_rate: float,
+    dim_mul_in_att: bool,
+    pool_unstrided_queries: bool,
 ) -> list[BlockSpec]:
     """Return one :class:`BlockSpec` per block.
 
-    Width and heads double in the first block of stages 2 to 4, which also halves the map; until
-    then that block sees the map and the window of the stage before. The last blocks of stages 2
-    to 4 attend globally, those of stages 2 and 3 with twice the stride on keys and values.
+    Heads double in the first block of stages 2 to 4, which also halves the map; until then that
+    block sees the map and the window of the stage before. The width doubles there too, in the
+    attention, or else in the MLP of the block before. The last blocks of stages 2 to 4 attend
+    globally, those of stages 2 and 3 with twice the stride on keys and values. Without windows
+    (``window_size`` None), as in classification, every block attends globally with its stage's
+    stride.
 
     Raises:
         ValueError: if ``last_block_indexes`` are not four rising indexes that end at
             ``depth - 1``, if the heads do not divide the width, or if a window is not a whole
             number of pooled tokens.
 
-    Source: MViTv2 paper, sections 4.1 (hybrid window attention) and 4.2.
+    Source: MViTv2 paper, sections 4.1 (hybrid window attention), 4.2 and B.1 (where width doubles).
     """
     last = tuple(last_block_indexes)
     if len(last) != 4 or list(last) != sorted(set(last)) or last[0] < 0 or last[-1] != depth - 1:
@@ -78,18 +102,23 @@ def block_schedule(
     if kv_stride < 1:
         raise ValueError(f"adaptive_kv_stride {kv_stride}: must be at least 1")
 
-    blocks = []
+    has_windows = window_size is not None
+    blocks: list[BlockSpec] = []
     for index in range(depth):
         stage = sum(index > end for end in last)
         is_first = index - 1 in last
-        stage_in = stage - is_first  # the stage whose width and map come in
+        stage_in = stage - is_first  # the stage whose map comes in
+        dim = blocks[-1].dim_out if blocks else embed_dim
+        dim_att = dim * 2 if is_first and dim_mul_in_att else dim
         block = BlockSpec(
-            dim=embed_dim * 2**stage_in,
-            dim_out=embed_dim * 2**stage,
+            dim=dim,
+            dim_att=dim_att,
+            dim_out=dim_att * 2 if index in last[:3] and not dim_mul_in_att else dim_att,
             num_heads=num_heads * 2**stage,
+            pool_q=is_first or pool_unstrided_queries,
             stride_q=2 if is_first else 1,
-            stride_kv=max(kv_stride // 2**stage, 1) * (2 if index in last[1:3] else 1),
-            window_size=0 if index in last[1:] else window_size // 2**stage_in,
+            stride_kv=max(kv_stride // 2**stage, 1) * (2 if has_windows and index in last[1:3] else 1),
+            window_size=0 if window_size is None or index in last[1:] else window_size // 2**stage_in,
             input_size=input_size // 2**stage_in,
             drop_path=drop_path_rate * index / max(depth - 1, 1),
         )

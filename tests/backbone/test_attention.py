@@ -6,7 +6,7 @@ from mvit_det.backbone.variants import BlockSpec
 
 
 def attention(window_size, stride_q=1, stride_kv=2, **keywords):
-    block = BlockSpec(8, 16, 2, stride_q, stride_kv, window_size, 8, 0.0)
+    block = BlockSpec(8, 16, 16, 2, True, stride_q, stride_kv, window_size, 8, 0.0)
     options = {"residual_pooling": False, "implementation": "auto"} | keywords
     return MultiScaleAttention(
         block,
@@ -37,7 +37,7 @@ def test_each_head_is_pooled_by_the_same_kernel():
     torch.manual_seed(0)
     layer = attention(window_size=0)
     x = torch.randn(1, 6, 5, 16)
-    pooled = layer._pool(x, layer.pool_k, layer.norm_k)  # (1, 3, 3, 2, 8)
+    pooled = layer.heads(layer.pool(x, layer.pool_k), layer.norm_k)  # (1, 3, 3, 2, 8)
     for head in range(2):
         alone = layer.pool_k(x[..., 8 * head : 8 * head + 8].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         torch.testing.assert_close(pooled[..., head, :], layer.norm_k(alone))

@@ -75,21 +75,6 @@ def test_unknown_output_names_the_nearest():
         build_mvit("mvitv2_nano", out_features=("scale6",))
 
 
-def test_absolute_positions_are_resized_to_the_image():
-    model = build_mvit("mvitv2_nano", use_abs_pos=True)
-    assert model.pos_embed.shape == (1, 56 * 56 + 1, 32)
-    with torch.no_grad():
-        model.pos_embed.zero_()
-        model.pos_embed[:, 0] = 100  # the class token's has no place in a map
-        rows = torch.arange(56.0).repeat_interleave(56)
-        model.pos_embed[0, 1:] = rows[:, None]
-    at_pretraining_size = model._absolute_positions(56, 56)
-    assert torch.equal(at_pretraining_size[0, :, 7, 3], torch.arange(56.0))
-    half = model._absolute_positions(28, 40)
-    assert half.shape == (1, 28, 40, 32)
-    torch.testing.assert_close(half[0, 2:-2, 5, 0], torch.arange(0.5, 56, 2)[2:-2])
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_near_to_float32(nano, dtype):
     images = torch.randn(1, 3, 64, 90)

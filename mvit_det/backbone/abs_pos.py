@@ -1,0 +1,25 @@
+"""Absolute positions, resized to the size at hand."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def absolute_positions(table: Tensor, map_hw: tuple[int, int], has_class_token: bool) -> Tensor:
+    """Return the positions of a map, resized (bicubic) where the table's are laid out for another.
+
+    Args:
+        table: (1, side * side, C), or with one more in front where it begins with a class token's.
+        map_hw: height and width of the map, tokens.
+        has_class_token: whether the table begins with the position of a class token.
+
+    Returns:
+        (1, h, w, C)
+    """
+    positions = table[:, 1:] if has_class_token else table
+    side = round(positions.shape[1] ** 0.5)
+    positions = positions.unflatten(1, (side, side))  # (1, side, side, C)
+    if not torch.compiler.is_compiling() and tuple(map_hw) == (side, side):
+        return positions
+    resized = F.interpolate(positions.permute(0, 3, 1, 2), size=map_hw, mode="bicubic")
+    return resized.permute(0, 2, 3, 1)

@@ -1,0 +1,75 @@
+"""A class token beside the map: how a block of MViT runs with one.
+
+The token is not pooled, but normalised as what is pooled; it takes part in the attention as a query and
+as a key, and has no relative positions and no residual pooling. Source: MViT, arXiv 2104.11227,
+section 3, and the released classifiers.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mvit_det.backbone.attention import MultiScaleAttention
+from mvit_det.backbone.block import MultiScaleBlock
+from mvit_det.backbone.precision import cast
+from mvit_det.backbone.rel_pos import relative_rows
+
+HW = tuple[int, int]
+
+
+def run_with_class_token(block: MultiScaleBlock, tokens: Tensor, map_hw: HW) -> tuple[Tensor, HW]:
+    """Run a block that attends globally on a class token and a map.
+
+    Args:
+        block: one without windows.
+        tokens: (N, 1 + H * W, dim), the class token first.
+        map_hw: H and W.
+
+    Returns:
+        (N, 1 + h * w, dim_out), and h and w.
+    """
+    assert block.attn.window_size == 0, "a class token has no place in windows"
+    q, k, v, skip = block.project(tokens)
+    skip, _ = _on_map(block.pool, skip, map_hw)
+    attended, map_hw = _attend(block.attn, q, k, v, map_hw)
+    return block.add(skip, attended), map_hw
+
+
+def _on_map(function: Callable[[Tensor], Tensor], tokens: Tensor, map_hw: HW) -> tuple[Tensor, HW]:
+    """Apply a function of maps (N, H, W, C) to all tokens but the first."""
+    x = function(tokens[:, 1:].unflatten(1, map_hw))
+    return torch.cat([tokens[:, :1], x.flatten(1, 2)], dim=1), (x.shape[1], x.shape[2])
+
+
+def _attend(attn: MultiScaleAttention, q: Tensor, k: Tensor, v: Tensor, map_hw: HW) -> tuple[Tensor, HW]:
+    """Map queries, keys and values, (N, 1 + H * W, dim_att), to (N, 1 + h * w, dim_att), and h and w."""
+    q, q_hw = _on_map(partial(attn.pool, conv=attn.pool_q), q, map_hw)
+    k, k_hw = _on_map(partial(attn.pool, conv=attn.pool_k), k, map_hw)
+    v, _ = _on_map(partial(attn.pool, conv=attn.pool_v), v, map_hw)
+    q, k, v = (  # (N, 1 + h * w, heads, C)
+        cast(attn.heads(x, norm)) for x, norm in ((q, attn.norm_q), (k, attn.norm_k), (v, attn.norm_v))
+    )
+    bias = _relative_bias(attn, q[:, 1:].unflatten(1, q_hw), k_hw)
+    out = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=bias
+    ).transpose(1, 2)
+    if attn.residual_pooling:
+        out = torch.cat([out[:, :1], out[:, 1:] + q[:, 1:]], dim=1)
+    return out.flatten(2), q_hw
+
+
+def _relative_bias(attn: MultiScaleAttention, q: Tensor, k_hw: HW) -> Tensor | None:
+    """Return what relative positions add to the scores of queries (N, h, w, heads, C) and of the token.
+
+    It is (N, heads, 1 + queries, 1 + keys), and 0 in the first row and column.
+    """
+    if attn.rel_pos_h is None or attn.rel_pos_w is None:
+        return None
+    rel_h = cast(relative_rows(attn.rel_pos_h, q.shape[1], k_hw[0]))
+    rel_w = cast(relative_rows(attn.rel_pos_w, q.shape[2], k_hw[1]))
+    bias_h = torch.einsum("nhwmc,hkc->nmhwk", q, rel_h)[..., :, None]
+    bias_w = torch.einsum("nhwmc,wkc->nmhwk", q, rel_w)[..., None, :]
+    return F.pad((bias_h + bias_w).flatten(4).flatten(2, 3), (1, 0, 1, 0))
