@@ -6,28 +6,29 @@ from typing import Any
 
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from mvit_det.backbone import MViT, build_mvit
 from mvit_det.errors import unknown_name
-from mvit_det.torchvision.cascade import CascadeRoIHeads
-from mvit_det.torchvision.resize import InferenceTransform
+from mvit_det.torchvision.cascade import CascadeHeads, box_predictor
+from mvit_det.torchvision.heads import DetectionHeads
+from mvit_det.torchvision.pool import RegionPool
+from mvit_det.torchvision.proposals import ASPECT_RATIOS, Anchors, ProposalNetwork
+from mvit_det.torchvision.transform import DetectorTransform
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
-ANCHOR_SIZES = (32, 64, 128, 256, 512)  # px, one for each level
-ASPECT_RATIOS = (0.5, 1.0, 2.0)
 # torchvision drops a keyword that it does not know without a word.
-KEYWORDS = {*signature(MaskRCNN).parameters, "size_divisible", "fixed_size", "_skip_resize"} - {"kwargs"}
+KEYWORDS = {*signature(MaskRCNN).parameters, "size_divisible", "_skip_resize"} - {"kwargs"}
 
 # Channels of the pyramid and of the convolutions in the heads; the fully connected layers have four
 # times as many. The nano variant's heads are as small as its backbone, so that both train on a CPU.
 CHANNELS, CHANNELS_OF = 256, {"mvitv2_nano": 64}
-HEAD_DEFAULTS: dict[str, dict[str, Any]] = {
+HEAD_DEFAULTS: dict[str, Any] = {"rpn_post_nms_top_n_train": 1000}
+HEAD_DEFAULTS_OF: dict[str, dict[str, Any]] = {
     "mvitv2_nano": {
         "box_batch_size_per_image": 128,
         "rpn_pre_nms_top_n_train": 500,
@@ -69,7 +70,8 @@ def build_detector(
 
     The model is a torchvision detection model: it takes a list of float (3, H, W) images in 0..1
     with, for training, a list of targets (``boxes`` (K, 4) XYXY in pixels, ``labels`` (K,) from 1,
-    ``masks`` (K, H, W)), and returns torchvision's dict of losses or list of predictions.
+    ``masks`` (K, H, W)), and returns torchvision's dict of losses or list of predictions. What lies
+    between is Detectron2's: the same weights find the same objects in both (:mod:`mvit_det.weights.homes`).
 
     Args:
         variant: name in :data:`mvit_det.VARIANTS`.
@@ -89,40 +91,40 @@ def build_detector(
         if name not in KEYWORDS:
             raise unknown_name("keyword", name, KEYWORDS)
     channels = CHANNELS_OF.get(variant, CHANNELS)
-    kwargs = HEAD_DEFAULTS.get(variant, {}) | kwargs
+    kwargs = HEAD_DEFAULTS | HEAD_DEFAULTS_OF.get(variant, {}) | kwargs
     body = MViTWithFPN(build_mvit(variant, **(backbone or {})), channels)
-    box_roi_pool = MultiScaleRoIAlign(LEVELS[:4], output_size=7, sampling_ratio=2)
-    box_head, box_predictor = _single_box_head(channels, num_classes)
+    box_head, predictor = _box_head(channels), box_predictor(4 * channels, num_classes, num_classes - 1)
     norm_layer = nn.BatchNorm2d if cascade else None
     model = MaskRCNN(
         body,
-        rpn_anchor_generator=AnchorGenerator(
-            tuple((size,) for size in ANCHOR_SIZES), (ASPECT_RATIOS,) * len(ANCHOR_SIZES)
-        ),
+        rpn_anchor_generator=Anchors(),
         rpn_head=RPNHead(channels, len(ASPECT_RATIOS), conv_depth=2 if cascade else 1),
-        box_roi_pool=box_roi_pool,
+        box_roi_pool=RegionPool(7),
         box_head=box_head,
-        box_predictor=box_predictor,
-        mask_roi_pool=MultiScaleRoIAlign(LEVELS[:4], output_size=14, sampling_ratio=2),
+        box_predictor=predictor,
+        mask_roi_pool=RegionPool(14),
         mask_head=MaskRCNNHeads(channels, (channels,) * 4, dilation=1, norm_layer=norm_layer),
-        mask_predictor=MaskRCNNPredictor(channels, channels, num_classes),
+        mask_predictor=MaskRCNNPredictor(channels, channels, num_classes - 1),
         **kwargs,
     )
-    model.transform = InferenceTransform(model.transform)
+    model.transform = DetectorTransform(model.transform)
+    model.rpn = ProposalNetwork(model.rpn)
     if cascade:
-        model.roi_heads = CascadeRoIHeads(model.roi_heads, channels, num_classes)
+        model.roi_heads = CascadeHeads(model.roi_heads, channels, num_classes)
+    else:
+        model.roi_heads = DetectionHeads(model.roi_heads)
     for module in model.modules():
         if isinstance(module, RPNHead | FastRCNNPredictor | MaskRCNNPredictor):
             module.register_forward_hook(_to_float32)
     return model
 
 
-def _single_box_head(channels: int, num_classes: int) -> tuple[nn.Module, nn.Module]:
+def _box_head(channels: int) -> nn.Module:
     head = TwoMLPHead(channels * 7 * 7, 4 * channels)
     for layer in (head.fc6, head.fc7):  # torch's own start would shrink the features fivefold
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
-    return head, FastRCNNPredictor(4 * channels, num_classes)
+    return head
 
 
 def _to_float32(module: nn.Module, inputs: Any, output: Any) -> Any:

@@ -109,6 +109,6 @@ def prediction_to_results(
         image_id,
         prediction["boxes"].cpu().numpy(),
         prediction["scores"].cpu().numpy(),
-        (prediction["masks"][:, 0] > 0.5).cpu().numpy(),
+        (prediction["masks"][:, 0] >= 0.5).cpu().numpy(),
         config.category_ids(prediction["labels"]),
     )

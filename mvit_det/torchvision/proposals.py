@@ -1,0 +1,108 @@
+"""Anchors, and the proposals that are chosen among what the network makes of them."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+ANCHOR_SIZES = {4: 32, 8: 64, 16: 128, 32: 256, 64: 512}  # stride of a level -> side of its anchors, px
+ASPECT_RATIOS = (0.5, 1.0, 2.0)  # height / width
+
+
+class Anchors(AnchorGenerator):
+    """Detectron2's anchors: centred on multiples of a level's stride, and not rounded.
+
+    torchvision's, which this stands in for, works the strides out from the picture, and is wrong
+    where a level has an odd side.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(tuple((side,) for side in ANCHOR_SIZES.values()), ASPECT_RATIOS)
+
+    def generate_anchors(
+        self,
+        scales: Sequence[float],
+        aspect_ratios: Sequence[float],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Return the (A, 4) anchors of a level around the origin, XYXY in px."""
+        anchors = []
+        for side in scales:
+            for ratio in aspect_ratios:
+                width = math.sqrt(side**2 / ratio)
+                height = ratio * width
+                anchors.append([-width / 2, -height / 2, width / 2, height / 2])
+        return torch.tensor(anchors, dtype=dtype, device=device)
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        """Return the anchors of all levels together, float32, for each picture: row by row, XYXY in px."""
+        of_levels = []
+        for level, stride, cell in zip(feature_maps, ANCHOR_SIZES, self.cell_anchors, strict=True):
+            height, width = level.shape[-2:]
+            y = stride * torch.arange(height, device=level.device)
+            x = stride * torch.arange(width, device=level.device)
+            centres = torch.cartesian_prod(y, x)[:, None, [1, 0, 1, 0]]  # (h w, 1, 4)
+            of_levels.append((centres + cell.to(level.device)).flatten(0, 1))
+        return [torch.cat(of_levels)] * len(image_list.image_sizes)
+
+
+class ProposalNetwork(RegionProposalNetwork):
+    """torchvision's, of which this takes the place, but the proposals are chosen as Detectron2 does it.
+
+    They are ranked by logits, which do not run into 1, and small ones count.
+    """
+
+    def __init__(self, plain: RegionProposalNetwork) -> None:
+        super().__init__(
+            plain.anchor_generator,
+            plain.head,
+            plain.proposal_matcher.high_threshold,
+            plain.proposal_matcher.low_threshold,
+            plain.fg_bg_sampler.batch_size_per_image,
+            plain.fg_bg_sampler.positive_fraction,
+            plain._pre_nms_top_n,
+            plain._post_nms_top_n,
+            plain.nms_thresh,
+            plain.score_thresh,
+        )
+
+    def filter_proposals(
+        self,
+        proposals: Tensor,
+        objectness: Tensor,
+        image_shapes: list[tuple[int, int]],
+        num_anchors_per_level: list[int],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the proposals of each picture, (P, 4) XYXY in px, and their logits (P,), best first.
+
+        Args:
+            proposals: (N, A, 4) of all anchors.
+            objectness: their logits, N A in all.
+            image_shapes: (height, width) of each picture, px.
+            num_anchors_per_level: how many of the A are of each level.
+        """
+        logits = objectness.detach().reshape(len(image_shapes), -1)
+        top = self._get_top_n_idx(logits, num_anchors_per_level)  # (N, P)
+        counts = torch.tensor(num_anchors_per_level, device=top.device)
+        levels = torch.repeat_interleave(counts)  # (A,)
+        chosen = [
+            self._choose(boxes[index], of_image[index], levels[index], shape)
+            for boxes, of_image, index, shape in zip(proposals, logits, top, image_shapes, strict=True)
+        ]
+        return [boxes for boxes, _ in chosen], [scores for _, scores in chosen]
+
+    def _choose(
+        self, boxes: Tensor, logits: Tensor, levels: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        usable = boxes.isfinite().all(1) & logits.isfinite() & (logits.sigmoid() >= self.score_thresh)
+        boxes = clip_boxes_to_image(boxes, shape)
+        usable &= (boxes[:, 2:] > boxes[:, :2]).all(1)
+        boxes, logits, levels = boxes[usable], logits[usable], levels[usable]
+        kept = batched_nms(boxes, logits, levels, self.nms_thresh)[: self.post_nms_top_n()]
+        return boxes[kept], logits[kept]
