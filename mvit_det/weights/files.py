@@ -1,6 +1,8 @@
 """Files of weights, told apart by what is in them, and read without running anything that they hold."""
 
 import json
+import mmap
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +18,6 @@ from mvit_det.weights.unpickle import load_pickle
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number that torch wrote first before 1.6
-NAME_THAT_TAKES_MEMORY = b"bytearray"  # torch's safe unpickler would make one of any size
 EXPECTED = "expected .safetensors, .pth, .pyth, .ckpt or .pkl with the weights of an MViT"
 
 
@@ -40,9 +41,14 @@ def read_file(path: Path) -> Any:
         raise InputError(f"{path}: is empty; {EXPECTED}")
     if head.startswith(ZIP):
         _check_zip(path)
-        content = _load_torch(path, mmap=True)
+        content = _load_torch(path, is_mapped=True)
     elif head.startswith(PICKLE):
-        content = _load_torch(path, mmap=False) if OLD_TORCH in head else load_pickle(path)
+        if OLD_TORCH in head:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                _check_names(path, whole)
+            content = _load_torch(path, is_mapped=False)
+        else:
+            content = load_pickle(path)
     elif head[8:9] == b"{":
         content = _load_safetensors(path)
     else:
@@ -91,31 +97,31 @@ def _check_zip(path: Path) -> None:
             if sum(entry.file_size for entry in entries) > size:
                 raise InputError(f"{path}: is refused: it would be larger in memory than on the disk")
             for entry in entries:
-                if entry.filename.endswith("data.pkl") and NAME_THAT_TAKES_MEMORY in archive.read(entry):
-                    raise InputError(f"{path}: is refused: its pickle names builtins.bytearray")
+                if entry.filename.endswith("data.pkl"):
+                    _check_names(path, archive.read(entry))
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path}: is damaged, or not whole: {error}") from None
 
 
-def _load_torch(path: Path, mmap: bool) -> Any:
+def _check_names(path: Path, pickled: bytes | mmap.mmap) -> None:
+    if pickled.find(b"bytearray") >= 0:  # which torch's safe loading would make, of any size
+        raise InputError(
+            f"{path}: is refused: its pickle names builtins.bytearray, which could take any memory"
+        )
+
+
+def _load_torch(path: Path, is_mapped: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except Exception as error:  # torch documents no set of errors for a file that is not its own
-        named = _refused_names(path)
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"is damaged, or no file of torch: {str(error).splitlines()[0]}"
         if named:
             reason = (
-                f"is refused: its pickle names {', '.join(named[:3])}, which could run code; a file of "
-                "weights names tensors and containers alone"
+                f"is refused: its pickle names {named[1]}, which could run code; a file of weights names "
+                "tensors and containers alone"
             )
         raise InputError(f"{path}: {reason}") from None
-
-
-def _refused_names(path: Path) -> list[str]:
-    try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    except Exception:  # as above
-        return []
 
 
 def _check_sizes(path: Path, content: Any) -> None:

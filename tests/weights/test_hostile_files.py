@@ -1,0 +1,118 @@
+"""Files that are not what they should be: each is refused in one line, runs nothing, and takes little memory."""
+
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mvit_det.backbone import build_mvit
+
+READ_ALL = """
+import resource, sys
+from pathlib import Path
+from mvit_det.errors import InputError
+from mvit_det.weights import read_checkpoint
+for name in sys.argv[1:]:
+    try:
+        print(name, "was read:", read_checkpoint(Path(name)))
+    except InputError as error:
+        print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+class Calls:
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def write_bomb(path):
+    """Write a zip file of torch's layout whose one tensor unpacks into two gigabytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}), zipfile.ZIP_STORED)
+        with archive.open("archive/data/0", "w", force_zip64=True) as entry:
+            for _ in range(128):
+                entry.write(bytes(2**24))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Return name -> what the line about it must say, and the folder of the files."""
+    folder = tmp_path_factory.mktemp("hostile")
+    run = Calls(os.system, f"touch {folder}/ran")
+    (folder / "calls.pkl").write_bytes(pickle.dumps({"model": run}))
+    (folder / "old.pkl").write_bytes(pickle.dumps({"model": run}, protocol=2))
+    torch.save({"model": {"a": torch.ones(2)}, "hook": run}, folder / "calls.pth")
+    torch.save({"model": run}, folder / "calls_old.pth", _use_new_zipfile_serialization=False)
+    torch.save({"model": Calls(bytearray, 10**10)}, folder / "takes_memory.pth")
+    torch.save(
+        {"model": Calls(bytearray, 10**10)},
+        folder / "takes_memory_old.pth",
+        _use_new_zipfile_serialization=False,
+    )
+    (folder / "many_steps.pkl").write_bytes(b"\x80\x04" + b"]" * 20_000_000)
+    (folder / "long_bytes.pkl").write_bytes(b"\x80\x04\x8e" + (2**40).to_bytes(8, "little"))
+    torch.save({"model": {"a": torch.ones(1).expand(10**6, 10**6)}}, folder / "wide.pth")
+    write_bomb(folder / "bomb.pth")
+    (folder / "empty.pth").touch()
+    (folder / "page.pth").write_text("\n<!DOCTYPE html><html><body>404 Not Found</body></html>")
+    (folder / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    (folder / "text.pkl").write_text("no weights at all")
+    (folder / "header.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
+
+    whole = build_mvit("mvitv2_nano").state_dict()
+    torch.save(whole, folder / "whole.pth")
+    save_file(whole, folder / "whole.safetensors")
+    (folder / "whole.pkl").write_bytes(pickle.dumps({"model": {"a": np.zeros(1000)}}))
+    for name in ("whole.pth", "whole.safetensors", "whole.pkl"):
+        content = (folder / name).read_bytes()
+        (folder / f"cut_{name}").write_bytes(content[: len(content) // 2])
+    torch.save({"layer1.0.conv1.weight": torch.ones(2), "fc.weight": torch.ones(2)}, folder / "resnet.pth")
+    torch.save({"epoch": 3}, folder / "no_tensors.pth")
+    return folder, {
+        "calls.pkl": "names posix.system, which could run code",
+        "old.pkl": "names posix.system, which could run code",
+        "calls.pth": "names posix.system, which could run code",
+        "calls_old.pth": "names posix.system, which could run code",
+        "takes_memory.pth": "names builtins.bytearray",
+        "takes_memory_old.pth": "names builtins.bytearray",
+        "many_steps.pkl": "more than 2,000,000 steps",
+        "long_bytes.pkl": "ends before its data",
+        "wide.pth": "a tensor of shape (1000000, 1000000) is not in it whole",
+        "bomb.pth": "'archive/data/0' is compressed, to be 2,147,483,648 bytes",
+        "empty.pth": "is empty",
+        "page.pth": "is a web page",
+        "pointer.safetensors": "is a pointer of Git LFS",
+        "text.pkl": "is no file of weights",
+        "header.safetensors": "is a damaged safetensors file",
+        "cut_whole.pth": "is damaged, or not whole",
+        "cut_whole.safetensors": "is a damaged safetensors file",
+        "cut_whole.pkl": "ends before its data",
+        "resnet.pth": "another network, such as 'fc.weight'",
+        "no_tensors.pth": "holds no tensors",
+        "missing.pth": "no such file",
+    }
+
+
+def test_each_is_refused_in_one_line_and_in_little_memory(hostile):
+    folder, expected = hostile
+    paths = [str(folder / name) for name in expected]
+    reader = subprocess.run(
+        [sys.executable, "-c", READ_ALL, *paths], capture_output=True, text=True, check=True
+    )
+    *lines, peak = reader.stdout.splitlines()
+    assert len(lines) == len(expected), reader.stdout
+    for path, line, words in zip(paths, lines, expected.values(), strict=True):
+        assert line.startswith(f"{path}: "), line
+        assert words in line
+    assert not (folder / "ran").exists()
+    assert int(peak) < 1000, f"{peak} MB at most"
