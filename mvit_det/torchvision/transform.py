@@ -48,9 +48,16 @@ class DetectorTransform(GeneralizedRCNNTransform):
         scaled = []
         for image in images:
             shape = scaled_shape((image.shape[1], image.shape[2]), self.min_size[-1], self.max_size)
-            scaled.append(self.normalize(scale_image(image, shape)))
+            scaled.append(self._normalised(scale_image(image, shape)))
         shapes = [(image.shape[-2], image.shape[-1]) for image in scaled]
         return ImageList(self.batch_images(scaled, self.size_divisible), shapes), targets
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        mean, std = (  # on Detectron2's scale, so that not a bit differs
+            pixels.new_tensor([255 * value for value in values])[:, None, None]
+            for values in (self.image_mean, self.image_std)
+        )
+        return (pixels - mean) / std
 
     def postprocess(
         self,
@@ -87,11 +94,11 @@ def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tup
 
 
 def scale_image(image: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return a (3, H, W) image of 0..1 at another size, in steps of 1/255, by Pillow's bilinear filter."""
+    """Return a (3, H, W) image of 0..1 as pixels of 0..255 at another size, by Pillow's bilinear filter."""
     pixels = (image.float() * 255).round().clamp(0, 255).byte().permute(1, 2, 0)  # (H, W, 3)
     picture = Image.fromarray(pixels.cpu().numpy())
     scaled = np.array(picture.resize(shape[::-1], Image.Resampling.BILINEAR))
-    return torch.from_numpy(scaled).permute(2, 0, 1).to(image) / 255
+    return torch.from_numpy(scaled).permute(2, 0, 1).to(image)  # (3, h, w)
 
 
 def _at_own_size(

@@ -104,7 +104,7 @@ def _renamed(name: str, prefix: str, new_prefix: str, names: Mapping[str, str]) 
     if name.startswith(prefix):
         return new_prefix + name.removeprefix(prefix)
     module, _, parameter = name.rpartition(".")
-    return f"{names.get(module, module)}.{parameter}"
+    return f"{names[module]}.{parameter}" if module in names else name
 
 
 def _moved(name: str, tensor: Tensor, rows: int) -> Tensor:
