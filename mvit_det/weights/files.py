@@ -42,6 +42,8 @@ def read_file(path: Path) -> Any:
     if head.startswith(ZIP):
         _check_zip(path)
         content = _load_torch(path, is_mapped=True)
+    elif head[8:9] == b"{":  # after the length of the header, which can be any
+        content = _load_safetensors(path)
     elif head.startswith(PICKLE):
         if OLD_TORCH in head:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
@@ -49,8 +51,6 @@ def read_file(path: Path) -> Any:
             content = _load_torch(path, is_mapped=False)
         else:
             content = load_pickle(path)
-    elif head[8:9] == b"{":
-        content = _load_safetensors(path)
     else:
         raise InputError(f"{path}: {_looks_like(head)}; {EXPECTED}")
     _check_sizes(path, content)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mvit_det.backbone import MViT
+from mvit_det.backbone import MViT, MViTClassifier
 from mvit_det.errors import InputError
 from mvit_det.weights.checkpoint import BODY, Checkpoint, Weights, read_checkpoint, unwrapped, variant_of
 from mvit_det.weights.homes import to_torchvision
@@ -84,7 +84,9 @@ def load_weights(model: nn.Module, source: str | Path, *, allow_partial: bool = 
 def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: bool = False) -> LoadReport:
     """:func:`load_weights` for a file that is read already."""
     state = {unwrapped(key): tensor for key, tensor in model.state_dict().items()}
-    body = next((name for name, module in model.named_modules() if isinstance(module, MViT)), None)
+    body = next(
+        (name for name, module in model.named_modules() if isinstance(module, MViT | MViTClassifier)), None
+    )
     if body is None:
         raise InputError(f"a {type(model).__name__} has no MViT inside to load weights into")
     prefix = unwrapped(f"{body}.") if body else ""

@@ -1,4 +1,4 @@
-"""Files that are not what they should be: each is refused in one line, runs nothing, and takes little memory."""
+"""Files that are not what they should be: each is refused in a line, runs nothing, takes little memory."""
 
 import os
 import pickle
