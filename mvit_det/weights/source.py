@@ -5,7 +5,7 @@ import os
 import re
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -50,9 +50,7 @@ def local_file(source: str | Path) -> Path:
         with kept.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != check.removeprefix("sha256="):
-            raise InputError(
-                f"{kept}: has the digest {digest}, not that of {text}; delete it to fetch it again"
-            )
+            raise InputError(f"{kept}: has not the digest of {text} but {digest}; delete it and try again")
     return kept
 
 
@@ -76,7 +74,7 @@ def _fetch(url: str, kept: Path) -> None:
     except (URLError, HTTPException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        reason = getattr(error, "reason", None) or error
+        reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
         raise InputError(f"{url}: cannot be fetched: {reason}") from None
     finally:
         part.unlink(missing_ok=True)
