@@ -10,25 +10,43 @@ from mvit_det import build_mvit
 SIZES = [(32, 32), (64, 64), (45, 97), (130, 67)]
 
 
-@pytest.fixture(scope="module")
-def nano():
+SMALL_V1 = {"embed_dim": 32, "depth": 6, "last_block_indexes": (0, 2, 4, 5)}
+
+
+def with_biases(variant, **keywords):
     torch.manual_seed(0)
-    model = build_mvit("mvitv2_nano", rel_pos_zero_init=False, use_abs_pos=True).eval()
+    model = build_mvit(variant, **keywords).eval()
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.1)
     return model
 
 
+@pytest.fixture(scope="module")
+def nano():
+    return with_biases("mvitv2_nano", rel_pos_zero_init=False, use_abs_pos=True)
+
+
+@pytest.fixture(scope="module")
+def small_v1():
+    return with_biases("mvitv1_t", **SMALL_V1)
+
+
+@pytest.fixture(params=["nano", "small_v1"])
+def either(request):
+    return request.getfixturevalue(request.param)
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_outputs_have_the_strides_of_the_stages_rounded_up(nano, height, width):
-    outputs = nano(torch.randn(2, 3, height, width))
+def test_outputs_have_the_strides_of_the_stages_rounded_up(either, height, width):
+    outputs = either(torch.randn(2, 3, height, width))
+    widths = [32, 64, 128, 256] if either.blocks[0].proj is None else [64, 128, 256, 256]
     for stage, (name, output) in enumerate(outputs.items()):
         stride = 4 * 2**stage
         assert name == f"scale{stage + 2}"
-        assert output.shape == (2, 32 * 2**stage, -(-height // stride), -(-width // stride))
-        assert nano.out_strides[name] == stride
-        assert nano.out_channels[name] == output.shape[1]
+        assert output.shape == (2, widths[stage], -(-height // stride), -(-width // stride))
+        assert either.out_strides[name] == stride
+        assert either.out_channels[name] == output.shape[1]
 
 
 def test_a_side_below_32_px_is_refused(nano):
@@ -37,16 +55,16 @@ def test_a_side_below_32_px_is_refused(nano):
 
 
 @pytest.mark.parametrize(("height", "width"), [(45, 97), (260, 36)])
-def test_a_batch_equals_its_images(nano, height, width):
+def test_a_batch_equals_its_images(either, height, width):
     images = torch.randn(3, 3, height, width)
-    together = nano(images)
+    together = either(images)
     for index, image in enumerate(images):
-        alone = nano(image[None])
+        alone = either(image[None])
         for name in together:
             torch.testing.assert_close(together[name][index], alone[name][0])
 
 
-@pytest.mark.parametrize("name", ["mvitv2_nano", "mvitv2_t"])
+@pytest.mark.parametrize("name", ["mvitv2_nano", "mvitv2_t", "mvitv1_t"])
 def test_gradients_reach_every_parameter(name):
     torch.manual_seed(0)
     model = build_mvit(name, drop_path_rate=0.0)
@@ -76,24 +94,24 @@ def test_unknown_output_names_the_nearest():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_near_to_float32(nano, dtype):
+def test_half_precision_is_near_to_float32(either, dtype):
     images = torch.randn(1, 3, 64, 90)
-    exact, rounded = nano(images), copy.deepcopy(nano).to(dtype)(images.to(dtype))
+    exact, rounded = either(images), copy.deepcopy(either).to(dtype)(images.to(dtype))
     for name, output in rounded.items():
         assert output.dtype == dtype
         error = (output.float() - exact[name]).norm() / exact[name].norm()
         assert error < 0.05, name
 
 
-def test_compiles_without_a_graph_break_and_once_for_all_sizes(nano):
+def test_compiles_without_a_graph_break_and_once_for_all_sizes(either):
     torch.compiler.reset()
-    compiled = torch.compile(nano, backend="aot_eager", fullgraph=True, dynamic=True)
+    compiled = torch.compile(either, backend="aot_eager", fullgraph=True, dynamic=True)
     compiled(torch.randn(1, 3, 64, 96))
     for height, width in ((70, 51), (224, 224), (257, 130)):
         images = torch.randn(1, 3, height, width)
         with torch.compiler.set_stance("fail_on_recompile"):
             outputs = compiled(images)
-        expected = nano(images)
+        expected = either(images)
         for name in expected:
             torch.testing.assert_close(outputs[name], expected[name])
 

@@ -14,12 +14,13 @@ def backward(model, images, precision=None):
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
+@pytest.mark.parametrize("dim_mul_in_att", [True, False])
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
 @pytest.mark.parametrize("recompute", ["cheap", "block"])
-def test_the_gradients_stay(recompute, precision):
+def test_the_gradients_stay(recompute, precision, dim_mul_in_att):
     torch.manual_seed(0)
-    plain = build_mvit("mvitv2_nano", rel_pos_zero_init=False)
-    recomputing = build_mvit("mvitv2_nano", recompute=recompute)
+    plain = build_mvit("mvitv2_nano", rel_pos_zero_init=False, dim_mul_in_att=dim_mul_in_att)
+    recomputing = build_mvit("mvitv2_nano", recompute=recompute, dim_mul_in_att=dim_mul_in_att)
     recomputing.load_state_dict(plain.state_dict())
     images = torch.randn(2, 3, 64, 50)
     expected = backward(plain, images, precision)

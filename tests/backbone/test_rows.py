@@ -24,6 +24,15 @@ def test_rows_in_parts_are_those_of_the_whole(monkeypatch):
     assert sizes == [2]
 
 
+def test_rows_that_widen(monkeypatch):
+    monkeypatch.setattr(rows, "MIN_ROWS", 4)
+    monkeypatch.setattr(rows, "CACHED_ELEMENTS", 4)
+    x = torch.randn(2, 3, 3, 5)
+    with torch.no_grad():
+        widened = by_rows(lambda part: torch.cat([part, -part], dim=-1).bfloat16(), 1, x)
+    assert torch.equal(widened, torch.cat([x, -x], dim=-1).bfloat16())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_affine_is_linear_with_its_gradients(dtype):
     x, weight, bias = (

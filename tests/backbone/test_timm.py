@@ -1,0 +1,68 @@
+"""Ours against timm's MViTv2 with random weights, at the size of pretraining."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mvit_det import build_classifier
+
+mvitv2 = pytest.importorskip("timm.models.mvitv2", reason="timm is not installed")
+
+# With residual pooling timm adds the class token's query to its output, which the originals do not.
+CASES = {
+    "mvitv2_tiny": ("mvitv2_t", {}),
+    "mvitv2_small": ("mvitv2_s", {}),
+    "mvitv2_base": ("mvitv2_b", {}),
+    "mvitv2_large": ("mvitv2_l", {"dim_mul_in_att": False}),
+    "mvitv2_base_cls": ("mvitv2_b", {"class_token": True, "residual_pooling": False}),
+}
+
+
+def renamed(name, depths):
+    """Return our name for one of timm's parameters."""
+    stage_and_block = re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", name)
+    if stage_and_block:
+        stage, block = map(int, stage_and_block.groups())
+        name = f"blocks.{sum(depths[:stage]) + block}.{name[stage_and_block.end() :]}"
+    return re.sub(r"shortcut_proj_(attn|mlp)", "proj", name).replace("head.fc.", "head.")
+
+
+@torch.no_grad()
+def randomise(model):
+    """Give every parameter values that show; relative positions start near zero, norms at one."""
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        fan_in = parameter[0].numel() if "rel_pos" not in name and parameter.dim() in (2, 4) else 4
+        parameter.normal_(std=fan_in**-0.5 if parameter.dim() > 1 else 0.2)
+        if "norm" in name and name.endswith("weight"):
+            parameter.add_(1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scores_and_stages_are_timms(name):
+    variant, keywords = CASES[name]
+    cfg = mvitv2.model_cfgs[name]
+    cfg = replace(cfg, stride_kv=None, residual_pooling=keywords.get("residual_pooling", True))
+    theirs = mvitv2.MultiScaleVit(cfg, num_classes=7).eval()
+    randomise(theirs)
+    ours = build_classifier(variant, num_classes=7, **keywords).eval()
+    weights = {renamed(key, cfg.depths): value for key, value in theirs.state_dict().items()}
+    ours.load_state_dict(weights, strict=True)
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+    images, stages = torch.randn(1, 3, 224, 224), []
+    for end in (sum(cfg.depths[: stage + 1]) for stage in range(4)):
+        if not cfg.use_cls_token:  # with one, blocks run beside it and call no hooks
+            ours.blocks[end - 1].register_forward_hook(lambda block, inputs, output: stages.append(output))
+    with torch.no_grad():
+        expected_scores, scores = theirs(images), ours(images)
+        expected_stages = theirs.forward_intermediates(images, intermediates_only=True)
+    pairs = [(scores, expected_scores)]
+    if not cfg.use_cls_token:
+        maps = [stage.permute(0, 3, 1, 2) for stage in stages]
+        pairs += zip(maps, expected_stages, strict=True)
+    for found, expected in pairs:
+        error = (found - expected).abs().max() / expected.abs().max()
+        assert error < 1e-5
