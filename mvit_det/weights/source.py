@@ -43,6 +43,8 @@ def local_file(source: str | Path) -> Path:
     if check and not re.fullmatch(r"sha256=[0-9a-f]{64}", check):
         raise InputError(f"{text}: after the # expected sha256= and 64 hexadecimal digits")
     parts = urlsplit(url)
+    if ".." in Path(parts.path).parts:
+        raise InputError(f"{url}: goes up in its path; expected one without ..")
     kept = Path(torch.hub.get_dir(), "mvit_det", parts.netloc, *Path(parts.path).parts[1:])
     if not kept.is_file():
         _fetch(url, kept)

@@ -19,12 +19,13 @@ class Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self):
         self.server.paths.append(self.path)
-        if not self.path.startswith("/half"):
-            return super().do_GET()
-        self.send_response(200)
-        self.send_header("Content-Length", "1000")
-        self.end_headers()
-        self.wfile.write(b"x" * 500)
+        if self.path.startswith("/half"):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 500)
+        else:
+            super().do_GET()
 
     def log_message(self, *_):
         pass
@@ -91,5 +92,7 @@ def test_other_places_are_refused(tmp_path):
     assert local_file(tmp_path / "a.pth") == tmp_path / "a.pth"
     with pytest.raises(InputError, match="s3://bucket/a.pth: expected a path, http://"):
         local_file("s3://bucket/a.pth")
+    with pytest.raises(InputError, match="goes up in its path"):
+        local_file("http://127.0.0.1:9/../../a.pth")
     with pytest.raises(InputError, match="cannot be fetched"):
         local_file("http://127.0.0.1:9/a.pth")
