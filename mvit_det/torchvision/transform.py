@@ -41,7 +41,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
             ValueError: for an image of another shape or type.
         """
         for image in images:
-            if image.ndim != 3 or not image.is_floating_point():
+            if image.ndim != 3 or len(image) != 3 or not image.is_floating_point():
                 raise ValueError(f"image {(*image.shape,)} {image.dtype}: must be float (3, H, W) in 0..1")
         if self.training:
             return super().forward(images, targets)

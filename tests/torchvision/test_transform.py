@@ -55,7 +55,7 @@ def test_a_batch_is_normalised_and_padded_with_zeros(transform):
 
 
 def test_what_is_no_picture_is_refused(transform):
-    for image in (torch.zeros(64, 64), torch.zeros(3, 64, 64, dtype=torch.uint8)):
+    for image in (torch.zeros(64, 64), torch.zeros(1, 64, 64), torch.zeros(3, 64, 64, dtype=torch.uint8)):
         with pytest.raises(ValueError, match=r"must be float \(3, H, W\) in 0..1"):
             transform([image])
 
