@@ -134,7 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
         "say what a file of weights holds",
         "mvit-det inspect runs/demo/best.ckpt",
     )
-    inspect.add_argument("file", type=Path)
+    inspect.add_argument("source", help="a file, a URL or detectron2://...")
 
     info = add(
         "info",

@@ -38,14 +38,18 @@ def _train(**options: Any) -> None:
 
 def _eval(**options: Any) -> None:
     from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
+    from mvit_det.weights import local_file
 
+    options["checkpoint"] = local_file(options["checkpoint"])
     evaluate_checkpoint(EvalOptions(**options))
 
 
 def _predict(**options: Any) -> None:
     from mvit_det.predict import PredictOptions
     from mvit_det.torchvision.predict import predict
+    from mvit_det.weights import local_file
 
+    options["checkpoint"] = local_file(options["checkpoint"])
     predict(PredictOptions(**options))
 
 
@@ -55,10 +59,11 @@ def _convert(**options: Any) -> None:
     convert(**options)
 
 
-def _inspect(file: Path) -> None:
+def _inspect(source: str) -> None:
+    from mvit_det.weights import local_file
     from mvit_det.weights.describe import describe
 
-    print(describe(file))
+    print(describe(local_file(source)))
 
 
 def _info(variant: str | None, size: tuple[int, int]) -> None:

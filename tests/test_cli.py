@@ -13,10 +13,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import mvit_det.predict  # noqa: F401  (sets OpenCV's log level before its first use here)
-from mvit_det import MViT
+from mvit_det import MViT, build_classifier, build_mvit
 from mvit_det.arguments import build_parser
 from mvit_det.cli import COMMANDS, main
 from mvit_det.shapes import write_shapes
+from mvit_det.torchvision.checkpoint import load_detector
 
 
 @pytest.fixture(scope="session")
@@ -301,15 +302,33 @@ def test_a_checkpoint_of_other_classes_is_refused(capfd, run, data, tmp_path):
 def test_what_is_no_checkpoint_is_refused(capfd, run, data, tmp_path):
     other = tmp_path / "other.ckpt"
     source = ["predict", data / "images", "--out", tmp_path / "out", "--checkpoint", other]
-    refused(capfd, source, "other.ckpt: no such checkpoint")
+    refused(capfd, source, "other.ckpt: no such file")
     other.write_text("<html>")
-    refused(capfd, source, "other.ckpt: is not a checkpoint of mvit-det train")
+    refused(capfd, source, "other.ckpt: is a web page, not a file of weights")
     torch.save({"state_dict": {}}, other)
-    refused(capfd, source, "other.ckpt: is not a checkpoint of mvit-det train")
-    refused(capfd, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such checkpoint")
+    refused(capfd, source, "other.ckpt: holds no tensors by names")
+    torch.save(build_mvit("mvitv2_nano").state_dict(), other)
+    refused(capfd, source, "other.ckpt: holds mvitv2_nano, backbone (mvit_det); expected a whole detector")
+    refused(capfd, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such file")
     shutil.copytree(run, tmp_path / "weights")
     shutil.copy(run / "best.ckpt", tmp_path / "weights" / "last.ckpt")
     refused(capfd, train_arguments(data, tmp_path / "weights", "--resume"), "last.ckpt: holds weights alone")
+
+
+def test_a_run_starts_from_weights_and_is_refused_those_of_another_variant(capfd, data, tmp_path):
+    classifier = build_classifier("mvitv2_nano", 10)
+    torch.save({"model_state": classifier.state_dict()}, tmp_path / "classes.pyth")
+    wrong = {"model_state": build_classifier("mvitv2_t", 10).state_dict()}
+    torch.save(wrong, tmp_path / "wrong.pyth")
+    out = tmp_path / "out"
+    start = ("--weights", tmp_path / "wrong.pyth", "--epochs", 1)
+    refused(capfd, train_arguments(data, out, *start), "wrong.pyth: holds mvitv2_t, classifier")
+    assert not out.exists()
+    start = ("--weights", tmp_path / "classes.pyth", "--epochs", 1, "--lr", "1e-30")
+    main(train_arguments(data, out, *start))
+    assert "classes.pyth: mvitv2_nano, classifier, 10 classes" in capfd.readouterr().err
+    weights = load_detector(out / "last.ckpt")[0].backbone.body.blocks[2].mlp.fc1.weight
+    assert torch.equal(weights, classifier.blocks[2].mlp.fc1.weight)
 
 
 def test_a_terminated_run_says_how_to_go_on(data, tmp_path):

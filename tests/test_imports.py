@@ -1,6 +1,7 @@
 """The arrows of the design: backbone <- {coco, images, ...} <- {detectron2, torchvision} <- cli."""
 
 import ast
+import sys
 from pathlib import Path
 
 import mvit_det
@@ -28,6 +29,18 @@ def test_the_backbone_imports_torch_and_itself_alone():
             top = module.split(".")[0]
             is_own = module.startswith("mvit_det.backbone") or module == "mvit_det.errors"
             assert is_own or top in TORCH_ONLY | STANDARD, f"{path} imports {module}"
+
+
+def test_weights_import_the_backbone_torch_and_safetensors_alone():
+    files = list((ROOT / "weights").glob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for module in imported(path):
+            top = module.split(".")[0]
+            is_own = (
+                module.startswith(("mvit_det.backbone", "mvit_det.weights")) or module == "mvit_det.errors"
+            )
+            assert is_own or top in {"torch", "safetensors", *sys.stdlib_module_names}, f"{path}: {module}"
 
 
 def test_the_two_homes_never_import_each_other():

@@ -21,9 +21,12 @@ def load_for_inference(model: nn.Module, source: str) -> LoadReport:
         InputError: if the file cannot be used, or is not one of this very model.
     """
     report = load_for_training(model, source)
-    for keys, wrong in ((report.missing, "lacks"), (report.of_other_classes, "has other classes in")):
+    for keys, wrong in (
+        (report.missing, "lacks the weights"),
+        (report.of_other_classes, "has other classes in"),
+    ):
         if keys:
-            raise InputError(f"{source}: {wrong} {keys[0]} and {len(keys) - 1} more of this detector's weights")
+            raise InputError(f"{source}: {wrong} {keys[0]} and {len(keys) - 1} more of this detector's")
     return report
 
 

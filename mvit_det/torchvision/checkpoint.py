@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
 
@@ -14,6 +13,7 @@ from mvit_det.backbone import VARIANTS
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.torchvision.detector import build_detector
 from mvit_det.weights import Checkpoint
+from mvit_det.weights.files import read_file
 
 KEY = "mvit_det"  # of the configuration in a checkpoint
 SHORT_SIDE, LONG_SIDE = 800, 1333  # px, of Detectron2's detectors
@@ -134,7 +134,8 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
 
 def can_resume(path: Path) -> bool:
     """Return whether a checkpoint holds the state of the optimiser, and not weights alone."""
-    return "optimizer_states" in torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    content = read_file(path)
+    return isinstance(content, Mapping) and "optimizer_states" in content
 
 
 def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:

@@ -35,7 +35,8 @@ from mvit_det.torchvision.trainer import (
     default_workers,
     process_rank,
 )
-from mvit_det.weights import load_weights
+from mvit_det.weights import Checkpoint, load_checkpoint, local_file
+from mvit_det.weights import read_checkpoint as read_weights
 
 SHORT_SIDE = 800  # px, at test time
 SHORT_SIDE_OF = {"mvitv2_nano": 256}
@@ -89,7 +90,8 @@ def train(options: TrainOptions) -> Metrics:
     val_images = options.val_images or options.images
     data = read_coco(options.json)
     truth = read_coco(options.val_json) if options.val_json else None
-    config = _config(options, data, truth)
+    start = read_weights(local_file(options.weights)) if options.weights is not None else None
+    config = _config(options, data, truth, start)
     schedule = plan(
         options.variant,
         num_images=len(data.imgs),
@@ -103,8 +105,8 @@ def train(options: TrainOptions) -> Metrics:
     L.seed_everything(options.seed, workers=True, verbose=False)
     # The augmentation sets the size in training; torchvision's own resizing is for inference.
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
-    if options.weights is not None and not options.resume:
-        console.print(str(load_weights(detector, options.weights)), highlight=False, soft_wrap=True)
+    if start is not None and not options.resume:
+        console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
     if process_rank() == 0:
         _check_folder(options, config, schedule)
         check_pictures(data, options.images, console)
@@ -148,7 +150,9 @@ def train(options: TrainOptions) -> Metrics:
     return evaluate_module(module, trainer, held_out, val_images, options.out, options.draw, console)
 
 
-def _config(options: TrainOptions, data: COCO, truth: COCO | None) -> DetectorConfig:
+def _config(
+    options: TrainOptions, data: COCO, truth: COCO | None, start: Checkpoint | None
+) -> DetectorConfig:
     short_side = options.size or SHORT_SIDE_OF.get(options.variant, SHORT_SIDE)
     is_square = options.augmentation == "lsj"
     config = DetectorConfig(
@@ -157,6 +161,7 @@ def _config(options: TrainOptions, data: COCO, truth: COCO | None) -> DetectorCo
         cascade=options.cascade,
         short_side=short_side,
         long_side=short_side if is_square else round(short_side * LONG_OVER_SHORT),
+        backbone=start.keywords if start is not None and start.variant == options.variant else {},
     )
     if truth is not None:
         config.check_categories(category_names(truth), options.json, str(options.val_json))
