@@ -163,9 +163,9 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--checkpoint",
-        type=Path,
         required=True,
-        help="a best.ckpt, or a detector's .safetensors, .pth or .pkl",
+        metavar="SOURCE",
+        help="a best.ckpt, or a detector's .safetensors, .pth or .pkl: a file, a URL or detectron2://...",
     )
     command.add_argument("--out", type=Path, required=True, help="folder for the results")
 
