@@ -27,8 +27,8 @@ class MViTClassifier(nn.Module):
         class_token: whether the scores are those of a token beside the map, or else of the mean over the
             map. Absolute positions then begin with one for this token.
         dropout: share of what is given to ``head`` that is dropped in training.
-        **keywords: those of :class:`MViT`, but for ``adaptive_window_size``, ``out_features`` and
-            ``pretrain_use_cls_token``, which follow.
+        **keywords: those of :class:`MViT`, but for ``adaptive_window_size``, ``double_global_kv_stride``,
+            ``out_features`` and ``pretrain_use_cls_token``, which follow.
 
     Source: MViTv2, arXiv 2112.01526, sections 5.1 and B.1; MViT, arXiv 2104.11227, for the class token.
     """
@@ -39,7 +39,8 @@ class MViTClassifier(nn.Module):
         super().__init__()
         # Not a module of its own: its parts have no prefix in the published names.
         backbone = MViT(
-            adaptive_window_size=None,
+            adaptive_window_size=0,
+            double_global_kv_stride=False,
             out_features=("scale5",),
             pretrain_use_cls_token=class_token,
             **keywords,
@@ -115,7 +116,7 @@ def build_classifier(
     """
     if name not in VARIANTS:
         raise unknown_name("variant", name, VARIANTS)
-    variant = VARIANTS[name]
-    keywords = asdict(variant) | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)} | overrides
-    has_token = variant.use_abs_pos if class_token is None else class_token
-    return MViTClassifier(num_classes, class_token=has_token, **keywords)
+    keywords = asdict(VARIANTS[name]) | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+    has_token = keywords["use_abs_pos"] if class_token is None else class_token
+    del keywords["double_global_kv_stride"]  # of detectors
+    return MViTClassifier(num_classes, class_token=has_token, **keywords | overrides)

@@ -38,7 +38,7 @@ class MViT(nn.Module):
         qkv_pool_kernel: kernel of the pooling of queries, keys and values; odd sides.
         adaptive_kv_stride: stride on keys and values in the first stage; halves with each stage.
         adaptive_window_size: side of a window in the first stage, in tokens; halves with each stage. With
-            None every block attends globally, as in classification.
+            0 every block attends globally.
         residual_pooling: add the pooled queries to the attention's output.
         mlp_ratio: hidden width of an MLP over its width.
         qkv_bias: whether the projection to queries, keys and values has a bias.
@@ -59,6 +59,8 @@ class MViT(nn.Module):
         dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or else, as in
             MViTv1, in the MLP of the last block before; then the outputs of the first three stages
             already have the doubled width.
+        double_global_kv_stride: whether the last blocks of the second and the third stage, which attend
+            globally, have twice their stage's stride on keys and values.
         pool_unstrided_queries: whether queries are pooled and normalised also where their stride is 1; in
             MViTv1 they are not.
 
@@ -85,7 +87,7 @@ class MViT(nn.Module):
         last_block_indexes: Sequence[int] = (0, 2, 11, 15),
         qkv_pool_kernel: tuple[int, int] = (3, 3),
         adaptive_kv_stride: int = 4,
-        adaptive_window_size: int | None = 56,
+        adaptive_window_size: int = 56,
         residual_pooling: bool = True,
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
@@ -102,6 +104,7 @@ class MViT(nn.Module):
         recompute: str = "none",
         attention: str = "auto",
         dim_mul_in_att: bool = True,
+        double_global_kv_stride: bool = True,
         pool_unstrided_queries: bool = True,
     ) -> None:
         super().__init__()
@@ -124,6 +127,7 @@ class MViT(nn.Module):
             input_size=img_size // patch_stride[0],
             drop_path_rate=drop_path_rate,
             dim_mul_in_att=dim_mul_in_att,
+            double_global_kv_stride=double_global_kv_stride,
             pool_unstrided_queries=pool_unstrided_queries,
         )
         self.recompute = "block" if use_act_checkpoint else recompute

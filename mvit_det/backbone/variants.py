@@ -9,8 +9,9 @@ class Variant:
     """What sets one MViT apart from the next; every field is a keyword of :class:`MViT`.
 
     Source: MViTv2 paper, Table 1 and section 5; the stochastic depth rates are those of the
-    released detectors. No MViTv1 was released for detection: theirs are those that section B.3
-    gives for the MViTv2 of the same size.
+    released detectors. Of MViTv1 none was released for detection. Its rates are those of section B.3
+    for the MViTv2 of the same size; that its global blocks keep their stage's stride follows from the
+    multiply-adds in Table 4, 326, 373 and 438 G.
     """
 
     embed_dim: int
@@ -19,6 +20,7 @@ class Variant:
     last_block_indexes: tuple[int, int, int, int]
     drop_path_rate: float
     dim_mul_in_att: bool = True
+    double_global_kv_stride: bool = True
     residual_pooling: bool = True
     pool_unstrided_queries: bool = True
     use_abs_pos: bool = False
@@ -27,6 +29,7 @@ class Variant:
 
 _MVITV1 = {
     "dim_mul_in_att": False,
+    "double_global_kv_stride": False,
     "residual_pooling": False,
     "pool_unstrided_queries": False,
     "use_abs_pos": True,
@@ -69,10 +72,11 @@ def block_schedule(
     num_heads: int,
     last_block_indexes: Sequence[int],
     kv_stride: int,
-    window_size: int | None,
+    window_size: int,
     input_size: int,
     drop_path_rate: float,
     dim_mul_in_att: bool,
+    double_global_kv_stride: bool,
     pool_unstrided_queries: bool,
 ) -> list[BlockSpec]:
     """Return one :class:`BlockSpec` per block.
@@ -80,9 +84,8 @@ def block_schedule(
     Heads double in the first block of stages 2 to 4, which also halves the map; until then that
     block sees the map and the window of the stage before. The width doubles there too, in the
     attention, or else in the MLP of the block before. The last blocks of stages 2 to 4 attend
-    globally, those of stages 2 and 3 with twice the stride on keys and values. Without windows
-    (``window_size`` None), as in classification, every block attends globally with its stage's
-    stride.
+    globally, those of stages 2 and 3 with twice the stride on keys and values if
+    ``double_global_kv_stride``. With a ``window_size`` of 0 every block attends globally.
 
     Raises:
         ValueError: if ``last_block_indexes`` are not four rising indexes that end at
@@ -102,12 +105,12 @@ def block_schedule(
     if kv_stride < 1:
         raise ValueError(f"adaptive_kv_stride {kv_stride}: must be at least 1")
 
-    has_windows = window_size is not None
     blocks: list[BlockSpec] = []
     for index in range(depth):
         stage = sum(index > end for end in last)
         is_first = index - 1 in last
         stage_in = stage - is_first  # the stage whose map comes in
+        doubles_kv = double_global_kv_stride and index in last[1:3]
         dim = blocks[-1].dim_out if blocks else embed_dim
         dim_att = dim * 2 if is_first and dim_mul_in_att else dim
         block = BlockSpec(
@@ -117,8 +120,8 @@ def block_schedule(
             num_heads=num_heads * 2**stage,
             pool_q=is_first or pool_unstrided_queries,
             stride_q=2 if is_first else 1,
-            stride_kv=max(kv_stride // 2**stage, 1) * (2 if has_windows and index in last[1:3] else 1),
-            window_size=0 if window_size is None or index in last[1:] else window_size // 2**stage_in,
+            stride_kv=max(kv_stride // 2**stage, 1) * (2 if doubles_kv else 1),
+            window_size=0 if index in last[1:] else window_size // 2**stage_in,
             input_size=input_size // 2**stage_in,
             drop_path=drop_path_rate * index / max(depth - 1, 1),
         )

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from mvit_det.backbone import build_mvit
+from mvit_det.backbone import VARIANTS, build_mvit
 from mvit_det.benchmark.flags import parse
 from mvit_det.benchmark.measure import OUT_OF_MEMORY, compare, count_gflop, describe_machine
-from mvit_det.benchmark.others import TIMM_NAMES, TIMM_SIDE, Side, build_other
+from mvit_det.benchmark.others import TIMM_SIDE, VARIANTS_OF, Side, build_other
 from mvit_det.benchmark.report import head, plot, table_line
 from mvit_det.memory import keep_pages
 
@@ -50,10 +50,10 @@ def _rows(args: argparse.Namespace, rates: dict[str, float]) -> Iterator[dict[st
         model = build_mvit(variant, drop_path_rate=0.0).to(args.device)
         ours = Side(model, model)
         for who in args.against:
+            if variant not in VARIANTS_OF.get(who, VARIANTS):
+                continue
             shapes = [(args.batch, *size) for size in args.sizes]
             if who == "timm-mvitv2":
-                if variant not in TIMM_NAMES:
-                    continue
                 areas = [batch * height * width for batch, height, width in shapes]
                 shapes = [(max(1, round(area / TIMM_SIDE**2)), TIMM_SIDE, TIMM_SIDE) for area in areas]
             theirs = build_other(who, variant, model)

@@ -11,7 +11,7 @@ import torch
 from mvit_det.backbone import VARIANTS, build_mvit
 from mvit_det.backbone.attend import choose
 from mvit_det.benchmark.measure import DTYPES, MATRIX_SIDE, MODES, WARM_UPS
-from mvit_det.benchmark.others import MODULES, TIMM_NAMES, load, our_keywords
+from mvit_det.benchmark.others import MODULES, VARIANTS_OF, load, our_keywords
 from mvit_det.errors import DependencyError, InputError, unknown_name
 
 
@@ -100,9 +100,9 @@ def _check_against(who: str, args: argparse.Namespace) -> None:
             choose(keywords.get("attention", "auto"), args.device, DTYPES[dtype])
     else:
         load(who)
-        if who == "timm-mvitv2" and not set(args.variants) & set(TIMM_NAMES):
-            expected = f"expected some of {', '.join(TIMM_NAMES)}"
-            raise InputError(f"timm has no {', '.join(args.variants)}: {expected}")
+        known = VARIANTS_OF.get(who, VARIANTS)
+        if not set(args.variants) & set(known):
+            raise InputError(f"{who} has no {', '.join(args.variants)}: expected some of {', '.join(known)}")
 
 
 def _size_hw(text: str) -> tuple[int, int]:

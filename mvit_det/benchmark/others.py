@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -21,6 +22,10 @@ MODULES = {  # of each model but ours
 }
 TIMM_SIDE = 224  # px
 TIMM_NAMES = {f"mvitv2_{name[0]}": f"mvitv2_{name}" for name in ("tiny", "small", "base", "large")}
+VARIANTS_OF = {  # of those that have not all
+    "detectron2-mvit": tuple(name for name in VARIANTS if name.startswith("mvitv2")),
+    "timm-mvitv2": tuple(TIMM_NAMES),
+}
 OUR_KEYWORDS = ("attention", "recompute")
 
 
@@ -35,7 +40,7 @@ def build_other(who: str, variant: str, ours: nn.Module) -> Side:
     """Return the model that ``ours`` is compared with; the same architecture gets the same weights.
 
     Raises:
-        InputError: if ``who`` or one of its keywords is unknown, or timm has no such variant.
+        InputError: if ``who`` or one of its keywords is unknown, or if it has no such variant.
         DependencyError: if a package is missing or cannot be used.
     """
     if who.startswith("ours:"):
@@ -43,22 +48,24 @@ def build_other(who: str, variant: str, ours: nn.Module) -> Side:
         model.load_state_dict(ours.state_dict(), strict=True)
         return Side(model, model)
     package = load(who)
+    if variant not in VARIANTS_OF.get(who, VARIANTS):
+        raise InputError(f"variant {variant!r}: {who} has none such, expected {', '.join(VARIANTS_OF[who])}")
     if who == "resnet-50":  # with norms that stay as they are, as in detectors
         model = package.resnet50(norm_layer=import_module("torchvision.ops").FrozenBatchNorm2d)
         first = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, model.layer1)
         stages = nn.ModuleList([first, model.layer2, model.layer3, model.layer4])
         return Side(stages, partial(_run_stages, stages))
     if who == "timm-mvitv2":
-        if variant not in TIMM_NAMES:
-            raise InputError(f"variant {variant!r}: timm has none such, expected {', '.join(TIMM_NAMES)}")
         model = package.create_model(TIMM_NAMES[variant], num_classes=0, drop_path_rate=0.0)
         return Side(model, model.forward_features)
     if who == "swin-t":
         shape = {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 7}
         model = package.SwinTransformer(**shape, drop_path_rate=0.0)
     else:
-        keywords = asdict(VARIANTS[variant]) | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)}
-        model = package.MViT(**keywords | {"drop_path_rate": 0.0})
+        known = signature(package.MViT).parameters  # what it has no keyword for, MViTv2 never changes
+        keywords = {key: value for key, value in asdict(VARIANTS[variant]).items() if key in known}
+        keywords |= {"norm_layer": partial(nn.LayerNorm, eps=1e-6), "drop_path_rate": 0.0}
+        model = package.MViT(**keywords)
         model.load_state_dict(ours.state_dict(), strict=True)
     return Side(model, model)
 

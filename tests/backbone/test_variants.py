@@ -30,6 +30,7 @@ def schedule(**changes):
         "input_size": 56,
         "drop_path_rate": 0.9,
         "dim_mul_in_att": True,
+        "double_global_kv_stride": True,
         "pool_unstrided_queries": True,
     }
     return block_schedule(**(numbers | changes))
@@ -71,13 +72,14 @@ def test_queries_without_stride_are_not_pooled_in_mvitv1():
     assert [b.pool_q for b in blocks] == [False, True, False, True, *[False] * 4, True, False]
 
 
-def test_without_windows_all_blocks_attend_globally_with_the_stride_of_their_stage():
-    blocks = schedule(window_size=None)
-    assert [b.window_size for b in blocks] == [0] * 10
+def test_global_blocks_with_the_stride_of_their_stage():
+    blocks = schedule(double_global_kv_stride=False)
     assert [b.stride_kv for b in blocks] == [4, 2, 2, 1, 1, 1, 1, 1, 1, 1]
-    blocks = schedule(window_size=0)  # as Detectron2 has it
-    assert [b.window_size for b in blocks] == [0] * 10
-    assert [b.stride_kv for b in blocks] == [4, 2, 4, 1, 1, 1, 1, 2, 1, 1]
+    assert [b.window_size for b in blocks] == [56, 56, 0, 28, 14, 14, 14, 0, 14, 0]
+
+
+def test_without_windows_all_blocks_attend_globally():
+    assert [b.window_size for b in schedule(window_size=0)] == [0] * 10
 
 
 @pytest.mark.parametrize("name", ["mvitv1_t", "mvitv1_s", "mvitv1_b"])

@@ -26,6 +26,10 @@ PARAMETERS = {  # trainable, with COCO's 80 classes; the published ones from Det
     "cascade_mask_rcnn_mvitv2_b_in21k_3x": 103_147_038,
     "cascade_mask_rcnn_mvitv2_l_in21k_lsj_50ep": 265_110_654,
     "cascade_mask_rcnn_mvitv2_h_in21k_lsj_3x": 718_155_998,
+    "cascade_mask_rcnn_mvitv2_l_3x": 269_728_302,
+    "mask_rcnn_mvitv1_t_3x": 46_002_672,
+    "mask_rcnn_mvitv1_s_3x": 56_662_128,
+    "mask_rcnn_mvitv1_b_3x": 73_195_920,
     "vitdet/mask_rcnn_mvitv2_b_in21k_100ep": 72_883_888,
     "vitdet/mask_rcnn_mvitv2_l_in21k_50ep": 234_847_504,
     "vitdet/mask_rcnn_mvitv2_h_in21k_36ep": 687_892_848,
@@ -53,6 +57,10 @@ def test_a_config_builds_its_model_and_its_schedule(name):
     optimizer = build(optimizer_cfg)
     decays = {group["weight_decay"] for group in optimizer.param_groups}
     assert decays == {0.0, 0.1}
+    positions = dict(model.named_parameters()).get("backbone.bottom_up.pos_embed")
+    if positions is not None:  # MViTv1
+        (group,) = (g for g in optimizer.param_groups if any(p is positions for p in g["params"]))
+        assert group["weight_decay"] == 0
     schedule = build(cfg.lr_multiplier)
     assert schedule(0.0) == pytest.approx(0.001)
     assert [schedule(where) for where in (0.5, 0.9, 0.97)] == pytest.approx([1.0, 0.1, 0.01])
