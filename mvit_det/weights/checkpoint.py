@@ -88,9 +88,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: as :func:`mvit_det.weights.files.read_file`, or if the file is of another network.
     """
     content = read_file(path)
-    found, facts = _find_weights(content)
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
-        facts["mvit_det"] = read_config(path)
+        content = {"model": content, "mvit_det": read_config(path)}
+    return recognise(path, content)
+
+
+def recognise(path: Path, content: Any) -> Checkpoint:
+    """:func:`read_checkpoint` for what has been read from a file."""
+    found, facts = _find_weights(content)
     if not found:
         raise InputError(f"{path}: holds no tensors by names; expected the weights of an MViT")
     weights = {unwrapped(key): weight for key, weight in found.items()}
