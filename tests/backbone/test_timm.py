@@ -1,12 +1,13 @@
 """Ours against timm's MViTv2 with random weights, at the size of pretraining."""
 
-import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from mvit_det import build_classifier
+from mvit_det.weights.checkpoint import recognise
 
 mvitv2 = pytest.importorskip("timm.models.mvitv2", reason="timm is not installed")
 
@@ -18,15 +19,6 @@ CASES = {
     "mvitv2_large": ("mvitv2_l", {"dim_mul_in_att": False}),
     "mvitv2_base_cls": ("mvitv2_b", {"class_token": True, "residual_pooling": False}),
 }
-
-
-def renamed(name, depths):
-    """Return our name for one of timm's parameters."""
-    stage_and_block = re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", name)
-    if stage_and_block:
-        stage, block = map(int, stage_and_block.groups())
-        name = f"blocks.{sum(depths[:stage]) + block}.{name[stage_and_block.end() :]}"
-    return re.sub(r"shortcut_proj_(attn|mlp)", "proj", name).replace("head.fc.", "head.")
 
 
 @torch.no_grad()
@@ -48,8 +40,7 @@ def test_scores_and_stages_are_timms(name):
     theirs = mvitv2.MultiScaleVit(cfg, num_classes=7).eval()
     randomise(theirs)
     ours = build_classifier(variant, num_classes=7, **keywords).eval()
-    weights = {renamed(key, cfg.depths): value for key, value in theirs.state_dict().items()}
-    ours.load_state_dict(weights, strict=True)
+    ours.load_state_dict(recognise(Path(name), theirs.state_dict()).weights, strict=True)
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 
     images, stages = torch.randn(1, 3, 224, 224), []
