@@ -61,9 +61,9 @@ def _convert(**options: Any) -> None:
 
 def _inspect(source: str) -> None:
     from mvit_det.weights import local_file
-    from mvit_det.weights.describe import describe
+    from mvit_det.weights.inspect import inspect
 
-    print(describe(local_file(source)))
+    print(inspect(local_file(source)))
 
 
 def _info(variant: str | None, size: tuple[int, int]) -> None:

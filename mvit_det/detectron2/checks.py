@@ -9,11 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mvit_det import run_folder
-from mvit_det.detectron2.checkpoint import load_for_inference, load_for_training
 from mvit_det.detectron2.config import build
 from mvit_det.detectron2.datasets import check_dataset, check_pictures, count_steps, registered_categories
 from mvit_det.detectron2.trainer import PRECISIONS
 from mvit_det.errors import InputError, unknown_name
+from mvit_det.weights import load_weights, load_whole, local_file, read_checkpoint
 
 NUMBERS = (  # key, type, lowest
     ("dataloader.train.total_batch_size", int, 1),
@@ -50,7 +50,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     if args.eval_only:
         if not checkpoint:
             raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
-        load_for_inference(model, checkpoint)
+        load_whole(model, read_checkpoint(local_file(checkpoint)))
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)
     cfg.optimizer.params.model = model
@@ -62,7 +62,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     tag = last.read_text().strip() if last.is_file() else ""
     if args.resume and tag:
         try:
-            load_for_inference(model, str(folder / tag))
+            load_whole(model, read_checkpoint(folder / tag))
         except InputError as error:
             others = ", ".join(held)
             raise InputError(f"{error}; {last} names it, and could name one of {others}") from None
@@ -74,7 +74,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
             "it, or name another folder by train.output_dir=..."
         )
     elif checkpoint:
-        load_for_training(model, checkpoint)
+        load_weights(model, checkpoint)
 
 
 def check_classes(cfg: DictConfig, found: int) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from mvit_det.backbone import MViT
-from mvit_det.detectron2.checkpoint import EMA, averaged_copy, load_for_inference, load_for_training
+from mvit_det.detectron2.averaging import EMA, averaged_copy
 from mvit_det.detectron2.checks import check_run
 from mvit_det.detectron2.config import build, load_config
 from mvit_det.detectron2.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
@@ -27,6 +27,7 @@ from mvit_det.detectron2.scaling import scale_to_batch
 from mvit_det.detectron2.trainer import Trainer
 from mvit_det.errors import InputError, one_line_errors
 from mvit_det.memory import keep_pages
+from mvit_det.weights import load_weights, load_whole, local_file, read_checkpoint
 
 EPILOG = """examples:
   train_net.py --config-file configs/mask_rcnn_mvitv2_t_3x.py --num-gpus 8
@@ -80,7 +81,7 @@ def _run(args: Namespace) -> None:
 def evaluate(cfg: DictConfig) -> Results:
     """Evaluate ``train.init_checkpoint``, and print the table of average precisions, in percent."""
     model = build(cfg.model).to(cfg.train.device)
-    load_for_inference(model, cfg.train.init_checkpoint)
+    load_whole(model, read_checkpoint(local_file(cfg.train.init_checkpoint)))
     return _evaluate(cfg, model)
 
 
@@ -155,12 +156,12 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         ]
     )
     rates = [group["lr"] for group in optimizer.param_groups]
-    if settings.init_checkpoint and not is_resumed:
-        logger.info(load_for_training(model, settings.init_checkpoint))
     if is_resumed:
         checkpointer.resume_or_load("", resume=True)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["initial_lr"] = rate  # of the config, not of the checkpoint
+    elif settings.init_checkpoint:
+        logger.info(load_weights(model, settings.init_checkpoint))
     start = trainer.iter + 1 if is_resumed else 0
     if start > settings.max_iter:
         raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")

@@ -23,7 +23,6 @@ from torch import nn
 from mvit_det import run_folder
 from mvit_det.coco.annotations import read_coco
 from mvit_det.coco.results import read_results
-from mvit_det.detectron2.checkpoint import load_for_inference
 from mvit_det.detectron2.checks import check_classes
 from mvit_det.detectron2.config import build, load_config
 from mvit_det.detectron2.datasets import check_dataset, json_categories, registered_categories
@@ -33,6 +32,7 @@ from mvit_det.images import read_entry
 from mvit_det.predict import Entries, PredictOptions, write_detections
 from mvit_det.report import draw_comparisons
 from mvit_det.visualize import Picture, draw_objects, write_image
+from mvit_det.weights import load_whole, local_file, read_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -112,7 +112,7 @@ def predict(args: Namespace) -> None:
     model = build(cfg.model).to(cfg.train.device).eval()
     categories = _categories(cfg)
     check_classes(cfg, len(categories))
-    load_for_inference(model, checkpoint)
+    load_whole(model, read_checkpoint(local_file(checkpoint)))
     write_detections(
         PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite),
         partial(detect, model, build(cfg.dataloader.test.mapper), list(categories)),

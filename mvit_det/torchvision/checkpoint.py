@@ -8,15 +8,14 @@ from typing import Any
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
 
-from mvit_det import weights
 from mvit_det.backbone import VARIANTS
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.torchvision.detector import build_detector
-from mvit_det.weights import Checkpoint
-from mvit_det.weights.files import read_file
+from mvit_det.weights import Checkpoint, load_whole, read_checkpoint
 
 KEY = "mvit_det"  # of the configuration in a checkpoint
-SHORT_SIDE, LONG_SIDE = 800, 1333  # px, of Detectron2's detectors
+SHORT_SIDE, SHORT_SIDE_OF = 800, {"mvitv2_nano": 256}  # px, at test time
+LONG_OVER_SHORT = 1333 / 800
 COCO_CATEGORIES = {
     category_id: name
     for category_id, name in enumerate(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
@@ -77,21 +76,10 @@ def _described(categories: Mapping[int, str]) -> str:
     return f"{len(categories)} {noun} ({', '.join(shown)})"
 
 
-def read_checkpoint(path: Path) -> tuple[DetectorConfig, dict[str, Tensor]]:
-    """Return the configuration and the detector's weights; nothing in the file is executed.
-
-    It may be a checkpoint of ``mvit-det train``, a file that ``mvit-det convert`` wrote, or a detector of
-    Detectron2 trained on COCO's 80 classes.
-
-    Raises:
-        InputError: if the file cannot be used, or does not say what its classes are.
-    """
-    checkpoint = weights.read_checkpoint(path)
-    return config_of(checkpoint), weights.to_torchvision(checkpoint.weights)
-
-
 def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = None) -> DetectorConfig:
     """Return what it takes to build a checkpoint's detector.
+
+    Detectron2's files do not say at which size they were tested: it is taken for that of the configs.
 
     Args:
         checkpoint: a whole detector.
@@ -122,32 +110,28 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
             f"{path}: was trained on {checkpoint.num_classes} classes and {found}; `mvit-det convert --json` "
             "with the COCO-format JSON it was trained on names them"
         )
+    short_side = SHORT_SIDE_OF.get(checkpoint.variant, SHORT_SIDE)
     return DetectorConfig(
         variant=checkpoint.variant,
         categories=categories,
         cascade=checkpoint.is_cascade,
-        short_side=SHORT_SIDE,
-        long_side=LONG_SIDE,
+        short_side=short_side,
+        long_side=round(short_side * LONG_OVER_SHORT),
         backbone=checkpoint.keywords,
     )
 
 
-def can_resume(path: Path) -> bool:
-    """Return whether a checkpoint holds the state of the optimiser, and not weights alone."""
-    content = read_file(path)
-    return isinstance(content, Mapping) and "optimizer_states" in content
-
-
 def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
-    """Return the detector of a checkpoint in evaluation mode, on the CPU.
+    """Return a whole detector in evaluation mode, on the CPU; nothing in the file is executed.
+
+    The file may be a checkpoint of ``mvit-det train``, one that ``mvit-det convert`` wrote, or a detector
+    of Detectron2 trained on COCO's 80 classes.
 
     Raises:
-        InputError: as :func:`read_checkpoint`.
+        InputError: if the file cannot be used, or does not say what its classes are.
     """
-    config, state = read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    config = config_of(checkpoint)
     detector = config.build()
-    try:
-        detector.load_state_dict(state)
-    except RuntimeError:
-        raise InputError(f"{path}: its weights do not fit a {config.variant} of this version") from None
+    load_whole(detector, checkpoint)
     return detector.eval(), config

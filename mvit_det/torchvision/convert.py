@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mvit_det.coco.annotations import category_names, read_coco
 from mvit_det.errors import InputError
-from mvit_det.torchvision.checkpoint import config_of
+from mvit_det.torchvision.checkpoint import KEY, config_of
 from mvit_det.weights import (
     local_file,
     read_checkpoint,
@@ -13,7 +13,7 @@ from mvit_det.weights import (
     save_weights,
     to_torchvision,
 )
-from mvit_det.weights.checkpoint import BODY
+from mvit_det.weights.homes import BACKBONE
 
 
 def convert(source: str, out: Path, json: Path | None) -> None:
@@ -29,19 +29,22 @@ def convert(source: str, out: Path, json: Path | None) -> None:
     """
     if out.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{out}: expected a name that ends with .safetensors or .pth")
-    for path in (out, out.with_suffix(".json")):
+    for path in (out, out.with_suffix(".json")) if out.suffix == ".safetensors" else (out,):
         if path.exists():
             raise InputError(f"{path}: exists already; delete it, or name another file")
     checkpoint = read_checkpoint(local_file(source))
-    if checkpoint.kind == "detector":
+    is_detector = checkpoint.kind == "detector"
+    if json is not None and (not is_detector or KEY in checkpoint.facts):
+        raise InputError(f"--json {json}: {source} needs no names of classes: it has its own, or no boxes")
+    if is_detector:
         config = asdict(config_of(checkpoint, category_names(read_coco(json)) if json else None))
     else:
         config = {"variant": checkpoint.variant, "backbone": checkpoint.keywords}
+    weights = checkpoint.weights
     if out.suffix == ".pth":
-        prefix = BODY if checkpoint.kind != "detector" else ""
-        save_for_detectron2({prefix + key: w for key, w in checkpoint.weights.items()}, out, config)
-    elif checkpoint.kind == "detector":
-        save_weights(to_torchvision(checkpoint.weights), out, config)
+        save_for_detectron2(
+            weights if is_detector else {BACKBONE + k: w for k, w in weights.items()}, out, config
+        )
     else:
-        save_weights(checkpoint.weights, out, config)
+        save_weights(to_torchvision(weights) if is_detector else weights, out, config)
     print(f"{source}: {checkpoint}\nwrote {out}")

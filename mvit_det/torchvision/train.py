@@ -23,7 +23,13 @@ from mvit_det.errors import InputError
 from mvit_det.memory import what_was_missing
 from mvit_det.report import draw_curves
 from mvit_det.torchvision.augmentation import build_augmentation
-from mvit_det.torchvision.checkpoint import DetectorConfig, can_resume, read_checkpoint
+from mvit_det.torchvision.checkpoint import (
+    LONG_OVER_SHORT,
+    SHORT_SIDE,
+    SHORT_SIDE_OF,
+    DetectorConfig,
+    config_of,
+)
 from mvit_det.torchvision.dataset import AspectRatioBatches, CocoPictures, collate
 from mvit_det.torchvision.evaluate import check_pictures, evaluate_module, val_loader
 from mvit_det.torchvision.module import BEST_BY, DetectorModule
@@ -35,12 +41,10 @@ from mvit_det.torchvision.trainer import (
     default_workers,
     process_rank,
 )
-from mvit_det.weights import Checkpoint, load_checkpoint, local_file
-from mvit_det.weights import read_checkpoint as read_weights
+from mvit_det.weights import Checkpoint, load_checkpoint, load_whole, local_file, read_checkpoint
+from mvit_det.weights.checkpoint import recognise
+from mvit_det.weights.files import read_file
 
-SHORT_SIDE = 800  # px, at test time
-SHORT_SIDE_OF = {"mvitv2_nano": 256}
-LONG_OVER_SHORT = 1333 / 800
 NUM_EVALUATIONS = 5  # at least, during a run
 LOG_EVERY = 10  # steps
 
@@ -90,7 +94,7 @@ def train(options: TrainOptions) -> Metrics:
     val_images = options.val_images or options.images
     data = read_coco(options.json)
     truth = read_coco(options.val_json) if options.val_json else None
-    start = read_weights(local_file(options.weights)) if options.weights is not None else None
+    start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
     config = _config(options, data, truth, start)
     schedule = plan(
         options.variant,
@@ -107,6 +111,7 @@ def train(options: TrainOptions) -> Metrics:
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
     if start is not None and not options.resume:
         console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
+    del start  # as large as the backbone
     if process_rank() == 0:
         _check_folder(options, config, schedule)
         check_pictures(data, options.images, console)
@@ -145,7 +150,7 @@ def train(options: TrainOptions) -> Metrics:
     if held_out is None:
         console.print(f"wrote {last}; without --val-json it is not evaluated", highlight=False)
         return {}
-    module.detector.load_state_dict(read_checkpoint(best)[1])
+    load_whole(module.detector, read_checkpoint(best))
     console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
     return evaluate_module(module, trainer, held_out, val_images, options.out, options.draw, console)
 
@@ -176,8 +181,9 @@ def _check_folder(options: TrainOptions, config: DetectorConfig, schedule: Sched
         run_folder.check_output(options.out, names, options.overwrite, given)
         return
     last = options.out / run_folder.LAST
-    trained, _ = read_checkpoint(last)
-    if not can_resume(last):
+    content = read_file(last)
+    trained = config_of(recognise(last, content))
+    if "optimizer_states" not in content:
         raise InputError(f"{last}: holds weights alone; expected the last.ckpt that the run wrote")
     trained.check_categories(config.categories, last, str(options.json))
     for field, value in asdict(config).items():

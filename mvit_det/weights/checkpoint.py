@@ -1,8 +1,7 @@
 """What a file of weights is, told by its keys, and its weights under our names."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ from torch import Tensor
 from mvit_det.backbone import VARIANTS
 from mvit_det.errors import InputError
 from mvit_det.weights.files import read_config, read_file
-from mvit_det.weights.homes import to_detectron2
-
-Weights = dict[str, Tensor]
+from mvit_det.weights.homes import BACKBONE, Weights, to_detectron2
+from mvit_det.weights.publishers import from_authors, from_timm, is_video
 
 PLACES = ("ema", "model_state", "model", "state_dict")  # of weights in a checkpoint; the first one counts
 WRAPPERS = ("module.", "_orig_mod.", "detector.")  # of DDP, of a compiled model, of a Lightning checkpoint
-BODY = "backbone.bottom_up."  # before the backbone's names in a detector
 OF_CLASSIFIERS = ("cls_token", "norm.", "head.")
 
 
@@ -39,13 +36,13 @@ class Checkpoint:
     origin: str
     kind: str
     weights: Weights
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any]
 
     @property
     def backbone(self) -> Weights:
         """The weights of the backbone alone, under the names of :class:`mvit_det.MViT`."""
         if self.kind == "detector":
-            return {k.removeprefix(BODY): w for k, w in self.weights.items() if k.startswith(BODY)}
+            return {k.removeprefix(BACKBONE): w for k, w in self.weights.items() if k.startswith(BACKBONE)}
         return {k: w for k, w in self.weights.items() if not k.startswith(OF_CLASSIFIERS)}
 
     @property
@@ -60,12 +57,13 @@ class Checkpoint:
 
     @property
     def num_classes(self) -> int | None:
-        """The classes of a classifier or a detector, without the background."""
-        if "head.weight" in self.weights:
-            return self.weights["head.weight"].shape[0]
+        """The classes of a classifier or of box heads, without the background."""
+        if self.kind == "classifier":
+            return _length(self.weights["head.weight"])
         for key, weight in self.weights.items():
-            if key.endswith("cls_score.weight"):
-                return weight.shape[0] - 1
+            if key.startswith("roi_heads.") and key.endswith("cls_score.weight"):
+                rows = _length(weight)
+                return rows - 1 if rows else None
         return None
 
     @property
@@ -75,7 +73,7 @@ class Checkpoint:
 
     def __str__(self) -> str:
         kind = self.kind
-        if kind == "detector":
+        if "roi_heads.mask_head.predictor.weight" in self.weights:
             kind = "Cascade Mask R-CNN" if self.is_cascade else "Mask R-CNN"
         classes = "" if self.num_classes is None else f", {self.num_classes:,} classes"
         return f"{self.variant or 'an MViT of no known variant'}, {kind}{classes} ({self.origin})"
@@ -94,29 +92,36 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def recognise(path: Path, content: Any) -> Checkpoint:
-    """:func:`read_checkpoint` for what has been read from a file."""
+    """:func:`read_checkpoint` for what has been read from a file.
+
+    Raises:
+        InputError: if it is of another network.
+    """
     found, facts = _find_weights(content)
     if not found:
         raise InputError(f"{path}: holds no tensors by names; expected the weights of an MViT")
     weights = {unwrapped(key): weight for key, weight in found.items()}
     weights.pop("n_averaged", None)
-    _refuse_video(path, weights)
-
+    if is_video(weights):
+        raise InputError(f"{path}: holds the weights of a network for videos; expected one for pictures")
     if any(key.startswith("stages.0.blocks.0.attn.") for key in weights):
-        origin, weights = "timm", _from_timm(weights)
+        origin, weights = "timm", from_timm(weights)
     elif "head.projection.weight" in weights:
         is_slowfast = any(weight.dim() == 5 for weight in weights.values())
-        origin, weights = "SlowFast" if is_slowfast else "the MViTv2 repository", _from_authors(weights)
+        origin, weights = "SlowFast" if is_slowfast else "the MViTv2 repository", from_authors(weights)
     elif any(key.startswith("rpn.head.") for key in weights):
-        origin, weights = "mvit_det, torchvision", to_detectron2(weights)
-    elif any(key.startswith("backbone.bottom_up.") for key in weights):
+        try:
+            origin, weights = "mvit_det, torchvision", to_detectron2(weights)
+        except InputError as error:
+            raise InputError(f"{path}: holds {error}") from None
+    elif any(key.startswith(BACKBONE) for key in weights):
         origin = "Detectron2"
-    elif any(key.startswith("bottom_up.") for key in weights):
-        origin, weights = "Detectron2", {f"backbone.{key}": weight for key, weight in weights.items()}
+        if all(key.startswith(BACKBONE) for key in weights):
+            weights = {key.removeprefix(BACKBONE): weight for key, weight in weights.items()}
     else:
         origin = "mvit_det"
     kind = "classifier" if "head.weight" in weights else "backbone"
-    if any(key.startswith("backbone.") for key in weights):
+    if any(key.startswith(BACKBONE) for key in weights):
         kind = "detector"
     checkpoint = Checkpoint(path, origin, kind, weights, facts)
     names = checkpoint.backbone
@@ -130,15 +135,16 @@ def recognise(path: Path, content: Any) -> Checkpoint:
 
 def variant_of(backbone: Mapping[str, Tensor]) -> str | None:
     """Return the name of the variant that weights of a backbone belong to, by their shapes."""
-    widths: list[int] = []
-    while f"blocks.{len(widths)}.norm1.weight" in backbone:
-        widths.append(backbone[f"blocks.{len(widths)}.norm1.weight"].shape[0])
+    depth = 0
+    while f"blocks.{depth}.norm1.weight" in backbone:
+        depth += 1
     is_first_version = "blocks.0.attn.rel_pos_h" not in backbone
     for name, variant in VARIANTS.items():
-        if variant.depth != len(widths) or is_first_version != name.startswith("mvitv1"):
+        if variant.depth != depth or is_first_version != name.startswith("mvitv1"):
             continue
-        after = [_width_after(backbone, end) for end in variant.last_block_indexes[:3]]
-        if after == [variant.embed_dim * factor for factor in (2, 4, 8)]:
+        firsts = [end + 1 for end in variant.last_block_indexes[:3]]  # of stages 2 to 4
+        widths = [_length(backbone.get(f"blocks.{first}.attn.proj.weight")) for first in firsts]
+        if widths == [variant.embed_dim * factor for factor in (2, 4, 8)]:
             return name
     return None
 
@@ -149,14 +155,20 @@ def keywords_of(backbone: Mapping[str, Tensor]) -> dict[str, Any]:
     if name is None:
         return {}
     variant = VARIANTS[name]
-    width = backbone[f"blocks.{variant.last_block_indexes[0] + 1}.norm1.weight"].shape[0]
-    found = {"dim_mul_in_att": width == variant.embed_dim}
-    return {} if found["dim_mul_in_att"] == variant.dim_mul_in_att else found
+    first = variant.last_block_indexes[0] + 1  # block of stage 2
+    in_att = _length(backbone[f"blocks.{first}.norm1.weight"]) == variant.embed_dim
+    return {} if in_att == variant.dim_mul_in_att else {"dim_mul_in_att": in_att}
 
 
-def _width_after(backbone: Mapping[str, Tensor], block: int) -> int:
-    """Return the width of the first attention after a block, wherever the width doubles."""
-    return backbone[f"blocks.{block + 1}.attn.proj.weight"].shape[0]
+def unwrapped(key: str) -> str:
+    """Return a key without what DDP, a compiler or a Lightning module put into it."""
+    while key.startswith(WRAPPERS):
+        key = key.partition(".")[2]
+    return key.replace("._orig_mod.", ".")
+
+
+def _length(weight: Tensor | None) -> int | None:
+    return None if weight is None or weight.dim() == 0 else weight.shape[0]
 
 
 def _find_weights(content: Any) -> tuple[Weights, dict[str, Any]]:
@@ -172,39 +184,3 @@ def _find_weights(content: Any) -> tuple[Weights, dict[str, Any]]:
             if weights:
                 return weights, facts
     return {}, facts
-
-
-def unwrapped(key: str) -> str:
-    """Return a key without what DDP, a compiler or a Lightning module put before it."""
-    while key.startswith(WRAPPERS):
-        key = key.partition(".")[2]
-    return key
-
-
-def _refuse_video(path: Path, weights: Weights) -> None:
-    patches = weights.get("patch_embed.proj.weight")
-    is_video = patches is not None and patches.dim() == 5 and patches.shape[2] > 1
-    if is_video or any(key.endswith("rel_pos_t") for key in weights) or "pos_embed_temporal" in weights:
-        raise InputError(f"{path}: holds the weights of a network for videos; expected one for pictures")
-
-
-def _from_authors(weights: Weights) -> Weights:
-    """Rename what the MViTv2 repository and SlowFast write; their 3-D kernels of one frame become 2-D."""
-    return {
-        key.replace("head.projection.", "head."): weight.squeeze(2) if weight.dim() == 5 else weight
-        for key, weight in weights.items()
-    }
-
-
-def _from_timm(weights: Weights) -> Weights:
-    """Rename what timm writes, which counts blocks within their stage."""
-    found = {tuple(map(int, re.findall(r"\d+", key)[:2])) for key in weights if key.startswith("stages.")}
-    index = {f"stages.{s}.blocks.{b}.": f"blocks.{i}." for i, (s, b) in enumerate(sorted(found))}
-    renamed = {}
-    for key, weight in weights.items():
-        if key.startswith("stages."):
-            place = ".".join(key.split(".")[:4]) + "."
-            key = index[place] + key.removeprefix(place)
-        key = re.sub(r"shortcut_proj_(attn|mlp)", "proj", key)
-        renamed[key.replace("head.fc.", "head.")] = weight
-    return renamed

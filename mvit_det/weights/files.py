@@ -61,13 +61,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the configuration that :func:`mvit_det.weights.save_weights` wrote beside a file.
 
     Raises:
-        InputError: if there is none, or it is no JSON object.
+        InputError: if it cannot be read, or is no JSON object.
     """
     beside = path.with_suffix(".json")
     try:
         config = json.loads(beside.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{beside}: no such file; it belongs beside {path}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{beside}: cannot be read as JSON: {error}") from None
     if not isinstance(config, dict):
@@ -132,13 +130,15 @@ def _check_sizes(path: Path, content: Any) -> None:
         if isinstance(value, Mapping) and id(value) not in seen:
             seen.add(id(value))
             queue.extend(value.values())
+        elif isinstance(value, Tensor) and (value.layout != torch.strided or value.is_quantized):
+            raise InputError(f"{path}: holds a tensor that is sparse or quantised; expected dense ones")
         elif isinstance(value, Tensor) and value.numel() * value.element_size() > size:
             raise InputError(f"{path}: is refused: a tensor of shape {tuple(value.shape)} is not in it whole")
 
 
 def _looks_like(head: bytes) -> str:
     text = head.lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+    if text.startswith(b"<"):
         return "is a web page, not a file of weights: what was downloaded is an error message"
     if text.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, not the file itself: run `git lfs pull`"

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from mvit_det.errors import InputError
+
 Weights = dict[str, Tensor]
 
-BACKBONE = ("backbone.bottom_up.", "backbone.body.")
+BACKBONE, TORCHVISION_BACKBONE = "backbone.bottom_up.", "backbone.body."  # before a backbone's names
 NUM_STAGES = 3  # of a cascade
 NUM_CONVS = 4  # of a box head in a cascade, and of a mask head
 
@@ -52,16 +54,6 @@ def _modules() -> Iterator[tuple[str, str]]:
 MODULES = tuple(_modules())
 
 
-def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
-    """Return whether weights of a whole detector have Detectron2's names."""
-    return any(name.startswith(("proposal_generator.", BACKBONE[0])) for name in weights)
-
-
-def is_torchvision(weights: Mapping[str, Tensor]) -> bool:
-    """Return whether weights of a whole detector have torchvision's names."""
-    return any(name.startswith(("rpn.", BACKBONE[1])) for name in weights)
-
-
 def to_torchvision(weights: Mapping[str, Tensor]) -> Weights:
     """Return a detector's weights, named as Detectron2 does, as ``mvit_det.torchvision`` loads them.
 
@@ -69,13 +61,12 @@ def to_torchvision(weights: Mapping[str, Tensor]) -> Weights:
     what it was; what Detectron2 works out from its configuration is left out.
 
     Raises:
-        ValueError: if they are torchvision's already.
+        InputError: if some are torchvision's already.
     """
-    if is_torchvision(weights):
-        raise ValueError(f"weights such as {next(iter(weights))}: have torchvision's names already")
+    _refuse(weights, ("rpn.", TORCHVISION_BACKBONE), "torchvision's")
     names = dict(MODULES)
     return {
-        _renamed(name, BACKBONE[0], BACKBONE[1], names): _moved(name, tensor, 1)
+        _renamed(name, BACKBONE, TORCHVISION_BACKBONE, names): _moved(name, tensor, 1)
         for name, tensor in weights.items()
         if not name.startswith(COMPUTED)
     }
@@ -87,17 +78,22 @@ def to_detectron2(weights: Mapping[str, Tensor]) -> Weights:
     A tensor that this project's detectors do not have keeps its name.
 
     Raises:
-        ValueError: if they are Detectron2's already.
+        InputError: if some are Detectron2's already.
     """
-    if is_detectron2(weights):
-        raise ValueError(f"weights such as {next(iter(weights))}: have Detectron2's names already")
+    _refuse(weights, ("proposal_generator.", BACKBONE), "Detectron2's")
     names = {theirs: ours for ours, theirs in MODULES}
     if not any(name.startswith("rpn.head.conv.1.") for name in weights):
         names["rpn.head.conv.0.0"] = "proposal_generator.rpn_head.conv"
     return {
-        _renamed(name, BACKBONE[1], BACKBONE[0], names): _moved(name, tensor, -1)
+        _renamed(name, TORCHVISION_BACKBONE, BACKBONE, names): _moved(name, tensor, -1)
         for name, tensor in weights.items()
     }
+
+
+def _refuse(weights: Mapping[str, Tensor], prefixes: tuple[str, str], whose: str) -> None:
+    for name in weights:
+        if name.startswith(prefixes):
+            raise InputError(f"weights with {whose} names, such as {name}, among others")
 
 
 def _renamed(name: str, prefix: str, new_prefix: str, names: Mapping[str, str]) -> str:
@@ -111,4 +107,4 @@ def _moved(name: str, tensor: Tensor, rows: int) -> Tensor:
     """Return a tensor with its classes moved by ``rows``, the last to the first place for 1."""
     module = name.rpartition(".")[0]
     is_score = module.startswith("roi_heads.box_predictor") and module.endswith(".cls_score")
-    return torch.roll(tensor, rows, dims=0) if is_score else tensor
+    return torch.roll(tensor, rows, dims=0) if is_score and tensor.dim() else tensor

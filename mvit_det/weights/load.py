@@ -1,6 +1,5 @@
 """Published weights into a model, and what became of each of them."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mvit_det.backbone import MViT, MViTClassifier
+from mvit_det.backbone.abs_pos import absolute_positions
 from mvit_det.errors import InputError
-from mvit_det.weights.checkpoint import BODY, Checkpoint, Weights, read_checkpoint, unwrapped, variant_of
-from mvit_det.weights.homes import to_torchvision
+from mvit_det.weights.checkpoint import Checkpoint, read_checkpoint, unwrapped, variant_of
+from mvit_det.weights.homes import BACKBONE, Weights, to_torchvision
 from mvit_det.weights.source import local_file
 
 MIN_SHARE = 0.9  # of a backbone's tensors that a file of its weights fills
-# A detector's norms of stages, or what a classifier adds, are not in every file of a backbone.
-OF_ITS_OWN = re.compile(r"scale\d_norm\.|norm\.|head\.|cls_token")
-OF_CLASSES = ("box_predictor", "mask_predictor", "mask_head.predictor", "head.weight", "head.bias")
+OF_CLASSES = (
+    "box_predictor",
+    "mask_predictor",
+    "mask_head.predictor",
+    "head.cls_score",
+    "head.weight",
+    "head.bias",
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class LoadReport:
         resized: filled with relative or absolute positions of another size.
         of_other_classes: left at random, since the file's have another number of classes.
         missing: left at random, since the file has none: heads, or the norms of a detector's stages.
-        unfit: of another shape in the file; left at random.
+        unfit: of another shape in the file, and left at random.
         unused: in the file, and not in the model.
     """
 
@@ -69,14 +74,14 @@ def load_weights(model: nn.Module, source: str | Path, *, allow_partial: bool = 
         model: an :class:`mvit_det.MViT`, an :class:`mvit_det.MViTClassifier`, or a detector of
             Detectron2 or torchvision that has one inside; on any device.
         source: a path, a URL (fetched once), or ``detectron2://`` and a name.
-        allow_partial: take a file that fills few of the backbone's tensors.
+        allow_partial: take what fits of a file of another variant or another head.
 
     Returns:
         what became of each tensor; as a string, a table of a few lines.
 
     Raises:
-        InputError: if the file cannot be used, or it fills less than 90 % of the backbone's tensors:
-            then it is of another variant.
+        InputError: if the file cannot be used, if it fills less than 90 % of the tensors of the backbone's
+            blocks, or if a tensor has another shape that neither classes nor positions explain.
     """
     return load_checkpoint(model, read_checkpoint(local_file(source)), allow_partial=allow_partial)
 
@@ -108,15 +113,17 @@ def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: 
         else:
             unfit.append(key)
 
-    expected = [key for key in state if key.startswith(prefix) and not OF_ITS_OWN.match(key[len(prefix) :])]
-    unfilled = [key for key in expected if key not in found]
-    share = 1 - len(unfilled) / len(expected)
-    if share < MIN_SHARE and not allow_partial:
-        key, own = unfilled[0], {k.removeprefix(prefix): tensor for k, tensor in state.items()}
-        there = f"is {tuple(weights[key].shape)} there" if key in weights else "is not there"
+    blocks = [key for key in state if key.startswith(f"{prefix}blocks.")]
+    unfilled = [key for key in blocks if key not in found]
+    share = 1 - len(unfilled) / len(blocks)
+    wrong = unfilled if share < MIN_SHARE else unfit
+    if wrong and not allow_partial:
+        own = variant_of({key.removeprefix(prefix): tensor for key, tensor in state.items()}) or "MViT"
+        there = f"is {tuple(weights[wrong[0]].shape)} there" if wrong[0] in weights else "is not there"
         raise InputError(
-            f"{checkpoint.path}: holds {checkpoint}, and fills {share:.0%} of this "
-            f"{variant_of(own) or 'MViT'}: {key} {there} and {tuple(state[key].shape)} here"
+            f"{checkpoint.path}: holds {checkpoint}, and fills {share:.0%} of the blocks of this {own}: "
+            f"{wrong[0]} {there} and {tuple(state[wrong[0]].shape)} here; in Python, allow_partial=True "
+            "takes what fits"
         )
     with torch.no_grad():
         for key, weight in found.items():
@@ -132,21 +139,37 @@ def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: 
     )
 
 
+def load_whole(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
+    """Load a model of which the file has every weight: :func:`load_checkpoint`, but nothing may be missing.
+
+    Raises:
+        InputError: naming what the file lacks, or has of another shape or for other classes.
+    """
+    report = load_checkpoint(model, checkpoint)
+    for keys, wrong in ((report.missing, "lacks"), (report.of_other_classes, "has other classes in")):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise InputError(
+                f"{checkpoint.path}: holds {checkpoint}, and {wrong} {keys[0]}{more} of this model"
+            )
+    return report
+
+
 def _for_model(checkpoint: Checkpoint, state: Mapping[str, Tensor], prefix: str) -> Weights:
     """Return the weights under the names of a model whose backbone's begin with ``prefix``."""
     if checkpoint.kind != "detector":
         return {prefix + key: weight for key, weight in checkpoint.weights.items()}
-    if prefix and any(key.startswith("rpn.head.") for key in state):
+    if any(key.startswith("rpn.head.") for key in state):
         return to_torchvision(checkpoint.weights)
     return {
-        prefix + key.removeprefix(BODY) if key.startswith(BODY) else key: weight
+        prefix + key.removeprefix(BACKBONE) if key.startswith(BACKBONE) else key: weight
         for key, weight in checkpoint.weights.items()
     }
 
 
 def _resized(key: str, weight: Tensor, current: Tensor) -> Tensor | None:
     """Return positions at the size of ``current``, or None for what is no table of positions."""
-    if weight.dim() != current.dim() or weight.shape[-1] != current.shape[-1]:
+    if weight.dim() != current.dim() or weight.shape[-1] != current.shape[-1] or not weight.numel():
         return None
     if key.endswith(("rel_pos_h", "rel_pos_w")):
         return F.interpolate(weight.float().T[None], size=len(current), mode="linear")[0].T
@@ -154,9 +177,8 @@ def _resized(key: str, weight: Tensor, current: Tensor) -> Tensor | None:
         side, target = (int(positions.shape[1] ** 0.5) for positions in (weight, current))
         tokens = weight.shape[1] - side**2  # 1 with a class token, which comes first
         if tokens in (0, 1) and tokens == current.shape[1] - target**2:
-            square = weight[:, tokens:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
-            square = F.interpolate(square, size=(target, target), mode="bicubic")
-            return torch.cat([weight[:, :tokens].float(), square.flatten(2).mT], dim=1)
+            square = absolute_positions(weight.float(), (target, target), has_class_token=tokens == 1)
+            return torch.cat([weight[:, :tokens].float(), square.flatten(1, 2)], dim=1)
     return None
 
 

@@ -18,37 +18,35 @@ def save_weights(weights: Mapping[str, Tensor], path: str | Path, config: Mappin
 
     Args:
         weights: a ``state_dict()``.
-        path: ends with ``.safetensors``; the configuration's ends with ``.json``.
+        path: of the first file; the second's ends with ``.json``.
         config: plain values.
 
     Raises:
-        InputError: for another ending, or if the file cannot be written.
+        InputError: if a file cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: expected a name that ends with .safetensors")
-    apart = {key: weight.detach().cpu().contiguous() for key, weight in weights.items()}
-    _write(path, lambda part: save_file(apart, part, metadata={"format": "pt"}))
+    _write(path, lambda part: save_file(_on_cpu(weights), part, metadata={"format": "pt"}))
     text = json.dumps(config, indent=2) + "\n"
     _write(path.with_suffix(".json"), lambda part: part.write_text(text))
 
 
 def save_for_detectron2(weights: Mapping[str, Tensor], path: str | Path, config: Mapping[str, Any]) -> None:
-    """Write weights under Detectron2's names as its checkpoints are, for ``train.init_checkpoint``.
+    """Write weights as a checkpoint of Detectron2's, for ``train.init_checkpoint``.
 
     Args:
         weights: named as those of a whole detector in Detectron2.
-        path: ends with ``.pth``.
+        path: of the file.
         config: plain values, for the way back.
 
     Raises:
-        InputError: as :func:`save_weights`.
+        InputError: if the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".pth":
-        raise InputError(f"{path}: expected a name that ends with .pth")
-    content = {"model": dict(weights), "mvit_det": dict(config)}
-    _write(path, lambda part: torch.save(content, part))
+    content = {"model": _on_cpu(weights), "mvit_det": dict(config)}
+    _write(Path(path), lambda part: torch.save(content, part))
+
+
+def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: weight.detach().cpu().contiguous() for key, weight in weights.items()}
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
@@ -56,9 +54,10 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(path)
+        try:
+            write(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)

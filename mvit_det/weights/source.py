@@ -3,10 +3,10 @@
 import hashlib
 import os
 import re
+import shutil
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import torch
@@ -14,7 +14,7 @@ import torch
 from mvit_det.errors import InputError
 from mvit_det.weights.files import read_file
 
-DETECTRON2 = ("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
+DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/"  # what detectron2:// stands for
 CHUNK = 2**20  # bytes
 TIMEOUT = 30  # seconds without an answer
 
@@ -33,8 +33,8 @@ def local_file(source: str | Path) -> Path:
         InputError: if it cannot be fetched whole, or is not what it should be.
     """
     text = str(source)
-    if text.startswith(DETECTRON2[0]):
-        text = DETECTRON2[1] + text.removeprefix(DETECTRON2[0])
+    if text.startswith("detectron2://"):
+        text = DETECTRON2 + text.removeprefix("detectron2://")
     if not re.match(r"https?://", text):
         if "://" in text:
             raise InputError(f"{text}: expected a path, http://, https:// or detectron2://")
@@ -42,10 +42,9 @@ def local_file(source: str | Path) -> Path:
     url, _, check = text.partition("#")
     if check and not re.fullmatch(r"sha256=[0-9a-f]{64}", check):
         raise InputError(f"{text}: after the # expected sha256= and 64 hexadecimal digits")
-    parts = urlsplit(url)
-    if ".." in Path(parts.path).parts:
-        raise InputError(f"{url}: goes up in its path; expected one without ..")
-    kept = Path(torch.hub.get_dir(), "mvit_det", parts.netloc, *Path(parts.path).parts[1:])
+    name = url.partition("?")[0].rpartition("/")[2] or "weights"
+    # By the whole URL: two may end alike, or differ in what follows a question mark.
+    kept = Path(torch.hub.get_dir(), "mvit_det", hashlib.sha256(url.encode()).hexdigest()[:16], name)
     if not kept.is_file():
         _fetch(url, kept)
     if check:
@@ -58,25 +57,26 @@ def local_file(source: str | Path) -> Path:
 
 def _fetch(url: str, kept: Path) -> None:
     """Fetch a file beside its place, see that it is whole and readable, and only then put it there."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
     try:
-        with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as answer:
-            with part.open("wb") as file:
-                while chunk := answer.read(CHUNK):
-                    file.write(chunk)
-            expected, found = answer.headers.get("Content-Length"), part.stat().st_size
-        if expected is not None and found != int(expected):
-            raise InputError(f"{url}: broke off after {found:,} of {int(expected):,} bytes; try again")
+        kept.parent.mkdir(parents=True, exist_ok=True)
         try:
+            _download(url, part)
             read_file(part)
-        except InputError as error:
-            raise InputError(str(error).replace(str(part), url)) from None
-        part.replace(kept)
+            part.replace(kept)
+        finally:
+            part.unlink(missing_ok=True)
+    except InputError as error:
+        raise InputError(str(error).replace(str(part), url)) from None
     except (URLError, HTTPException, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
         raise InputError(f"{url}: cannot be fetched: {reason}") from None
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _download(url: str, part: Path) -> None:
+    with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as answer:
+        with part.open("wb") as file:
+            shutil.copyfileobj(answer, file, CHUNK)
+        expected, found = answer.headers.get("Content-Length"), part.stat().st_size
+    if expected is not None and found != int(expected):
+        raise InputError(f"{url}: broke off after {found:,} of {int(expected):,} bytes; try again")

@@ -1,13 +1,13 @@
 """Ours against timm's MViTv2 with random weights, at the size of pretraining."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mvit_det import build_classifier
-from mvit_det.weights.checkpoint import recognise
+from mvit_det.weights import load_checkpoint, read_checkpoint
 
 mvitv2 = pytest.importorskip("timm.models.mvitv2", reason="timm is not installed")
 
@@ -33,14 +33,18 @@ def randomise(model):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_scores_and_stages_are_timms(name):
+def test_scores_and_stages_are_timms(name, tmp_path):
     variant, keywords = CASES[name]
     cfg = mvitv2.model_cfgs[name]
     cfg = replace(cfg, stride_kv=None, residual_pooling=keywords.get("residual_pooling", True))
     theirs = mvitv2.MultiScaleVit(cfg, num_classes=7).eval()
     randomise(theirs)
     ours = build_classifier(variant, num_classes=7, **keywords).eval()
-    ours.load_state_dict(recognise(Path(name), theirs.state_dict()).weights, strict=True)
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    checkpoint = read_checkpoint(tmp_path / "model.safetensors")
+    assert (checkpoint.origin, checkpoint.variant) == ("timm", variant)
+    assert checkpoint.keywords == {k: v for k, v in keywords.items() if k == "dim_mul_in_att"}
+    assert len(load_checkpoint(ours, checkpoint).loaded) == len(ours.state_dict())
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 
     images, stages = torch.randn(1, 3, 224, 224), []

@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 
-from mvit_det.detectron2.checkpoint import averaged_copy
+from mvit_det.detectron2.averaging import averaged_copy
 from mvit_det.detectron2.hooks import KeepBest
 
 

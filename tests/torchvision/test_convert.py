@@ -73,6 +73,9 @@ def test_a_detector_of_detectron2_gets_the_names_of_its_classes(tmp_path):
     convert(str(tmp_path / "two.pth"), tmp_path / "out.safetensors", tmp_path / "coco.json")
     assert load_detector(tmp_path / "out.safetensors")[1].categories == {2: "bolt", 5: "nut"}
 
+    with pytest.raises(InputError, match=r"--json .*coco.json: .*out.safetensors needs no names of classes"):
+        convert(str(tmp_path / "out.safetensors"), tmp_path / "again.safetensors", tmp_path / "coco.json")
+
     assert len(COCO_CATEGORIES) == 80
     assert (COCO_CATEGORIES[1], COCO_CATEGORIES[90]) == ("person", "toothbrush")
     state = to_detectron2(build_detector("mvitv2_nano", 81).state_dict())
@@ -121,6 +124,9 @@ def test_what_exists_or_has_another_ending_is_not_written(trained, tmp_path):
     path, _ = trained
     with pytest.raises(InputError, match=r"out.onnx: expected a name that ends with .safetensors or .pth"):
         convert(str(path), tmp_path / "out.onnx", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/out.pth: cannot be written"):
+        convert(str(path), tmp_path / "file" / "out.pth", None)
     (tmp_path / "out.json").write_text("{}")
     with pytest.raises(InputError, match=r"out.json: exists already"):
         convert(str(path), tmp_path / "out.safetensors", None)

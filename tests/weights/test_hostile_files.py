@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from mvit_det.backbone import build_mvit
+from mvit_det.errors import InputError
+from mvit_det.weights import load_weights
 
 READ_ALL = """
 import resource, sys
@@ -33,6 +35,13 @@ class Calls:
 
     def __reduce__(self):
         return self.call
+
+
+MALFORMED = {  # changes to a backbone's weights
+    "both_homes.pth": {"rpn.head.conv.0.0.weight": torch.ones(1), "backbone.bottom_up.a": torch.ones(1)},
+    "no_axis.pth": {"head.weight": torch.tensor(1.0), "patch_embed.proj.weight": torch.tensor(1.0)},
+    "sparse.pth": {"head.weight": torch.eye(3).to_sparse()},
+}
 
 
 def write_bomb(path):
@@ -76,6 +85,9 @@ def hostile(tmp_path_factory):
     for name in ("whole.pth", "whole.safetensors", "whole.pkl"):
         content = (folder / name).read_bytes()
         (folder / f"cut_{name}").write_bytes(content[: len(content) // 2])
+    for name, changes in MALFORMED.items():
+        torch.save(whole | changes, folder / name)
+    torch.save({key: w for key, w in whole.items() if key != "blocks.1.attn.proj.weight"}, folder / "gap.pth")
     torch.save({"layer1.0.conv1.weight": torch.ones(2), "fc.weight": torch.ones(2)}, folder / "resnet.pth")
     torch.save({"epoch": 3}, folder / "no_tensors.pth")
     return folder, {
@@ -98,6 +110,8 @@ def hostile(tmp_path_factory):
         "cut_whole.safetensors": "is a damaged safetensors file",
         "cut_whole.pkl": "ends before its data",
         "resnet.pth": "another network, such as 'fc.weight'",
+        "both_homes.pth": "weights with Detectron2's names, such as backbone.bottom_up.a, among others",
+        "sparse.pth": "a tensor that is sparse or quantised",
         "no_tensors.pth": "holds no tensors",
         "missing.pth": "no such file",
     }
@@ -115,4 +129,12 @@ def test_each_is_refused_in_one_line_and_in_little_memory(hostile):
         assert line.startswith(f"{path}: "), line
         assert words in line
     assert not (folder / "ran").exists()
+
+
+def test_a_file_with_a_gap_or_a_wrong_shape_can_be_read(hostile):
+    folder, _ = hostile
+    model = build_mvit("mvitv2_nano")
+    assert "blocks.1.attn.proj.weight" in load_weights(model, folder / "gap.pth").missing
+    with pytest.raises(InputError, match=r"no_axis.pth: .*patch_embed.proj.weight is \(\) there"):
+        load_weights(model, folder / "no_axis.pth")
     assert int(peak) < 1000, f"{peak} MB at most"

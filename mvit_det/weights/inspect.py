@@ -11,7 +11,7 @@ from mvit_det.weights.checkpoint import read_checkpoint
 TOLD = r"DATASET|TRAIN_CROP_SIZE|BATCH_SIZE|MAX_EPOCH|BASE_LR|OPTIMIZING_METHOD|WEIGHT_DECAY|DROPPATH_RATE"
 
 
-def describe(path: Path) -> str:
+def inspect(path: Path) -> str:
     """Return what a file holds: the variant, the kind, sizes, and what it was trained with.
 
     Raises:
