@@ -1,4 +1,4 @@
-"""Prediction with a checkpoint of ``mvit-det train``."""
+"""Prediction with a detector."""
 
 from functools import partial
 from typing import Any
