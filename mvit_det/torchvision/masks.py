@@ -9,7 +9,7 @@ from torchvision.ops import roi_align
 
 
 def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:
-    """Return what a mask head should predict for boxes: the covered share of each cell, (R, side, side).
+    """Return what a mask head should predict for boxes: float 0 or 1, (R, side, side).
 
     Args:
         masks: (K, H, W) of the objects of a picture.
@@ -18,7 +18,8 @@ def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor
         side: of a mask, in cells.
     """
     regions = torch.cat([index[:, None].to(boxes), boxes], dim=1)
-    return roi_align(masks[:, None].to(boxes), regions, side, sampling_ratio=0, aligned=True)[:, 0]
+    covered = roi_align(masks[:, None].to(boxes), regions, side, sampling_ratio=0, aligned=True)[:, 0]
+    return (covered >= 0.5).to(boxes)  # (R, side, side)
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:

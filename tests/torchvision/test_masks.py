@@ -37,10 +37,10 @@ def test_no_masks():
     assert cropped.shape == (0, 28, 28)
 
 
-def test_a_cell_holds_the_share_that_the_object_covers():
+def test_a_cell_is_of_the_object_where_half_of_it_is():
     masks = torch.zeros(2, 8, 8, dtype=torch.uint8)
     masks[1, :, 3:] = 1
     boxes = torch.tensor([[0.0, 0, 8, 8], [1, 0, 5, 4]])
     cropped = crop_masks(masks, boxes, torch.tensor([1, 1]), 4)
-    assert cropped.tolist() == [[[0, 0.5, 1, 1]] * 4, [[0, 0, 1, 1]] * 4]  # of the cell 2 to 4 px: half
+    assert cropped.tolist() == [[[0, 1, 1, 1]] * 4, [[0, 0, 1, 1]] * 4]  # of the cell 2 to 4 px: half
     assert crop_masks(masks, boxes[:1], torch.tensor([0]), 4).sum() == 0
