@@ -16,6 +16,7 @@ from mvit_det.weights import Checkpoint, load_whole, read_checkpoint
 KEY = "mvit_det"  # of the configuration in a checkpoint
 SHORT_SIDE, SHORT_SIDE_OF = 800, {"mvitv2_nano": 256}  # px, at test time
 LONG_OVER_SHORT = 1333 / 800
+MAX_SIDE = 10_000  # px
 COCO_CATEGORIES = {
     category_id: name
     for category_id, name in enumerate(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
@@ -42,6 +43,7 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise unknown_name("variant", self.variant, VARIANTS)
+        object.__setattr__(self, "categories", dict(sorted(self.categories.items())))
 
     def build(self, *, backbone: Mapping[str, Any] | None = None, **kwargs: Any) -> MaskRCNN:
         """Build the detector with random weights; the keywords are those of :func:`build_detector`."""
@@ -91,32 +93,34 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
     path = checkpoint.path
     if checkpoint.kind != "detector" or checkpoint.num_classes is None:
         raise InputError(f"{path}: holds {checkpoint}; expected a whole detector")
-    if KEY in checkpoint.facts:
-        try:
-            config = dict(checkpoint.facts[KEY])
-            names = {int(category_id): name for category_id, name in config.pop("categories").items()}
-            return DetectorConfig(categories=names, **config)
-        except InputError as error:  # a variant of another version
-            raise InputError(f"{path}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: its configuration is damaged: {error}") from None
     if checkpoint.variant is None:
         raise InputError(f"{path}: holds {checkpoint}; its blocks fit none of {', '.join(VARIANTS)}")
+    short_side = SHORT_SIDE_OF.get(checkpoint.variant, SHORT_SIDE)
+    long_side = round(short_side * LONG_OVER_SHORT)
+    if KEY in checkpoint.facts:
+        config = checkpoint.facts[KEY]
+        try:
+            categories = {int(category_id): str(name) for category_id, name in config["categories"].items()}
+            short_side, long_side = config["short_side"], config["long_side"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: its configuration is damaged: {error!r}") from None
+        for side in (short_side, long_side):
+            if not isinstance(side, int) or not 32 <= side <= MAX_SIDE:
+                raise InputError(f"{path}: pictures of {side} px: expected 32 to {MAX_SIDE}")
     if categories is None and checkpoint.num_classes == len(COCO_CATEGORIES):
         categories = COCO_CATEGORIES
     if categories is None or len(categories) != checkpoint.num_classes:
-        found = "does not name them" if categories is None else f"--json has {len(categories)}"
+        found = f"{len(categories)} are named" if categories else "does not name them"
         raise InputError(
             f"{path}: was trained on {checkpoint.num_classes} classes and {found}; `mvit-det convert --json` "
             "with the COCO-format JSON it was trained on names them"
         )
-    short_side = SHORT_SIDE_OF.get(checkpoint.variant, SHORT_SIDE)
     return DetectorConfig(
         variant=checkpoint.variant,
         categories=categories,
         cascade=checkpoint.is_cascade,
         short_side=short_side,
-        long_side=round(short_side * LONG_OVER_SHORT),
+        long_side=long_side,
         backbone=checkpoint.keywords,
     )
 

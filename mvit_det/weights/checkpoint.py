@@ -75,7 +75,8 @@ class Checkpoint:
         kind = self.kind
         if "roi_heads.mask_head.predictor.weight" in self.weights:
             kind = "Cascade Mask R-CNN" if self.is_cascade else "Mask R-CNN"
-        classes = "" if self.num_classes is None else f", {self.num_classes:,} classes"
+        number = self.num_classes
+        classes = "" if number is None else f", {number:,} class{'es' * (number != 1)}"
         return f"{self.variant or 'an MViT of no known variant'}, {kind}{classes} ({self.origin})"
 
 
@@ -175,7 +176,12 @@ def _find_weights(content: Any) -> tuple[Weights, dict[str, Any]]:
     """Return the mapping of names to tensors in a checkpoint, and the plain values beside it."""
     if not isinstance(content, Mapping):
         return {}, {}
-    facts: dict[str, Any] = {k: v for k, v in content.items() if isinstance(v, int | float | str)}
+    facts: dict[str, Any] = {
+        key: value
+        for key, value in content.items()
+        if isinstance(value, float | str) or (isinstance(value, int) and abs(value) < 2**63)
+    }
+    facts.pop("mvit_det", None)
     if isinstance(content.get("mvit_det"), Mapping):
         facts["mvit_det"] = dict(content["mvit_det"])
     for inside in (*(content.get(place) for place in PLACES), content):

@@ -1,23 +1,28 @@
 """Files of weights, told apart by what is in them, and read without running anything that they hold."""
 
+import io
 import json
-import mmap
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from mvit_det.errors import InputError
-from mvit_det.weights.unpickle import load_pickle
+from mvit_det.weights.unpickle import check_pickle, load_pickle
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number that torch wrote first before 1.6
+MAX_HEADER = 2**24  # bytes; the largest variant's takes 2**18
+DTYPES = {
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2),
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+}
 EXPECTED = "expected .safetensors, .pth, .pyth, .ckpt or .pkl with the weights of an MViT"
 
 
@@ -31,10 +36,12 @@ def read_file(path: Path) -> Any:
         InputError: if the file is missing, empty, damaged, no file of weights, or would run code.
     """
     try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if not path.is_file():
+            raise InputError(f"{path}: is no file; {EXPECTED}")
         with path.open("rb") as file:
             head = file.read(512)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if not head:
@@ -46,8 +53,9 @@ def read_file(path: Path) -> Any:
         content = _load_safetensors(path)
     elif head.startswith(PICKLE):
         if OLD_TORCH in head:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-                _check_names(path, whole)
+            with path.open("rb") as file:
+                for _ in range(5):  # three of the format's, the content, and the keys of its storages
+                    check_pickle(path, file, path.stat().st_size)
             content = _load_torch(path, is_mapped=False)
         else:
             content = load_pickle(path)
@@ -66,46 +74,64 @@ def read_config(path: Path) -> dict[str, Any]:
     beside = path.with_suffix(".json")
     try:
         config = json.loads(beside.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{beside}: cannot be read as JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{beside}: cannot be read as JSON: {_short(error)}") from None
     if not isinstance(config, dict):
         raise InputError(f"{beside}: holds a {type(config).__name__}; expected a JSON object")
     return config
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER:
+        raise InputError(f"{path}: is a damaged safetensors file: a header of {length:,} bytes")
     try:
         return load_file(path)
-    except (safetensors.SafetensorError, OSError, KeyError) as error:
-        raise InputError(f"{path}: is a damaged safetensors file: {error}") from None
+    except Exception as error:  # a damaged header can fail in any way
+        raise InputError(f"{path}: is a damaged safetensors file: {_short(error)}") from None
 
 
 def _check_zip(path: Path) -> None:
-    """Refuse what torch would unpack into more memory than the file has bytes."""
+    """Refuse what torch would unpack into more memory than the file has bytes, or what it should not name.
+
+    A zip file can be made so that its readers do not agree on what is in it: of torch's they do.
+    """
     size = path.stat().st_size
     try:
+        if _end_of_directory(path, size) not in (size - 22, size - 98):
+            raise InputError(f"{path}: is refused: its directory of files is not where torch writes it")
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             for entry in entries:
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise InputError(
-                        f"{path}: is refused: {entry.filename!r} is compressed, to be {entry.file_size:,} "
-                        "bytes in memory; torch writes files that are not"
+                        f"{path}: is refused: {entry.filename!r:.80} is compressed, to be "
+                        f"{entry.file_size:,} bytes in memory; torch writes files that are not"
                     )
             if sum(entry.file_size for entry in entries) > size:
                 raise InputError(f"{path}: is refused: it would be larger in memory than on the disk")
-            for entry in entries:
-                if entry.filename.endswith("data.pkl"):
-                    _check_names(path, archive.read(entry))
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: is damaged, or not whole: {error}") from None
+            pickles = [entry for entry in entries if entry.filename.lower().endswith("data.pkl")]
+            if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl"):
+                raise InputError(f"{path}: is a zip file, but none of torch's; {EXPECTED}")
+            check_pickle(path, io.BytesIO(archive.read(pickles[0])), pickles[0].file_size)
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, UnicodeError) as error:
+        raise InputError(f"{path}: is damaged, or not whole: {_short(error)}") from None
 
 
-def _check_names(path: Path, pickled: bytes | mmap.mmap) -> None:
-    if pickled.find(b"bytearray") >= 0:  # which torch's safe loading would make, of any size
-        raise InputError(
-            f"{path}: is refused: its pickle names builtins.bytearray, which could take any memory"
-        )
+def _end_of_directory(path: Path, size: int) -> int:
+    """Return where a zip file's directory of files ends, by the record at its very end."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - 98))
+        tail = file.read().rjust(98, b"\0")
+    large, place, end = tail[:56], tail[56:76], tail[76:]
+    if end[:4] != b"PK\5\6":
+        raise InputError(f"{path}: is damaged, or not whole: a zip file without its end")
+    if place[:4] == b"PK\6\7":  # the form for large files, which torch writes for all
+        if large[:4] != b"PK\6\6" or struct.unpack("<Q", place[8:16])[0] != size - 98:
+            return -1
+        return sum(struct.unpack("<QQ", large[40:56]))
+    return sum(struct.unpack("<II", end[12:20]))
 
 
 def _load_torch(path: Path, is_mapped: bool) -> Any:
@@ -113,27 +139,33 @@ def _load_torch(path: Path, is_mapped: bool) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except Exception as error:  # torch documents no set of errors for a file that is not its own
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"is damaged, or no file of torch: {str(error).splitlines()[0]}"
-        if named:
-            reason = (
-                f"is refused: its pickle names {named[1]}, which could run code; a file of weights names "
-                "tensors and containers alone"
-            )
-        raise InputError(f"{path}: {reason}") from None
+        reason = (
+            f"its pickle names {named[1]!r}, which is no part of weights" if named else type(error).__name__
+        )
+        raise InputError(f"{path}: is refused by torch's safe loading: {reason}") from None
 
 
 def _check_sizes(path: Path, content: Any) -> None:
-    """Refuse a tensor that would be larger than the file: a few bytes seen as many."""
-    size, queue, seen = path.stat().st_size, [content], set()
+    """Refuse tensors that are larger than the file, a few bytes seen as many, or hold no plain numbers."""
+    tensors, queue, seen = [], [content], set()
     while queue:
         value = queue.pop()
         if isinstance(value, Mapping) and id(value) not in seen:
             seen.add(id(value))
             queue.extend(value.values())
-        elif isinstance(value, Tensor) and (value.layout != torch.strided or value.is_quantized):
-            raise InputError(f"{path}: holds a tensor that is sparse or quantised; expected dense ones")
-        elif isinstance(value, Tensor) and value.numel() * value.element_size() > size:
-            raise InputError(f"{path}: is refused: a tensor of shape {tuple(value.shape)} is not in it whole")
+        elif isinstance(value, Tensor):
+            tensors.append(value)
+    for tensor in tensors:
+        if tensor.layout != torch.strided or tensor.dtype not in DTYPES or tensor.device.type != "cpu":
+            raise InputError(
+                f"{path}: holds a tensor that is sparse, quantised or {tensor.dtype}; expected numbers"
+            )
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors) > path.stat().st_size:
+        raise InputError(f"{path}: is refused: its tensors would be larger than the file")
+
+
+def _short(error: Exception) -> str:
+    return f"{' '.join(str(error).split()):.200}" or type(error).__name__
 
 
 def _looks_like(head: bytes) -> str:

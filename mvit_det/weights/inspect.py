@@ -40,10 +40,10 @@ def _told(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the facts that a line has room for, and the telling lines of a configuration."""
     told: dict[str, Any] = {}
     for key, value in facts.items():
-        if key == "mvit_det":
+        if isinstance(value, dict):  # our own configuration
             told |= {name: item for name, item in value.items() if name not in ("variant", "backbone")}
         elif "\n" in str(value):
             told |= dict(re.findall(rf"^\s*({TOLD}):\s*(\S+)", value, re.MULTILINE))
         else:
             told[key] = value
-    return told
+    return {ascii(key)[1:-1]: f"{value!a:.300}" for key, value in told.items() if isinstance(key, str)}

@@ -88,6 +88,37 @@ def load_weights(model: nn.Module, source: str | Path, *, allow_partial: bool = 
 
 def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: bool = False) -> LoadReport:
     """:func:`load_weights` for a file that is read already."""
+    found, report = _fit(model, checkpoint, allow_partial)
+    _fill(model, found)
+    return report
+
+
+def load_whole(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
+    """Load a model of which the file has every weight: :func:`load_checkpoint`, but nothing may be missing.
+
+    Raises:
+        InputError: naming what the file lacks, or has of another shape or for other classes.
+    """
+    found, report = _fit(model, checkpoint, allow_partial=False)
+    for keys, wrong in ((report.missing, "lacks"), (report.of_other_classes, "has other classes in")):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise InputError(
+                f"{checkpoint.path}: holds {checkpoint}, and {wrong} {keys[0]}{more} of this model"
+            )
+    _fill(model, found)
+    return report
+
+
+def _fill(model: nn.Module, found: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for key, tensor in model.state_dict().items():
+            if unwrapped(key) in found:
+                tensor.copy_(found[unwrapped(key)])
+
+
+def _fit(model: nn.Module, checkpoint: Checkpoint, allow_partial: bool) -> tuple[Weights, LoadReport]:
+    """Return what a model's tensors are to be, and the report; errors are those of :func:`load_weights`."""
     state = {unwrapped(key): tensor for key, tensor in model.state_dict().items()}
     body = next(
         (name for name, module in model.named_modules() if isinstance(module, MViT | MViTClassifier)), None
@@ -103,7 +134,9 @@ def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: 
         weight = weights.get(key)
         if weight is None:
             continue
-        if weight.shape == current.shape:
+        if weight.is_floating_point() != current.is_floating_point():
+            unfit.append(key)
+        elif weight.shape == current.shape:
             found[key] = weight
         elif (fitted := _resized(key, weight, current)) is not None:
             found[key] = fitted
@@ -125,10 +158,10 @@ def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: 
             f"{wrong[0]} {there} and {tuple(state[wrong[0]].shape)} here; in Python, allow_partial=True "
             "takes what fits"
         )
-    with torch.no_grad():
-        for key, weight in found.items():
-            state[key].copy_(weight)
-    return LoadReport(
+    for key, weight in found.items():
+        if weight.is_floating_point() and not weight.is_meta and not weight.float().isfinite().all():
+            raise InputError(f"{checkpoint.path}: {key} holds values that are not finite")
+    return found, LoadReport(
         description=f"{checkpoint.path.name}: {checkpoint}",
         loaded=tuple(key for key in found if key not in resized),
         resized=tuple(resized),
@@ -137,22 +170,6 @@ def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: 
         unfit=tuple(unfit),
         unused=tuple(key for key in weights if key not in state),
     )
-
-
-def load_whole(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
-    """Load a model of which the file has every weight: :func:`load_checkpoint`, but nothing may be missing.
-
-    Raises:
-        InputError: naming what the file lacks, or has of another shape or for other classes.
-    """
-    report = load_checkpoint(model, checkpoint)
-    for keys, wrong in ((report.missing, "lacks"), (report.of_other_classes, "has other classes in")):
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise InputError(
-                f"{checkpoint.path}: holds {checkpoint}, and {wrong} {keys[0]}{more} of this model"
-            )
-    return report
 
 
 def _for_model(checkpoint: Checkpoint, state: Mapping[str, Tensor], prefix: str) -> Weights:

@@ -25,8 +25,8 @@ def save_weights(weights: Mapping[str, Tensor], path: str | Path, config: Mappin
         InputError: if a file cannot be written.
     """
     path = Path(path)
-    _write(path, lambda part: save_file(_on_cpu(weights), part, metadata={"format": "pt"}))
     text = json.dumps(config, indent=2) + "\n"
+    _write(path, lambda part: save_file(_on_cpu(weights), part, metadata={"format": "pt"}))
     _write(path.with_suffix(".json"), lambda part: part.write_text(text))
 
 

@@ -8,6 +8,7 @@ import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -37,12 +38,32 @@ def load_pickle(path: Path) -> Any:
         InputError: if it names anything else than arrays and containers, or is damaged.
     """
     with path.open("rb") as file:
-        try:
-            return _tensors(_Unpickler(_Steps(file, path.stat().st_size)).load())
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        except Exception as error:  # a damaged pickle can fail in any way
-            raise InputError(f"{path}: is a damaged pickle: {error or type(error).__name__}") from None
+        return _tensors(_run(path, _Unpickler(_Budget(file, path.stat().st_size))), {})
+
+
+def check_pickle(path: Path, file: BinaryIO, size: int) -> None:
+    """Step through a pickle of torch's without building what it names; leave ``file`` behind its end.
+
+    Torch's own safe loading can be made to take any memory, or to crash.
+
+    Args:
+        path: for the message.
+        file: at the start of the pickle.
+        size: bytes of the file.
+
+    Raises:
+        InputError: if it names anything else than torch's tensors and containers, or is damaged.
+    """
+    _run(path, _Checker(_Budget(file, size)))
+
+
+def _run(path: Path, unpickler: "_Unpickler") -> Any:
+    try:
+        return unpickler.load()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise InputError(f"{path}: is a damaged pickle ({type(error).__name__})") from None
 
 
 class _Array:
@@ -58,10 +79,10 @@ class _Array:
 class _DType:
     """Stands for a NumPy data type."""
 
-    def __init__(self, code: str, *_: Any) -> None:
+    def __init__(self, take: Callable[[int], None], code: str, *_: Any) -> None:
         if code not in DTYPES:
-            raise InputError(f"holds an array of type {code!r}; expected numbers, {', '.join(DTYPES)}")
-        self.dtype, self.order = DTYPES[code], "<"
+            raise InputError(f"holds an array of type {code!r:.50}; expected numbers, {', '.join(DTYPES)}")
+        self.take, self.dtype, self.order = take, DTYPES[code], "<"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = state[1]
@@ -69,7 +90,10 @@ class _DType:
     def tensor(self, data: bytes | str, shape: tuple[int, ...], is_fortran: bool) -> Tensor:
         if self.order == ">":
             raise InputError("holds big-endian numbers; expected little-endian ones")
+        if len(shape) > 8 or not all(isinstance(side, int) and 0 <= side < 2**40 for side in shape):
+            raise InputError("is damaged: an array has no such shape")
         data = data.encode("latin1") if isinstance(data, str) else data  # a string to Python 2
+        self.take(len(data))
         expected = math.prod(shape) * self.dtype.itemsize
         if len(data) != expected:
             raise InputError(f"is damaged: an array of shape {shape} has {len(data)} bytes, not {expected}")
@@ -78,18 +102,21 @@ class _DType:
         flat = torch.frombuffer(bytearray(data), dtype=self.dtype)
         return flat.view(shape[::-1]).permute(*range(len(shape))[::-1]) if is_fortran else flat.view(shape)
 
-
-def _scalar(dtype: _DType, data: bytes | str) -> Any:
-    return dtype.tensor(data, (), False).item()
+    def scalar(self, data: bytes | str) -> Any:
+        return self.tensor(data, (), False).item()
 
 
 def _reconstruct(*_: Any) -> _Array:
     return _Array()
 
 
-def _frombuffer(data: bytes, dtype: _DType, shape: tuple[int, ...], order: str) -> _Array:
+def _frombuffer(
+    data: bytes, dtype: _DType, shape: tuple[int, ...], order: str, axes: tuple[int, ...] | None = None
+) -> _Array:
     array = _Array()
     array.tensor = dtype.tensor(data, shape, is_fortran=order == "F")
+    if axes is not None:
+        array.tensor = array.tensor.permute(*axes)
     return array
 
 
@@ -97,40 +124,35 @@ def _empty_bytes() -> bytes:
     return b""
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """What Python 3 writes for bytes in an old protocol."""
-    if encoding != "latin1":
-        raise InputError(f"is damaged: bytes in the encoding {encoding!r}")
-    return text.encode("latin1")
+def _empty_dict() -> OrderedDict[Any, Any]:
+    return OrderedDict()
 
 
 _KNOWN: dict[str, Any] = {
     "numpy.ndarray": _Array,
-    "numpy.dtype": _DType,
     "numpy.core.multiarray._reconstruct": _reconstruct,
     "numpy._core.multiarray._reconstruct": _reconstruct,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy._core.multiarray.scalar": _scalar,
+    "numpy.core.multiarray.scalar": _DType.scalar,
+    "numpy._core.multiarray.scalar": _DType.scalar,
     "numpy.core.numeric._frombuffer": _frombuffer,
     "numpy._core.numeric._frombuffer": _frombuffer,
-    "collections.OrderedDict": OrderedDict,
+    "collections.OrderedDict": _empty_dict,
     "__builtin__.bytes": _empty_bytes,
-    "_codecs.encode": _encode,
 }
 
 
-class _Steps:
-    """A file that counts the machine's steps and hands out no more bytes than there are.
+class _Budget:
+    """A file that counts the pickle's steps, and the bytes that are made of what it holds.
 
-    Each step begins with a read of one byte. Without a limit a step can take a hundred times the
-    memory that it takes in the file.
+    Without these limits a step could take a hundred times the memory that it takes in the file.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
-        self.file, self.size, self.steps = file, size, 0
+        self.file, self.size = file, size
+        self.steps = self.taken = 0
 
     def read(self, number: int) -> bytes:
-        self.steps += number == 1
+        self.steps += number == 1  # with which each step begins
         if self.steps > MAX_STEPS:
             raise InputError(f"is refused: a pickle of more than {MAX_STEPS:,} steps")
         if number > self.size - self.file.tell():
@@ -140,42 +162,130 @@ class _Steps:
     def readline(self) -> bytes:
         return self.file.readline()
 
+    def take(self, number: int) -> None:
+        self.taken += number
+        if self.taken > 2 * self.size:
+            raise InputError("is refused: it would be larger in memory than on the disk")
+
 
 class _Unpickler(pickle._Unpickler):  # the one in Python, whose every step can be seen
     stack: list[Any]
     read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+    append: Callable[[Any], None]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
-    def __init__(self, file: _Steps) -> None:
+    def __init__(self, file: _Budget) -> None:
         super().__init__(file, encoding="latin1")
+        self.take = file.take
 
     def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in _KNOWN:
+        full = f"{module}.{name}"
+        if full == "numpy.dtype":
+            return partial(_DType, self.take)
+        if full == "_codecs.encode":
+            return self.encode
+        if full not in _KNOWN:
             raise InputError(
-                f"is refused: this pickle names {module}.{name}, which could run code; a file of weights "
-                "names arrays and containers alone"
+                f"is refused: its pickle names {full!r:.80}, which could run code or take any memory; a file "
+                "of weights names arrays, tensors and containers alone"
             )
-        return _KNOWN[f"{module}.{name}"]
+        return _KNOWN[full]
+
+    def encode(self, text: str, encoding: str) -> bytes:
+        """What Python 3 writes for bytes in an old protocol."""
+        if encoding != "latin1":
+            raise InputError(f"is damaged: bytes in the encoding {encoding!r:.50}")
+        self.take(len(text))
+        return text.encode("latin1")
 
     def load_build(self) -> None:
         state, instance = self.stack.pop(), self.stack[-1]
-        if not isinstance(instance, _Array | _DType):
-            raise InputError(f"is refused: this pickle changes a {type(instance).__name__}")
+        if isinstance(instance, dict):
+            return  # attributes of a state dict
+        if not isinstance(instance, _Array | _DType | _Unbuilt):
+            raise InputError(f"is refused: its pickle changes a {type(instance).__name__}")
         instance.__setstate__(state)
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        self.set_items(items)
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.set_items([key, value])
+
+    def set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(target, dict) or not isinstance(key, str | int | float | None):
+                raise InputError(f"is refused: its pickle has a {type(key).__name__} for a key")
+            target[key] = value
 
     def load_frame(self) -> None:
         self.read(8)  # how many bytes to read at once: they are read one step after the other
 
-    dispatch[pickle.BUILD[0]], dispatch[pickle.FRAME[0]] = load_build, load_frame
+    def load_bytearray(self) -> None:
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+    def refuse(self) -> None:
+        raise InputError(
+            "is refused: its pickle holds a set, a dictionary of any keys or a very large number"
+        )
+
+    dispatch |= {
+        pickle.BUILD[0]: load_build,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.FRAME[0]: load_frame,
+        pickle.BYTEARRAY8[0]: load_bytearray,
+    }
+    dispatch |= dict.fromkeys(
+        (opcode[0] for opcode in (pickle.DICT, pickle.ADDITEMS, pickle.FROZENSET, pickle.LONG4)), refuse
+    )
 
 
-def _tensors(value: Any, depth: int = 0) -> Any:
+class _Unbuilt:
+    """Stands for whatever torch would make of what a pickle names."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Size(_Unbuilt):
+    """Stands for a size: of numbers alone, since torch would go through a tensor one by one."""
+
+    def __init__(self, sides: Any) -> None:
+        if not isinstance(sides, tuple | list):
+            raise InputError("is refused: its pickle makes a size of other things than numbers")
+
+
+class _Checker(_Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        # Torch has a list of its own of what of torch may be named; this one could replace methods.
+        if module.partition(".")[0] == "torch" and name != "_rebuild_from_type_v2":
+            return _Size if name == "Size" else _Unbuilt
+        return super().find_class(module, name)
+
+    def persistent_load(self, pid: Any) -> _Unbuilt:
+        return _Unbuilt()
+
+
+def _tensors(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
+    """Return ``value`` with tensors for arrays; what stands in several places is seen to once."""
     if depth > 20:
         raise InputError("is refused: a pickle of containers nested more than 20 deep")
     if isinstance(value, _Array):
         return value.tensor
+    if id(value) in seen:
+        return seen[id(value)]
+    found = value
     if isinstance(value, dict):
-        return {key: _tensors(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_tensors(item, depth + 1) for item in value]
-    return value
+        found = {key: _tensors(item, seen, depth + 1) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        found = [_tensors(item, seen, depth + 1) for item in value]
+    seen[id(value)] = found
+    return found

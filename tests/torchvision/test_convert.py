@@ -12,7 +12,7 @@ from mvit_det.errors import InputError
 from mvit_det.torchvision.checkpoint import COCO_CATEGORIES, KEY, load_detector
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.detector import build_detector
-from mvit_det.weights import load_weights, to_detectron2
+from mvit_det.weights import load_weights, load_whole, read_checkpoint, to_detectron2
 
 CONFIG = {
     "variant": "mvitv2_nano",
@@ -141,3 +141,47 @@ def test_inspect_says_what_a_file_holds(trained, capsys):
     assert "1,246,112 of them the backbone's" in printed
     assert "categories: {3: 'cat', 7: 'dog'}" in printed
     assert "epoch: 4" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"short_side": "abc"}, "pictures of abc px: expected 32 to 10000"),
+        ({"short_side": -5}, "pictures of -5 px"),
+        ({"categories": {}}, "trained on 2 classes and does not name them"),
+        ({"categories": {1: "a", 2: "b", 3: "c"}}, "trained on 2 classes and 3 are named"),
+        ({"categories": [1]}, "its configuration is damaged"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_weights_is_refused(change, words, trained, tmp_path):
+    path, _ = trained
+    content = torch.load(path, weights_only=True)
+    content[KEY] |= change
+    torch.save(content, tmp_path / "changed.ckpt")
+    with pytest.raises(InputError, match=f"changed.ckpt: .*{words}"):
+        load_detector(tmp_path / "changed.ckpt")
+
+
+def test_labels_follow_the_ids_of_the_categories_in_whatever_order_a_file_has_them(trained, tmp_path):
+    path, _ = trained
+    content = torch.load(path, weights_only=True)
+    content[KEY] |= {"categories": {10: "b", 9: "a"}}
+    torch.save(content, tmp_path / "turned.ckpt")
+    assert load_detector(tmp_path / "turned.ckpt")[1].category_ids(torch.tensor([1, 2])) == [9, 10]
+
+
+def test_what_does_not_fit_whole_changes_nothing(trained):
+    path, state = trained
+    detector = build_detector("mvitv2_nano", 9, "roi_heads.box_head.1.0.0.weight" in state)
+    before = {key: weight.clone() for key, weight in detector.state_dict().items()}
+    with pytest.raises(InputError, match="has other classes in roi_heads"):
+        load_whole(detector, read_checkpoint(path))
+    assert_equal(detector.state_dict(), before)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path):
+    state = build_mvit("mvitv2_nano").state_dict()
+    state["blocks.3.mlp.fc1.bias"][2] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(InputError, match="nan.pth: blocks.3.mlp.fc1.bias holds values that are not finite"):
+        load_weights(build_mvit("mvitv2_nano"), tmp_path / "nan.pth")

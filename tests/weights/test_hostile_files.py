@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import zipfile
@@ -45,6 +46,13 @@ MALFORMED = {  # changes to a backbone's weights
 }
 
 
+def write_zip(path, pickled, name="archive/data.pkl"):
+    """Write a zip file of torch's layout, but by another writer."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, pickled)
+        archive.writestr("archive/version", "3\n")
+
+
 def write_bomb(path):
     """Write a zip file of torch's layout whose one tensor unpacks into two gigabytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -69,6 +77,24 @@ def hostile(tmp_path_factory):
         folder / "takes_memory_old.pth",
         _use_new_zipfile_serialization=False,
     )
+    nested = b"}" + b")" + b"\x85" * 1_000_000 + b"Ns."  # a dict with a tuple in a tuple in ... for a key
+    (folder / "nested.pkl").write_bytes(b"\x80\x04" + nested)
+    write_zip(folder / "nested.pth", b"\x80\x02" + nested)
+    # A tuple of a hundred times the tuple before, five times over.
+    laughs = b"N\x94" + b"".join(b"(" + bytes([0x68, i]) * 100 + b"t\x94" for i in range(5))
+    (folder / "laughs.pkl").write_bytes(b"\x80\x04" + laughs + b".")
+    (folder / "buffer.pkl").write_bytes(b"\x80\x05\x96" + struct.pack("<Q", 3 * 10**9) + b".")
+    (folder / "set.pkl").write_bytes(pickle.dumps({"model": {1, 2}}))
+    call = b"\x80\x02cbuiltins\nbytearray\nJ" + struct.pack("<i", 2 * 10**9) + b"\x85R."
+    write_zip(folder / "upper.pth", call, name="archive/DATA.PKL")
+    write_zip(folder / "opcode.pth", b"\x80\x02\x95")
+    write_zip(folder / "two.pth", b"\x80\x02}.")
+    whole_zip = (folder / "two.pth").read_bytes()
+    (folder / "two.pth").write_bytes(whole_zip[:-22] + whole_zip)  # a second zip file behind the first
+    base = torch.zeros(1)
+    torch.save({f"a{i}": base.expand(200_000) for i in range(100)}, folder / "views.pth")
+    torch.save({"a": torch.ones(2, dtype=torch.complex64)}, folder / "complex.pth")
+    os.mkfifo(folder / "pipe.pth")
     (folder / "many_steps.pkl").write_bytes(b"\x80\x04" + b"]" * 20_000_000)
     (folder / "long_bytes.pkl").write_bytes(b"\x80\x04\x8e" + (2**40).to_bytes(8, "little"))
     torch.save({"model": {"a": torch.ones(1).expand(10**6, 10**6)}}, folder / "wide.pth")
@@ -92,27 +118,38 @@ def hostile(tmp_path_factory):
     torch.save({"layer1.0.conv1.weight": torch.ones(2), "fc.weight": torch.ones(2)}, folder / "resnet.pth")
     torch.save({"epoch": 3}, folder / "no_tensors.pth")
     return folder, {
-        "calls.pkl": "names posix.system, which could run code",
-        "old.pkl": "names posix.system, which could run code",
-        "calls.pth": "names posix.system, which could run code",
-        "calls_old.pth": "names posix.system, which could run code",
-        "takes_memory.pth": "names builtins.bytearray",
-        "takes_memory_old.pth": "names builtins.bytearray",
+        "calls.pkl": "names 'posix.system', which could run code",
+        "old.pkl": "names 'posix.system', which could run code",
+        "calls.pth": "names 'posix.system', which could run code",
+        "calls_old.pth": "names 'posix.system', which could run code",
+        "takes_memory.pth": "bytearray', which could run code or take any memory",
+        "takes_memory_old.pth": "bytearray', which could run code or take any memory",
+        "nested.pkl": "has a tuple for a key",
+        "nested.pth": "has a tuple for a key",
+        "laughs.pkl": "holds no tensors by names",
+        "buffer.pkl": "ends before its data",
+        "set.pkl": "holds a set",
+        "upper.pth": "a zip file, but none of torch's",
+        "opcode.pth": "is a damaged pickle",
+        "two.pth": "its directory of files is not where torch writes it",
+        "views.pth": "its tensors would be larger than the file",
+        "complex.pth": "a tensor that is sparse, quantised or torch.complex64",
+        "pipe.pth": "is no file",
         "many_steps.pkl": "more than 2,000,000 steps",
         "long_bytes.pkl": "ends before its data",
-        "wide.pth": "a tensor of shape (1000000, 1000000) is not in it whole",
+        "wide.pth": "its tensors would be larger than the file",
         "bomb.pth": "'archive/data/0' is compressed, to be 2,147,483,648 bytes",
         "empty.pth": "is empty",
         "page.pth": "is a web page",
         "pointer.safetensors": "is a pointer of Git LFS",
         "text.pkl": "is no file of weights",
-        "header.safetensors": "is a damaged safetensors file",
+        "header.safetensors": "a header of 1,099,511,627,776 bytes",
         "cut_whole.pth": "is damaged, or not whole",
         "cut_whole.safetensors": "is a damaged safetensors file",
         "cut_whole.pkl": "ends before its data",
         "resnet.pth": "another network, such as 'fc.weight'",
         "both_homes.pth": "weights with Detectron2's names, such as backbone.bottom_up.a, among others",
-        "sparse.pth": "a tensor that is sparse or quantised",
+        "sparse.pth": "a tensor that is sparse, quantised",
         "no_tensors.pth": "holds no tensors",
         "missing.pth": "no such file",
     }
