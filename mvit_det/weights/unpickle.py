@@ -1,34 +1,20 @@
-"""Pickles of NumPy arrays, read without NumPy and without calling anything that a file names.
+"""Pickles stepped through without calling anything that they name.
 
-Detectron2's model zoo holds such files. What a pickle may name are arrays, their types, ordered dicts
-and encoded bytes; each stands for a class or a function of this module.
+A pickle of NumPy arrays, as Detectron2's model zoo holds them, is read: what it may name are arrays,
+their types, ordered dicts and encoded bytes, each with a stand-in here. One of torch's is checked
+before torch reads it.
 """
 
-import math
 import pickle
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-import torch
-from torch import Tensor
-
 from mvit_det.errors import InputError
+from mvit_det.weights.arrays import KNOWN, Array, DType
 
 MAX_STEPS = 2_000_000  # of the pickle's machine; a detector of 1,500 arrays takes some 60,000
-DTYPES = {
-    "f2": torch.float16,
-    "f4": torch.float32,
-    "f8": torch.float64,
-    "i1": torch.int8,
-    "i2": torch.int16,
-    "i4": torch.int32,
-    "i8": torch.int64,
-    "u1": torch.uint8,
-    "b1": torch.bool,
-}
 
 
 def load_pickle(path: Path) -> Any:
@@ -64,81 +50,6 @@ def _run(path: Path, unpickler: "_Unpickler") -> Any:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(f"{path}: is a damaged pickle ({type(error).__name__})") from None
-
-
-class _Array:
-    """Stands for a NumPy array until its data follow."""
-
-    tensor: Tensor
-
-    def __setstate__(self, state: tuple[int, tuple[int, ...], "_DType", bool, bytes | str]) -> None:
-        _, shape, dtype, is_fortran, data = state
-        self.tensor = dtype.tensor(data, shape, is_fortran)
-
-
-class _DType:
-    """Stands for a NumPy data type."""
-
-    def __init__(self, take: Callable[[int], None], code: str, *_: Any) -> None:
-        if code not in DTYPES:
-            raise InputError(f"holds an array of type {code!r:.50}; expected numbers, {', '.join(DTYPES)}")
-        self.take, self.dtype, self.order = take, DTYPES[code], "<"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = state[1]
-
-    def tensor(self, data: bytes | str, shape: tuple[int, ...], is_fortran: bool) -> Tensor:
-        if self.order == ">":
-            raise InputError("holds big-endian numbers; expected little-endian ones")
-        if len(shape) > 8 or not all(isinstance(side, int) and 0 <= side < 2**40 for side in shape):
-            raise InputError("is damaged: an array has no such shape")
-        data = data.encode("latin1") if isinstance(data, str) else data  # a string to Python 2
-        self.take(len(data))
-        expected = math.prod(shape) * self.dtype.itemsize
-        if len(data) != expected:
-            raise InputError(f"is damaged: an array of shape {shape} has {len(data)} bytes, not {expected}")
-        if not data:
-            return torch.empty(shape, dtype=self.dtype)
-        flat = torch.frombuffer(bytearray(data), dtype=self.dtype)
-        return flat.view(shape[::-1]).permute(*range(len(shape))[::-1]) if is_fortran else flat.view(shape)
-
-    def scalar(self, data: bytes | str) -> Any:
-        return self.tensor(data, (), False).item()
-
-
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
-
-
-def _frombuffer(
-    data: bytes, dtype: _DType, shape: tuple[int, ...], order: str, axes: tuple[int, ...] | None = None
-) -> _Array:
-    array = _Array()
-    array.tensor = dtype.tensor(data, shape, is_fortran=order == "F")
-    if axes is not None:
-        array.tensor = array.tensor.permute(*axes)
-    return array
-
-
-def _empty_bytes() -> bytes:
-    return b""
-
-
-def _empty_dict() -> OrderedDict[Any, Any]:
-    return OrderedDict()
-
-
-_KNOWN: dict[str, Any] = {
-    "numpy.ndarray": _Array,
-    "numpy.core.multiarray._reconstruct": _reconstruct,
-    "numpy._core.multiarray._reconstruct": _reconstruct,
-    "numpy.core.multiarray.scalar": _DType.scalar,
-    "numpy._core.multiarray.scalar": _DType.scalar,
-    "numpy.core.numeric._frombuffer": _frombuffer,
-    "numpy._core.numeric._frombuffer": _frombuffer,
-    "collections.OrderedDict": _empty_dict,
-    "__builtin__.bytes": _empty_bytes,
-}
 
 
 class _Budget:
@@ -182,15 +93,15 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, whose every step can 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         if full == "numpy.dtype":
-            return partial(_DType, self.take)
+            return partial(DType, self.take)
         if full == "_codecs.encode":
             return self.encode
-        if full not in _KNOWN:
+        if full not in KNOWN:
             raise InputError(
                 f"is refused: its pickle names {full!r:.80}, which could run code or take any memory; a file "
                 "of weights names arrays, tensors and containers alone"
             )
-        return _KNOWN[full]
+        return KNOWN[full]
 
     def encode(self, text: str, encoding: str) -> bytes:
         """What Python 3 writes for bytes in an old protocol."""
@@ -203,7 +114,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, whose every step can 
         state, instance = self.stack.pop(), self.stack[-1]
         if isinstance(instance, dict):
             return  # attributes of a state dict
-        if not isinstance(instance, _Array | _DType | _Unbuilt):
+        if not isinstance(instance, Array | DType | _Unbuilt):
             raise InputError(f"is refused: its pickle changes a {type(instance).__name__}")
         instance.__setstate__(state)
 
@@ -278,7 +189,7 @@ def _tensors(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
     """Return ``value`` with tensors for arrays; what stands in several places is seen to once."""
     if depth > 20:
         raise InputError("is refused: a pickle of containers nested more than 20 deep")
-    if isinstance(value, _Array):
+    if isinstance(value, Array):
         return value.tensor
     if id(value) in seen:
         return seen[id(value)]

@@ -1,0 +1,98 @@
+"""What stands for NumPy's arrays while a pickle of them is read: nothing of NumPy is called."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mvit_det.errors import InputError
+
+DTYPES = {
+    "f2": torch.float16,
+    "f4": torch.float32,
+    "f8": torch.float64,
+    "i1": torch.int8,
+    "i2": torch.int16,
+    "i4": torch.int32,
+    "i8": torch.int64,
+    "u1": torch.uint8,
+    "b1": torch.bool,
+}
+
+
+class Array:
+    """Stands for a NumPy array until its data follow."""
+
+    tensor: Tensor
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], "DType", bool, bytes | str]) -> None:
+        _, shape, dtype, is_fortran, data = state
+        self.tensor = dtype.tensor(data, shape, is_fortran)
+
+
+class DType:
+    """Stands for a NumPy data type."""
+
+    def __init__(self, take: Callable[[int], None], code: str, *_: Any) -> None:
+        if code not in DTYPES:
+            raise InputError(f"holds an array of type {code!r:.50}; expected numbers, {', '.join(DTYPES)}")
+        self.take, self.dtype, self.order = take, DTYPES[code], "<"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+    def tensor(self, data: bytes | str, shape: tuple[int, ...], is_fortran: bool) -> Tensor:
+        if self.order == ">":
+            raise InputError("holds big-endian numbers; expected little-endian ones")
+        if len(shape) > 8 or not all(isinstance(side, int) and 0 <= side < 2**40 for side in shape):
+            raise InputError("is damaged: an array has no such shape")
+        data = data.encode("latin1") if isinstance(data, str) else data  # a string to Python 2
+        self.take(len(data))
+        expected = math.prod(shape) * self.dtype.itemsize
+        if len(data) != expected:
+            raise InputError(f"is damaged: an array of shape {shape} has {len(data)} bytes, not {expected}")
+        if not data:
+            return torch.empty(shape, dtype=self.dtype)
+        flat = torch.frombuffer(bytearray(data), dtype=self.dtype)
+        return flat.view(shape[::-1]).permute(*range(len(shape))[::-1]) if is_fortran else flat.view(shape)
+
+    def scalar(self, data: bytes | str) -> Any:
+        return self.tensor(data, (), False).item()
+
+
+def _reconstruct(*_: Any) -> Array:
+    return Array()
+
+
+def _frombuffer(
+    data: bytes, dtype: DType, shape: tuple[int, ...], order: str, axes: tuple[int, ...] | None = None
+) -> Array:
+    array = Array()
+    array.tensor = dtype.tensor(data, shape, is_fortran=order == "F")
+    if axes is not None:
+        array.tensor = array.tensor.permute(*axes)
+    return array
+
+
+def _empty_bytes() -> bytes:
+    return b""
+
+
+def _empty_dict() -> OrderedDict[Any, Any]:
+    return OrderedDict()
+
+
+KNOWN: dict[str, Any] = {  # what a pickle may name -> what it gets
+    "numpy.ndarray": Array,
+    "numpy.core.multiarray._reconstruct": _reconstruct,
+    "numpy._core.multiarray._reconstruct": _reconstruct,
+    "numpy.core.multiarray.scalar": DType.scalar,
+    "numpy._core.multiarray.scalar": DType.scalar,
+    "numpy.core.numeric._frombuffer": _frombuffer,
+    "numpy._core.numeric._frombuffer": _frombuffer,
+    "collections.OrderedDict": _empty_dict,
+    "__builtin__.bytes": _empty_bytes,
+}
