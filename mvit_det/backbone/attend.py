@@ -1,4 +1,4 @@
-"""Softmax attention in windows with decomposed relative positions: one function, three implementations.
+"""Softmax attention in windows with decomposed relative positions: one function, four implementations.
 
 All compute the same: the score of query i and key j of a window is
 q_i k_j / sqrt(C) + q_i rel_h[Δh] + q_i rel_w[Δw].
@@ -7,21 +7,26 @@ q_i k_j / sqrt(C) + q_i rel_h[Δh] + q_i rel_w[Δw].
 - ``sdpa`` and ``tiled`` store none. The bias is bilinear, and so a part of the product of wider vectors,
   [q_i / sqrt(C), q_i rel_h, q_i rel_w] and [k_j, one-hot row of j, one-hot column of j]. ``sdpa`` hands
   these to torch's fused attention; ``tiled`` computes one tile of scores after the other.
+- ``triton`` stores none either: a kernel for GPUs that adds a tile's biases by rows and by columns.
 
 Source: MViTv2 paper, section 4.1, equations 2 to 4.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mvit_det.backbone.kernels import has_kernels
 from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rel_pos import one_hot_positions
 from mvit_det.backbone.tiled import tiled
 from mvit_det.backbone.windows import partition, unpartition
 from mvit_det.errors import InputError
 
-IMPLEMENTATIONS = ("reference", "sdpa", "tiled")
+IMPLEMENTATIONS = ("reference", "sdpa", "tiled", "triton")
+MAX_KEYS_IN_ROW = 64  # of the Triton kernels: a picture 2048 px wide
 
 
 def attend(
@@ -60,14 +65,20 @@ def attend(
     q, k, v = cast(q), cast(k), cast(v)
     if rel_h is not None and rel_w is not None:
         rel_h, rel_w = cast(rel_h), cast(rel_w)
-    chosen = choose(implementation, q.device.type, q.dtype)
-    return {"reference": reference, "sdpa": sdpa, "tiled": tiled}[chosen](
+    chosen = choose(implementation, q.device.type, q.dtype, kv_window[1])
+    return {"reference": reference, "sdpa": sdpa, "tiled": tiled, "triton": _triton}[chosen](
         q, k, v, rel_h, rel_w, q_window, kv_window, residual
     )
 
 
-def choose(implementation: str, device: str, dtype: torch.dtype) -> str:
+def choose(implementation: str, device: str, dtype: torch.dtype, keys_in_row: int = 1) -> str:
     """Return the implementation to run: the named one, or with ``"auto"`` the best of those that can.
+
+    Args:
+        implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"``.
+        device: type of the device, such as ``"cuda"``.
+        dtype: of the queries.
+        keys_in_row: columns of a window of keys.
 
     Raises:
         InputError: if the named one cannot run; the message says which can.
@@ -77,11 +88,14 @@ def choose(implementation: str, device: str, dtype: torch.dtype) -> str:
         able += ["sdpa", "tiled"]
     elif device != "meta" and dtype != torch.float64:  # torch has no fused attention for these
         able += ["sdpa"]
+    if has_kernels(device, dtype) and keys_in_row <= MAX_KEYS_IN_ROW:
+        able += ["triton"]
     if implementation == "auto":
         return able[-1]
     if implementation not in able:
         raise InputError(
-            f"attention {implementation!r}: cannot run in {str(dtype).removeprefix('torch.')} on {device}; "
+            f"attention {implementation!r}: cannot run in {str(dtype).removeprefix('torch.')} on {device}"
+            f"{f', rows of {keys_in_row} keys' if keys_in_row > MAX_KEYS_IN_ROW else ''}; "
             f"expected one of auto, {', '.join(able)}"
         )
     return implementation
@@ -143,3 +157,9 @@ def sdpa(
     out = F.scaled_dot_product_attention(widened(queries), widened(keys), widened([v]), scale=1.0)
     out = out[..., :channels].transpose(1, 2).reshape(q.shape)
     return unpartition(out + q if residual else out, map_hw)
+
+
+def _triton(*arguments: Any) -> Tensor:
+    from mvit_det.backbone.triton_attention import triton_attention  # a package of its own
+
+    return triton_attention(*arguments)

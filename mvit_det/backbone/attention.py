@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mvit_det.backbone.attend import attend
+from mvit_det.backbone.kernels import pool_and_norm
 from mvit_det.backbone.rel_pos import relative_rows
 from mvit_det.backbone.variants import BlockSpec
 
@@ -68,9 +68,8 @@ class MultiScaleAttention(nn.Module):
         return list(zip(weights, [None] * 3 if bias is None else bias.chunk(3), strict=True))
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q = self.heads(self.pool(q, self.pool_q), self.norm_q)
-        k = self.heads(self.pool(k, self.pool_k), self.norm_k)
-        v = self.heads(self.pool(v, self.pool_v), self.norm_v)
+        q = self.pool(q, self.pool_q, self.norm_q)
+        k, v = self.pool(k, self.pool_k, self.norm_k), self.pool(v, self.pool_v, self.norm_v)
         q_window, kv_window = self._windows((q.shape[1], q.shape[2]), (k.shape[1], k.shape[2]))
         rel_h = rel_w = None
         if self.rel_pos_h is not None and self.rel_pos_w is not None:
@@ -80,18 +79,10 @@ class MultiScaleAttention(nn.Module):
             q, k, v, rel_h, rel_w, q_window, kv_window, self.residual_pooling, self.implementation
         ).flatten(3)
 
-    def pool(self, x: Tensor, conv: nn.Conv2d | None) -> Tensor:
-        """Pool all heads of a map, if at all: (N, H, W, dim_att) -> (N, h, w, dim_att)."""
-        if conv is None:
-            return x
-        weight = conv.weight.repeat(self.num_heads, 1, 1, 1)  # one kernel for all heads
-        x = x.permute(0, 3, 1, 2)  # channels last in memory
-        x = F.conv2d(x, weight, None, conv.stride, conv.padding, groups=x.shape[1])
-        return x.permute(0, 2, 3, 1)
-
-    def heads(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """Part tokens into heads and normalise each: (..., dim_att) -> (..., heads, C)."""
-        return norm(x.unflatten(-1, (self.num_heads, -1)))
+    def pool(self, x: Tensor, conv: nn.Conv2d | None, norm: nn.Module) -> Tensor:
+        """Pool a map, if at all, and normalise each head: (N, H, W, dim_att) -> (N, h, w, heads, C)."""
+        x = x.unflatten(-1, (self.num_heads, -1))
+        return norm(x) if conv is None else pool_and_norm(x, conv, norm)
 
     def _windows(
         self, q_hw: tuple[int, int], kv_hw: tuple[int, int]

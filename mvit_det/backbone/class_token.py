@@ -5,12 +5,9 @@ as a key, and has no relative positions and no residual pooling. Source: MViT, a
 section 3, and the released classifiers.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mvit_det.backbone.attention import MultiScaleAttention
 from mvit_det.backbone.block import MultiScaleBlock
@@ -33,25 +30,17 @@ def run_with_class_token(block: MultiScaleBlock, tokens: Tensor, map_hw: HW) -> 
     """
     assert block.attn.window_size == 0, "a class token has no place in windows"
     q, k, v, skip = block.project(tokens)
-    skip, _ = _on_map(block.pool, skip, map_hw)
+    pooled = block.pool(skip[:, 1:].unflatten(1, map_hw))
+    skip = torch.cat([skip[:, :1], pooled.flatten(1, 2)], dim=1)
     attended, map_hw = _attend(block.attn, q, k, v, map_hw)
     return block.add(skip, attended), map_hw
 
 
-def _on_map(function: Callable[[Tensor], Tensor], tokens: Tensor, map_hw: HW) -> tuple[Tensor, HW]:
-    """Apply a function of maps (N, H, W, C) to all tokens but the first."""
-    x = function(tokens[:, 1:].unflatten(1, map_hw))
-    return torch.cat([tokens[:, :1], x.flatten(1, 2)], dim=1), (x.shape[1], x.shape[2])
-
-
 def _attend(attn: MultiScaleAttention, q: Tensor, k: Tensor, v: Tensor, map_hw: HW) -> tuple[Tensor, HW]:
     """Map queries, keys and values, (N, 1 + H * W, dim_att), to (N, 1 + h * w, dim_att), and h and w."""
-    q, q_hw = _on_map(partial(attn.pool, conv=attn.pool_q), q, map_hw)
-    k, k_hw = _on_map(partial(attn.pool, conv=attn.pool_k), k, map_hw)
-    v, _ = _on_map(partial(attn.pool, conv=attn.pool_v), v, map_hw)
-    q, k, v = (  # (N, 1 + h * w, heads, C)
-        cast(attn.heads(x, norm)) for x, norm in ((q, attn.norm_q), (k, attn.norm_k), (v, attn.norm_v))
-    )
+    q, q_hw = _pool(attn, q, attn.pool_q, attn.norm_q, map_hw)
+    k, k_hw = _pool(attn, k, attn.pool_k, attn.norm_k, map_hw)
+    v, _ = _pool(attn, v, attn.pool_v, attn.norm_v, map_hw)
     bias = _relative_bias(attn, q[:, 1:].unflatten(1, q_hw), k_hw)
     out = F.scaled_dot_product_attention(
         q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=bias
@@ -59,6 +48,15 @@ def _attend(attn: MultiScaleAttention, q: Tensor, k: Tensor, v: Tensor, map_hw: 
     if attn.residual_pooling:
         out = torch.cat([out[:, :1], out[:, 1:] + q[:, 1:]], dim=1)
     return out.flatten(2), q_hw
+
+
+def _pool(
+    attn: MultiScaleAttention, tokens: Tensor, conv: nn.Conv2d | None, norm: nn.Module, map_hw: HW
+) -> tuple[Tensor, HW]:
+    """Return all tokens in heads, (N, 1 + h * w, heads, C), the map's pooled, and h and w."""
+    x = attn.pool(tokens[:, 1:].unflatten(1, map_hw), conv, norm)
+    token = norm(tokens[:, :1].unflatten(-1, (attn.num_heads, -1)))
+    return cast(torch.cat([token, x.flatten(1, 2)], dim=1)), (x.shape[1], x.shape[2])
 
 
 def _relative_bias(attn: MultiScaleAttention, q: Tensor, k_hw: HW) -> Tensor | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mvit_det.backbone.abs_pos import absolute_positions
 from mvit_det.backbone.attend import IMPLEMENTATIONS
 from mvit_det.backbone.block import MultiScaleBlock
+from mvit_det.backbone.kernels import apply
 from mvit_det.backbone.layers import PatchEmbed
 from mvit_det.backbone.recompute import recomputed
 from mvit_det.backbone.variants import VARIANTS, block_schedule
@@ -188,7 +189,7 @@ class MViT(nn.Module):
             x = recomputed(block, x) if self.recompute == "block" else block(x)
             if index in self._name_after_block:
                 name = self._name_after_block[index]
-                outputs[name] = self.get_submodule(f"{name}_norm")(x).permute(0, 3, 1, 2)
+                outputs[name] = apply(self.get_submodule(f"{name}_norm"), x).permute(0, 3, 1, 2)
         return outputs
 
 

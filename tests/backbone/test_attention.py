@@ -37,7 +37,7 @@ def test_each_head_is_pooled_by_the_same_kernel():
     torch.manual_seed(0)
     layer = attention(window_size=0)
     x = torch.randn(1, 6, 5, 16)
-    pooled = layer.heads(layer.pool(x, layer.pool_k), layer.norm_k)  # (1, 3, 3, 2, 8)
+    pooled = layer.pool(x, layer.pool_k, layer.norm_k)  # (1, 3, 3, 2, 8)
     for head in range(2):
         alone = layer.pool_k(x[..., 8 * head : 8 * head + 8].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         torch.testing.assert_close(pooled[..., head, :], layer.norm_k(alone))

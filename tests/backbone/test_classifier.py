@@ -86,7 +86,7 @@ def test_the_token_has_no_relative_positions_and_no_residual_pooling():
     torch.nn.init.zeros_(attn.norm_v.bias)
     attended, _ = _attend(attn, q, k, v, (9, 7))
     assert (attended[:, 0] == 0).all()
-    pooled = attn.heads(attn.pool(q[:, 1:].unflatten(1, (9, 7)), attn.pool_q), attn.norm_q)
+    pooled = attn.pool(q[:, 1:].unflatten(1, (9, 7)), attn.pool_q, attn.norm_q)
     assert torch.equal(attended[:, 1:], pooled.reshape(2, 20, 64))
 
 

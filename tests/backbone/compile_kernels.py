@@ -1,0 +1,47 @@
+"""Compile our Triton kernels for GPUs that need not be there, as a training step would call them.
+
+Prints a line per kernel: name, compute capability, bytes of shared memory.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+
+from mvit_det.backbone.triton_attention import triton_attention
+from mvit_det.backbone.triton_norm import triton_norm, triton_pooled_norm
+
+
+def compile_all(capability: int) -> None:
+    device = {"get_current_device": lambda: 0, "get_current_stream": lambda _: 0}
+    target = GPUTarget("cuda", capability, 32)
+    triton.runtime.driver.set_active(SimpleNamespace(get_current_target=lambda: target, **device))
+    launch = triton.runtime.JITFunction.run
+
+    def compile_only(kernel, *args, warmup, **kwargs):
+        compiled = launch(kernel, *args, warmup=True, **kwargs)
+        print(kernel.__name__, capability, compiled.metadata.shared)
+        return compiled
+
+    triton.runtime.JITFunction.run = compile_only
+    for q_hw, q_window, kv_hw, kv_window, with_bias in (
+        ((60, 70), (56, 56), (15, 18), (14, 14), True),  # windows of the first stage
+        ((60, 70), (56, 56), (15, 18), (14, 14), False),  # as MViTv1, without relative positions
+        ((50, 84), (50, 84), (25, 42), (25, 42), True),  # attending globally
+    ):
+        q, k = (torch.zeros(1, *hw, 2, 96, dtype=torch.bfloat16, requires_grad=True) for hw in (q_hw, kv_hw))
+        rel = [torch.zeros(*sides, 96).bfloat16() for sides in zip(q_window, kv_window, strict=True)]
+        biases = [x.requires_grad_() for x in rel] if with_bias else [None, None]
+        triton_attention(q, k, k, *biases, q_window, kv_window, True).sum().backward()
+    weight, kernel = torch.zeros(96, requires_grad=True), torch.zeros(96, 1, 3, 3, requires_grad=True)
+    triton_pooled_norm(q, kernel, weight, weight, 1e-6, 2).sum().backward()
+    for channels in (96, 1152):
+        x = torch.zeros(9, channels, dtype=torch.bfloat16, requires_grad=True)
+        weight = torch.zeros(channels, requires_grad=True)
+        triton_norm(x, weight, weight, 1e-6).sum().backward()
+
+
+if __name__ == "__main__":
+    compile_all(int(sys.argv[1]))

@@ -1,0 +1,17 @@
+import os
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported: its kernels run on a CPU
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """Let our Triton kernels run in Triton's interpreter, in any dtype; it cannot multiply bfloat16."""
+    if find_spec("triton") is None or torch.cuda.is_available():
+        pytest.skip("needs Triton's interpreter: Triton, and no GPU")
+    for module in ("kernels", "attend"):
+        monkeypatch.setattr(f"mvit_det.backbone.{module}.has_kernels", lambda device, dtype: True)

@@ -1,0 +1,30 @@
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+KERNELS = {"_attend", "_grad_of_queries", "_grad_of_keys", "_normalise", "_grads"}
+SHARED_BYTES = 99 * 1024  # of a block, on the GPUs that have least: compute capability 8.6, 8.9 and 12.0
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+@pytest.mark.parametrize("capability", [80, 90])
+def test_kernels_compile_and_fit(capability, tmp_path):
+    script = Path(__file__).with_name("compile_kernels.py")
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    run = subprocess.run(
+        [sys.executable, script, str(capability)], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    shared = defaultdict(list)
+    for line in run.stdout.splitlines():
+        name, compiled_for, size = line.split()
+        assert int(compiled_for) == capability
+        shared[name].append(int(size))
+    assert set(shared) == KERNELS
+    assert max(map(max, shared.values())) <= SHARED_BYTES
