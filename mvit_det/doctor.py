@@ -60,6 +60,8 @@ def doctor() -> bool:
     _say("Python", platform.python_version)
     _say("torch", lambda: f"{torch.__version__}, built for CUDA {torch.version.cuda or '(none)'}")
     _say("GPU", _gpus)
+    if torch.cuda.is_available():
+        _say("  our kernels", _check_kernels)
     for label, package in (
         ("torchvision", "torchvision"),
         ("Lightning", "lightning"),
@@ -121,6 +123,15 @@ def _gpus() -> str:
     devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     names = ", ".join(f"{device.name} ({device.total_memory / 2**30:.0f} GiB)" for device in devices)
     return f"{names}; bf16: {'yes' if torch.cuda.is_bf16_supported(including_emulation=False) else 'no'}"
+
+
+def _check_kernels() -> str:
+    from mvit_det.backbone.triton_check import check_kernels
+
+    if torch.cuda.get_device_capability() < (8, 0):
+        return "not for this GPU: they need compute capability 8.0"
+    check_kernels("cuda", torch.bfloat16)
+    return "give what torch's give"
 
 
 def _version(package: str, installed: Mapping[str, Sequence[str]]) -> str:

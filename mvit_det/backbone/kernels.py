@@ -1,7 +1,8 @@
 """Layers that our Triton kernels compute where these run, and torch elsewhere."""
 
+import textwrap
+import warnings
 from functools import cache
-from importlib.util import find_spec
 from typing import TypeGuard
 
 import torch
@@ -10,19 +11,31 @@ from torch import Tensor, nn
 
 
 def has_kernels(device: str, dtype: torch.dtype) -> bool:
-    """Return whether our kernels run: in half precision, on NVIDIA GPUs from compute capability 8.0 on."""
+    """Return whether our kernels run: in half precision, on NVIDIA GPUs where they give what torch gives."""
     return device == "cuda" and dtype in (torch.bfloat16, torch.float16) and _gpu_has_kernels()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-@cache
 def _gpu_has_kernels() -> bool:
-    return (
-        find_spec("triton") is not None
-        and torch.version.cuda is not None
-        and torch.cuda.is_available()
-        and torch.cuda.get_device_capability() >= (8, 0)
-    )
+    return _try_kernels()
+
+
+@cache
+def _try_kernels() -> bool:
+    """Try them once: Triton may be missing, or lack the C compiler that it needs, or be wrong."""
+    if torch.version.cuda is None or not torch.cuda.is_available():
+        return False
+    if torch.cuda.get_device_capability() < (8, 0):
+        return False
+    try:
+        from mvit_det.backbone.triton_check import check_kernels
+
+        check_kernels("cuda", torch.bfloat16)
+    except Exception as error:
+        text = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        warnings.warn(f"our GPU kernels are left out, and torch's slower ones run ({text})", stacklevel=2)
+        return False
+    return True
 
 
 def apply(layer: nn.Module, x: Tensor) -> Tensor:

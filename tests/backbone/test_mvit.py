@@ -134,7 +134,7 @@ def test_an_unknown_attention_names_the_nearest():
 def test_backbone_needs_torch_alone():
     code = """
 import sys
-for name in ("torchvision", "detectron2", "timm", "fvcore", "lightning", "cv2", "pycocotools"):
+for name in ("torchvision", "detectron2", "timm", "triton", "fvcore", "lightning", "cv2", "pycocotools"):
     sys.modules[name] = None
 import torch, mvit_det
 print(mvit_det.build_mvit("mvitv2_nano")(torch.zeros(1, 3, 32, 32))["scale5"].shape)

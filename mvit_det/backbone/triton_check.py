@@ -1,0 +1,71 @@
+"""Whether our Triton kernels give on this device what torch gives, forward and backward."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mvit_det.backbone.attend import reference
+from mvit_det.backbone.triton_attention import triton_attention
+from mvit_det.backbone.triton_norm import triton_pooled_norm
+
+MAX_ERROR = 0.03  # relative; roundings to bfloat16 add up to some 0.01
+
+
+def check_kernels(device: str, dtype: torch.dtype) -> None:
+    """Run each kernel on small random maps.
+
+    Raises:
+        RuntimeError: if one gives something else than torch does in float32. Whatever keeps Triton from
+            running comes through as it is.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(device, dtype)
+
+    q, k, v = random(1, 9, 11, 2, 96), random(1, 5, 6, 2, 96), random(1, 5, 6, 2, 96)
+    rel_h, rel_w = 0.1 * random(8, 4, 96), 0.1 * random(8, 4, 96)
+    windows = (8, 8), (4, 4)
+    _compare("attention", triton_attention, reference, [q, k, v, rel_h, rel_w], (*windows, True))
+    _compare(
+        "pooling",
+        triton_pooled_norm,
+        _pooled_norm,
+        [q, random(96, 1, 3, 3), q[0, 0, 0, 0], k[0, 0, 0, 0]],
+        (1e-6, 2),
+    )
+
+
+def _pooled_norm(x: Tensor, kernel: Tensor, weight: Tensor, bias: Tensor, eps: float, stride: int) -> Tensor:
+    heads, channels = x.shape[3:]
+    x = x.flatten(3).permute(0, 3, 1, 2)
+    x = F.conv2d(x, kernel.repeat(heads, 1, 1, 1), None, stride, 1, groups=heads * channels)
+    x = x.permute(0, 2, 3, 1).unflatten(-1, (heads, channels))
+    return F.layer_norm(x, (channels,), weight, bias, eps)
+
+
+def _compare(
+    name: str,
+    kernel: Callable[..., Tensor],
+    expected: Callable[..., Tensor],
+    tensors: Sequence[Tensor],
+    options: tuple[object, ...],
+) -> None:
+    """Compare outputs, and gradients of all tensors, with those in float32."""
+
+    def run(function: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
+        inputs = [tensor.to(dtype, copy=True).requires_grad_() for tensor in tensors]
+        out = function(*inputs, *options)
+        return [out, *torch.autograd.grad(out.float().square().sum(), inputs)]
+
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(tensors[0].device.type, enabled=False),
+    ):
+        pairs = zip(run(kernel, tensors[0].dtype), run(expected, torch.float32), strict=True)
+    error = max(((a.float() - b).norm() / b.norm()).item() for a, b in pairs)
+    if not error <= MAX_ERROR:
+        raise RuntimeError(f"our kernel for {name} is off by {error:.2g}")
