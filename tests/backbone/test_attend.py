@@ -146,15 +146,25 @@ def test_the_operator_keeps_torchs_rules():
     torch.library.opcheck(torch.ops.mvit_det.tiled_attention, arguments)
 
 
-def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused():
+@pytest.mark.parametrize("has_kernels", [True, False])
+def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused(has_kernels, monkeypatch):
+    half = (torch.bfloat16, torch.float16)
+    monkeypatch.setattr(
+        "mvit_det.backbone.attend.has_kernels",
+        lambda device, dtype: has_kernels and device == "cuda" and dtype in half,
+    )
     assert choose("auto", "cpu", torch.float32) == "tiled"
-    assert choose("auto", "cuda", torch.bfloat16) == "sdpa"
+    assert choose("auto", "cuda", torch.bfloat16, 64) == ("triton" if has_kernels else "sdpa")
+    assert choose("auto", "cuda", torch.bfloat16, 65) == "sdpa"
+    assert choose("auto", "cuda", torch.float32) == "sdpa"
     assert choose("auto", "cuda", torch.float64) == "reference"
     assert choose("reference", "cuda", torch.float64) == "reference"
     with pytest.raises(ValueError, match="'tiled': cannot run in bfloat16 on cuda; .* auto, reference, sdpa"):
         choose("tiled", "cuda", torch.bfloat16)
     with pytest.raises(ValueError, match="'sdpa': cannot run in float64 on cuda; .* auto, reference$"):
         choose("sdpa", "cuda", torch.float64)
+    with pytest.raises(ValueError, match="'triton': .* bfloat16 on cuda, rows of 65 keys; .* sdpa$"):
+        choose("triton", "cuda", torch.bfloat16, 65)
 
 
 def test_one_hot_positions_of_two_rows_and_three_columns():
