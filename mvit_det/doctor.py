@@ -12,6 +12,7 @@ from importlib import import_module, metadata
 import torch
 
 from mvit_det.backbone import build_mvit
+from mvit_det.backbone.kernels import why_no_kernels
 from mvit_det.errors import EXTRA, DependencyError
 
 COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # of Detectron2, known to work
@@ -61,7 +62,7 @@ def doctor() -> bool:
     _say("torch", lambda: f"{torch.__version__}, built for CUDA {torch.version.cuda or '(none)'}")
     _say("GPU", _gpus)
     if torch.cuda.is_available():
-        _say("  our kernels", _check_kernels)
+        _say("  Triton kernels", _kernels)
     for label, package in (
         ("torchvision", "torchvision"),
         ("Lightning", "lightning"),
@@ -125,13 +126,11 @@ def _gpus() -> str:
     return f"{names}; bf16: {'yes' if torch.cuda.is_bf16_supported(including_emulation=False) else 'no'}"
 
 
-def _check_kernels() -> str:
-    from mvit_det.backbone.triton_check import check_kernels
-
-    if torch.cuda.get_device_capability() < (8, 0):
-        return "not for this GPU: they need compute capability 8.0"
-    check_kernels("cuda", torch.bfloat16)
-    return "give what torch's give"
+def _kernels() -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reason = why_no_kernels()
+    return f"left out: {reason}" if reason else "give what torch's operators give"
 
 
 def _version(package: str, installed: Mapping[str, Sequence[str]]) -> str:

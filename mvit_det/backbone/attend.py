@@ -18,15 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mvit_det.backbone.kernels import has_kernels
+from mvit_det.backbone.kernels import has_kernels, why_no_kernels
 from mvit_det.backbone.precision import cast
+from mvit_det.backbone.reference import reference
 from mvit_det.backbone.rel_pos import one_hot_positions
 from mvit_det.backbone.tiled import tiled
 from mvit_det.backbone.windows import partition, unpartition
 from mvit_det.errors import InputError
 
 IMPLEMENTATIONS = ("reference", "sdpa", "tiled", "triton")
-MAX_KEYS_IN_ROW = 64  # of the Triton kernels: a picture 2048 px wide
+# Of the Triton kernels: what a tile holds, and the width of a picture over 32 px; what fits shared memory.
+MAX_KEYS_IN_ROW, MAX_CHANNELS = 64, 128
 
 
 def attend(
@@ -65,20 +67,23 @@ def attend(
     q, k, v = cast(q), cast(k), cast(v)
     if rel_h is not None and rel_w is not None:
         rel_h, rel_w = cast(rel_h), cast(rel_w)
-    chosen = choose(implementation, q.device.type, q.dtype, kv_window[1])
+    chosen = choose(implementation, q.device.type, q.dtype, kv_window[1], q.shape[-1])
     return {"reference": reference, "sdpa": sdpa, "tiled": tiled, "triton": _triton}[chosen](
         q, k, v, rel_h, rel_w, q_window, kv_window, residual
     )
 
 
-def choose(implementation: str, device: str, dtype: torch.dtype, keys_in_row: int = 1) -> str:
+def choose(
+    implementation: str, device: str, dtype: torch.dtype, keys_in_row: int = 1, channels: int = 1
+) -> str:
     """Return the implementation to run: the named one, or with ``"auto"`` the best of those that can.
 
     Args:
         implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"``.
         device: type of the device, such as ``"cuda"``.
         dtype: of the queries.
-        keys_in_row: columns of a window of keys.
+        keys_in_row: width of a window of keys.
+        channels: of a head.
 
     Raises:
         InputError: if the named one cannot run; the message says which can.
@@ -88,42 +93,21 @@ def choose(implementation: str, device: str, dtype: torch.dtype, keys_in_row: in
         able += ["sdpa", "tiled"]
     elif device != "meta" and dtype != torch.float64:  # torch has no fused attention for these
         able += ["sdpa"]
-    if has_kernels(device, dtype) and keys_in_row <= MAX_KEYS_IN_ROW:
+    fits = keys_in_row <= MAX_KEYS_IN_ROW and channels <= MAX_CHANNELS
+    if fits and has_kernels(device, dtype):
         able += ["triton"]
     if implementation == "auto":
         return able[-1]
     if implementation not in able:
+        reason = f"in {str(dtype).removeprefix('torch.')} on {device}"
+        if implementation == "triton" and not fits:
+            reason += f" for rows of {keys_in_row} keys and heads of {channels} channels"
+        elif implementation == "triton" and device == "cuda":
+            reason += f" ({why_no_kernels() or 'half precision only'})"
         raise InputError(
-            f"attention {implementation!r}: cannot run in {str(dtype).removeprefix('torch.')} on {device}"
-            f"{f', rows of {keys_in_row} keys' if keys_in_row > MAX_KEYS_IN_ROW else ''}; "
-            f"expected one of auto, {', '.join(able)}"
+            f"attention {implementation!r}: cannot run {reason}; expected one of auto, {', '.join(able)}"
         )
     return implementation
-
-
-def reference(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
-    q_window: tuple[int, int],
-    kv_window: tuple[int, int],
-    residual: bool,
-) -> Tensor:
-    """The definition of :func:`attend`, in plain tensor operations."""
-    map_hw = (q.shape[1], q.shape[2])
-    # (N, rows, columns, heads, height, width, C)
-    q, k, v = (
-        partition(x, window).movedim(-2, 3) for x, window in ((q, q_window), (k, kv_window), (v, kv_window))
-    )
-    scores = (q.flatten(4, 5) * q.shape[-1] ** -0.5) @ k.flatten(4, 5).mT  # (..., queries, keys)
-    if rel_h is not None and rel_w is not None:
-        bias_h = torch.einsum("...hwc,hkc->...hwk", q, rel_h)[..., :, None]
-        bias_w = torch.einsum("...hwc,wkc->...hwk", q, rel_w)[..., None, :]
-        scores = (scores.view(*q.shape[:-1], *kv_window) + bias_h + bias_w).view_as(scores)
-    out = (scores.softmax(-1) @ v.flatten(4, 5)).view(q.shape)
-    return unpartition((out + q if residual else out).movedim(3, -2), map_hw)
 
 
 def sdpa(
@@ -160,6 +144,6 @@ def sdpa(
 
 
 def _triton(*arguments: Any) -> Tensor:
-    from mvit_det.backbone.triton_attention import triton_attention  # a package of its own
+    from mvit_det.backbone.triton_attention import triton_attention  # Triton is not everywhere
 
     return triton_attention(*arguments)

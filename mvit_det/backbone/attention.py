@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mvit_det.backbone.attend import attend
-from mvit_det.backbone.kernels import pool_and_norm
+from mvit_det.backbone.norms import pool_and_norm
 from mvit_det.backbone.rel_pos import relative_rows
 from mvit_det.backbone.variants import BlockSpec
 

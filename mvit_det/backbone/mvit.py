@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mvit_det.backbone.abs_pos import absolute_positions
 from mvit_det.backbone.attend import IMPLEMENTATIONS
 from mvit_det.backbone.block import MultiScaleBlock
-from mvit_det.backbone.kernels import apply
 from mvit_det.backbone.layers import PatchEmbed
+from mvit_det.backbone.norms import normalise
 from mvit_det.backbone.recompute import recomputed
 from mvit_det.backbone.variants import VARIANTS, block_schedule
 from mvit_det.errors import unknown_name
@@ -56,7 +56,8 @@ class MViT(nn.Module):
         recompute: what the backward pass computes again rather than keeps: ``"none"``; ``"cheap"``, the
             norms and activations between linear layers; ``"block"``, all that is inside of a block.
         attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
-            ``"sdpa"``, ``"tiled"`` or ``"triton"`` names one, see :mod:`mvit_det.backbone.attend`.
+            ``"sdpa"``, ``"tiled"`` or ``"triton"`` names one, see :mod:`mvit_det.backbone.attend`. Norms and
+            pooling take our kernels wherever these run.
         dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or else, as in
             MViTv1, in the MLP of the last block before; then the outputs of the first three stages
             already have the doubled width.
@@ -189,7 +190,7 @@ class MViT(nn.Module):
             x = recomputed(block, x) if self.recompute == "block" else block(x)
             if index in self._name_after_block:
                 name = self._name_after_block[index]
-                outputs[name] = apply(self.get_submodule(f"{name}_norm"), x).permute(0, 3, 1, 2)
+                outputs[name] = normalise(self.get_submodule(f"{name}_norm"), x).permute(0, 3, 1, 2)
         return outputs
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mvit_det.backbone.kernels import apply
+from mvit_det.backbone.norms import normalise
 from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rows import affine, split
 
@@ -37,7 +37,7 @@ def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> t
     weights, biases = zip(*layers, strict=True)
     if recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _RecomputedLinears.apply(prepare, x, len(layers), *weights, *biases, *prepare.parameters())
-    prepared = cast(apply(prepare, x))  # once, where each layer would
+    prepared = cast(normalise(prepare, x))  # once, where each layer would
     return tuple(affine(prepared, *layer) for layer in layers)
 
 
@@ -69,7 +69,7 @@ class _RecomputedLinears(torch.autograd.Function):
         for x_part, place, *parts in zip(*(split(rows, width) for rows in (x, grad_x, *grads)), strict=True):
             with torch.enable_grad(), torch.autocast(*ctx.autocast):
                 x_part = x_part.detach().requires_grad_()
-                prepared = apply(ctx.prepare, x_part)
+                prepared = normalise(ctx.prepare, x_part)
             inputs = prepared.detach().to(parts[0].dtype)
             grad_prepared = parts[0] @ weights[0]
             for part, weight in zip(parts[1:], weights[1:], strict=True):

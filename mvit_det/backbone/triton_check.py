@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mvit_det.backbone.attend import reference
+from mvit_det.backbone.reference import pool, reference
 from mvit_det.backbone.triton_attention import triton_attention
-from mvit_det.backbone.triton_norm import triton_pooled_norm
+from mvit_det.backbone.triton_norm import triton_norm, triton_pooled_norm
 
 MAX_ERROR = 0.03  # relative; roundings to bfloat16 add up to some 0.01
 
 
 def check_kernels(device: str, dtype: torch.dtype) -> None:
-    """Run each kernel on small random maps.
+    """Run attention, LayerNorm and pooling, forward and backward, on small random maps.
 
     Raises:
         RuntimeError: if one gives something else than torch does in float32. Whatever keeps Triton from
@@ -29,21 +29,18 @@ def check_kernels(device: str, dtype: torch.dtype) -> None:
     rel_h, rel_w = 0.1 * random(8, 4, 96), 0.1 * random(8, 4, 96)
     windows = (8, 8), (4, 4)
     _compare("attention", triton_attention, reference, [q, k, v, rel_h, rel_w], (*windows, True))
-    _compare(
-        "pooling",
-        triton_pooled_norm,
-        _pooled_norm,
-        [q, random(96, 1, 3, 3), q[0, 0, 0, 0], k[0, 0, 0, 0]],
-        (1e-6, 2),
-    )
+    weight, bias, kernel = random(96), random(96), random(96, 1, 3, 3)
+    _compare("attention", triton_attention, reference, [q, k, v, rel_h, rel_w], (*windows, True))
+    _compare("LayerNorm", triton_norm, _norm, [q, weight, bias], (1e-6,))
+    _compare("pooling", triton_pooled_norm, _pooled_norm, [q, kernel, weight, bias], (1e-6, 2))
+
+
+def _norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return F.layer_norm(x, weight.shape, weight, bias, eps)
 
 
 def _pooled_norm(x: Tensor, kernel: Tensor, weight: Tensor, bias: Tensor, eps: float, stride: int) -> Tensor:
-    heads, channels = x.shape[3:]
-    x = x.flatten(3).permute(0, 3, 1, 2)
-    x = F.conv2d(x, kernel.repeat(heads, 1, 1, 1), None, stride, 1, groups=heads * channels)
-    x = x.permute(0, 2, 3, 1).unflatten(-1, (heads, channels))
-    return F.layer_norm(x, (channels,), weight, bias, eps)
+    return _norm(pool(x, kernel, stride), weight, bias, eps)
 
 
 def _compare(

@@ -11,10 +11,12 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 TILE = 2048  # elements that a program holds
 PARTS = 1024  # programs of the backward pass, each with its sums for the gradients of weight and bias
-MAP = ["num_rows", "map_h", "map_w", "pooled_h", "pooled_w", "heads", "stride"]
+# What changes from map to map: what is compiled serves all.
+SIZES = ["num_rows", "map_h", "map_w", "pooled_h", "pooled_w", "heads", "stride"]
 
 
 def triton_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -47,23 +49,28 @@ class _PooledNorm(torch.autograd.Function):
         ctx.save_for_backward(x, kernel, weight)
         ctx.eps, ctx.stride = eps, stride
         out = _empty(x, kernel, stride)
-        numbers, constants = _arguments(x, kernel, out, stride)
-        grid = (triton.cdiv(numbers[0], constants["ROWS"]),)
-        _normalise[grid](x, kernel, weight, bias, out, eps, *numbers, **constants)
+        sizes, constants = _arguments(x, kernel, out, stride)
+        grid = (triton.cdiv(sizes[0], constants["ROWS"]),)
+        with torch.cuda.device_of(x):  # else Triton takes the current GPU
+            norm_kernel[grid](x, kernel, weight, bias, out, eps, *sizes, **constants)
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, kernel, weight = ctx.saved_tensors
         grad = grad.contiguous()
-        numbers, constants = _arguments(x, kernel, grad, ctx.stride)
-        parts = min(PARTS, triton.cdiv(numbers[0], constants["ROWS"]))
+        sizes, constants = _arguments(x, kernel, grad, ctx.stride)
+        parts = min(PARTS, triton.cdiv(sizes[0], constants["ROWS"]))
         sums = torch.empty(2, parts, x.shape[-1], dtype=torch.float32, device=x.device)
-        grad_x = torch.empty_like(grad)
-        _grads[(parts,)](x, kernel, weight, grad, grad_x, sums, ctx.eps, *numbers, **constants)
-        grad_kernel = None
+        grad_pooled = torch.empty_like(grad)
+        with torch.cuda.device_of(x):
+            grad_norm_kernel[(parts,)](
+                x, kernel, weight, grad, grad_pooled, sums, ctx.eps, *sizes, **constants
+            )
+        grad_x, grad_kernel = grad_pooled, None
         if kernel is not None:
-            grad_x, grad_kernel = _convolution_backward(grad_x, x, kernel, ctx.stride)
+            grad_x, grad_kernel = _convolution_backward(grad_pooled, x, kernel, ctx.stride)
         grad_weight, grad_bias = sums.sum(1).to(weight.dtype)
         return grad_x, grad_kernel, grad_weight, grad_bias, None, None
 
@@ -78,15 +85,15 @@ def _empty(x: Tensor, kernel: Tensor | None, stride: int) -> Tensor:
 def _arguments(
     x: Tensor, kernel: Tensor | None, out: Tensor, stride: int
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the numbers and the constants that both kernels take."""
+    """Return the sizes and the constants that both kernels take."""
     channels = x.shape[-1]
-    width = triton.next_power_of_2(channels)
+    padded_c = triton.next_power_of_2(channels)
     maps = [1] * 5 if kernel is None else [*x.shape[1:3], *out.shape[1:4]]
     sides = (0, 0) if kernel is None else (kernel.shape[2], kernel.shape[3])
     return [out.numel() // channels, *maps, stride], {
         "C": channels,
-        "WIDTH": width,
-        "ROWS": max(1, TILE // width),
+        "PADDED_C": padded_c,
+        "ROWS": max(1, TILE // padded_c),
         "KERNEL_H": sides[0],
         "KERNEL_W": sides[1],
     }
@@ -105,86 +112,89 @@ def _convolution_backward(grad: Tensor, x: Tensor, kernel: Tensor, stride: int) 
 
 
 @triton.jit
-def _rows(
+def _pooled(
     x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
-    C: tl.constexpr, WIDTH: tl.constexpr, KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
+    C: tl.constexpr, PADDED_C: tl.constexpr, KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
 ):  # fmt: skip
-    """Return rows (rows, WIDTH) in float32, pooled from the map if there is a kernel; zeros off the end."""
-    channels = tl.arange(0, WIDTH)
+    """Return rows (rows, PADDED_C) in float32, pooled if there is a kernel; zeros off the end."""
+    channels = tl.arange(0, PADDED_C)
     is_channel = channels < C
     is_row = rows < num_rows
-    if KERNEL_H == 0:
-        places = rows.to(tl.int64)[:, None] * C + channels
-        return tl.load(x + places, is_row[:, None] & is_channel, other=0.0).to(tl.float32)
+    if kernel is None:
+        offsets = rows.to(tl.int64)[:, None] * C + channels
+        return tl.load(x + offsets, is_row[:, None] & is_channel, other=0.0).to(tl.float32)
     head, token = rows % heads, rows // heads
-    column, token = token % pooled_w, token // pooled_w
-    row, image = token % pooled_h, token // pooled_h
-    found = tl.zeros((rows.shape[0], WIDTH), tl.float32)
-    for place in tl.static_range(KERNEL_H * KERNEL_W):
-        y = row * stride + place // KERNEL_W - KERNEL_H // 2
-        x_ = column * stride + place % KERNEL_W - KERNEL_W // 2
-        is_there = is_row & (y >= 0) & (y < map_h) & (x_ >= 0) & (x_ < map_w)
-        tokens = ((image * map_h + y).to(tl.int64) * map_w + x_) * heads + head
-        values = tl.load(x + tokens[:, None] * C + channels, is_there[:, None] & is_channel, other=0.0)
-        factors = tl.load(kernel + channels * (KERNEL_H * KERNEL_W) + place, is_channel, other=0.0)
-        found += values.to(tl.float32) * factors.to(tl.float32)
-    return found
+    pooled_x, token = token % pooled_w, token // pooled_w
+    pooled_y, image = token % pooled_h, token // pooled_h
+    values = tl.zeros((rows.shape[0], PADDED_C), tl.float32)
+    for tap in tl.static_range(KERNEL_H * KERNEL_W):
+        map_y = pooled_y * stride + tap // KERNEL_W - KERNEL_H // 2
+        map_x = pooled_x * stride + tap % KERNEL_W - KERNEL_W // 2
+        on_map = is_row & (map_y >= 0) & (map_y < map_h) & (map_x >= 0) & (map_x < map_w)
+        tokens = ((image * map_h + map_y).to(tl.int64) * map_w + map_x) * heads + head
+        inputs = tl.load(x + tokens[:, None] * C + channels, on_map[:, None] & is_channel, other=0.0)
+        weights = tl.load(kernel + channels * (KERNEL_H * KERNEL_W) + tap, is_channel, other=0.0)
+        values += inputs.to(tl.float32) * weights.to(tl.float32)
+    return values
 
 
 @triton.jit
-def _standardised(rows, eps, C: tl.constexpr, WIDTH: tl.constexpr):
-    """Return rows with mean 0 and variance 1, and the inverses of their standard deviations."""
-    is_channel = tl.arange(0, WIDTH) < C
-    rows = tl.where(is_channel, rows - (tl.sum(rows, 1) / C)[:, None], 0.0)
-    inverse = tl.rsqrt(tl.sum(rows * rows, 1) / C + eps)[:, None]
-    return rows * inverse, inverse
+def _standardised(values, eps, C: tl.constexpr, PADDED_C: tl.constexpr):
+    """Return rows with mean 0 and variance 1, and the inverses of their standard deviations, (rows, 1)."""
+    is_channel = tl.arange(0, PADDED_C) < C
+    values = tl.where(is_channel, values - (tl.sum(values, 1) / C)[:, None], 0.0)
+    rstd = tl.rsqrt(tl.sum(values * values, 1) / C + eps)[:, None]
+    return values * rstd, rstd
 
 
-@triton.jit(do_not_specialize=MAP)
-def _normalise(
+@triton.jit(do_not_specialize=SIZES)
+def norm_kernel(
     x, kernel, weight, bias, out, eps, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
-    C: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
+    C: tl.constexpr, PADDED_C: tl.constexpr, ROWS: tl.constexpr,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
 ):  # fmt: skip
-    places = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    rows = _rows(
-        x, kernel, places, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
-        C, WIDTH, KERNEL_H, KERNEL_W,
+    """Write the norm of ``ROWS`` rows."""
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    values = _pooled(
+        x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
+        C, PADDED_C, KERNEL_H, KERNEL_W,
     )  # fmt: skip
-    rows, _ = _standardised(rows, eps, C, WIDTH)
-    channels = tl.arange(0, WIDTH)
+    values, _ = _standardised(values, eps, C, PADDED_C)
+    channels = tl.arange(0, PADDED_C)
     scale = tl.load(weight + channels, channels < C, other=0.0)
     shift = tl.load(bias + channels, channels < C, other=0.0)
-    mask = (places < num_rows)[:, None] & (channels < C)
-    found = (rows * scale + shift).to(out.dtype.element_ty)
-    tl.store(out + places.to(tl.int64)[:, None] * C + channels, found, mask)
+    mask = (rows < num_rows)[:, None] & (channels < C)
+    offsets = rows.to(tl.int64)[:, None] * C + channels
+    tl.store(out + offsets, (values * scale + shift).to(out.dtype.element_ty), mask)
 
 
-@triton.jit(do_not_specialize=MAP)
-def _grads(
-    x, kernel, weight, grad, grad_rows, sums, eps,
+@triton.jit(do_not_specialize=SIZES)
+def grad_norm_kernel(
+    x, kernel, weight, grad, grad_pooled, sums, eps,
     num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
-    C: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
+    C: tl.constexpr, PADDED_C: tl.constexpr, ROWS: tl.constexpr,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
 ):  # fmt: skip
-    """Write the gradients of the rows before the norm, and this program's sums for weight and bias."""
-    channels = tl.arange(0, WIDTH)
+    """Write the gradients of rows before the norm, and this program's sums for those of weight and bias."""
+    channels = tl.arange(0, PADDED_C)
     scale = tl.load(weight + channels, channels < C, other=0.0)
-    sum_weight, sum_bias = tl.zeros((ROWS, WIDTH), tl.float32), tl.zeros((ROWS, WIDTH), tl.float32)
+    sum_weight, sum_bias = tl.zeros((ROWS, PADDED_C), tl.float32), tl.zeros((ROWS, PADDED_C), tl.float32)
     part, parts = tl.program_id(0), tl.num_programs(0)
     for first in range(part * ROWS, num_rows, parts * ROWS):
-        places = first + tl.arange(0, ROWS)
-        rows = _rows(
-            x, kernel, places, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
-            C, WIDTH, KERNEL_H, KERNEL_W,
+        rows = first + tl.arange(0, ROWS)
+        values = _pooled(
+            x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
+            C, PADDED_C, KERNEL_H, KERNEL_W,
         )  # fmt: skip
-        rows, inverse = _standardised(rows, eps, C, WIDTH)
-        mask = (places < num_rows)[:, None] & (channels < C)
-        rows = tl.where(mask, rows, 0.0)  # without an eps, what is off the end is no number
-        offsets = places.to(tl.int64)[:, None] * C + channels
+        values, rstd = _standardised(values, eps, C, PADDED_C)
+        mask = (rows < num_rows)[:, None] & (channels < C)
+        values = tl.where(mask, values, 0.0)  # off the end: 0 * inf where eps is 0
+        offsets = rows.to(tl.int64)[:, None] * C + channels
         grads = tl.load(grad + offsets, mask, other=0.0).to(tl.float32)
-        sum_weight += grads * rows
+        sum_weight += grads * values
         sum_bias += grads
         grads *= scale
-        grads -= (tl.sum(grads, 1)[:, None] + rows * tl.sum(grads * rows, 1)[:, None]) / C
-        tl.store(grad_rows + offsets, (grads * inverse).to(grad_rows.dtype.element_ty), mask)
+        grads -= (tl.sum(grads, 1)[:, None] + values * tl.sum(grads * values, 1)[:, None]) / C
+        tl.store(grad_pooled + offsets, (grads * rstd).to(grad_pooled.dtype.element_ty), mask)
     tl.store(sums + part * C + channels, tl.sum(sum_weight, 0), channels < C)
     tl.store(sums + (parts + part) * C + channels, tl.sum(sum_bias, 0), channels < C)

@@ -15,9 +15,11 @@ from mvit_det.backbone.triton_norm import triton_norm, triton_pooled_norm
 
 
 def compile_all(capability: int) -> None:
-    device = {"get_current_device": lambda: 0, "get_current_stream": lambda _: 0}
     target = GPUTarget("cuda", capability, 32)
-    triton.runtime.driver.set_active(SimpleNamespace(get_current_target=lambda: target, **device))
+    driver = SimpleNamespace(
+        get_current_target=lambda: target, get_current_device=lambda: 0, get_current_stream=lambda _: 0
+    )
+    triton.runtime.driver.set_active(driver)
     launch = triton.runtime.JITFunction.run
 
     def compile_only(kernel, *args, warmup, **kwargs):

@@ -16,6 +16,8 @@ CASES = {
     "a window larger than the map": (1, 2, (3, 2), (7, 7), (3, 2), (7, 7)),
     "more keys than queries": (1, 2, (5, 6), (2, 2), (10, 11), (4, 4)),
 }
+# With one key the scores have no gradient, but in a fused attention that of the output's rounding.
+SEVERAL_KEYS = [case for case in CASES if case != "one token"]
 
 
 def inputs(case, dtype=torch.float64, channels=6):
@@ -63,31 +65,31 @@ def test_without_relative_positions_it_is_torchs_attention(implementation):
     torch.testing.assert_close(out.flatten(1, 2).transpose(1, 2), expected)
 
 
-@pytest.mark.parametrize("max_scores", [tiled.MAX_SCORES, 100, 1])  # 1: each row of queries is a tile
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_and_gradients_are_those_of_the_reference(case, residual, max_scores, monkeypatch):
+@pytest.mark.parametrize("implementation", ["sdpa", "tiled", "triton"], indirect=True)
+def test_outputs_and_gradients_are_those_of_the_reference(implementation, case, residual):
+    check_against_reference(implementation, case, residual)
+
+
+@pytest.mark.parametrize("max_scores", [100, 1])  # 1: each row of queries is a tile
+@pytest.mark.parametrize("case", CASES)
+def test_smaller_tiles_give_the_same(case, max_scores, monkeypatch):
     monkeypatch.setattr(tiled, "MAX_SCORES", max_scores)
-    tensors, *windows = inputs(case)
-    expected = with_gradients(tensors, *windows, residual, "reference")
-    for implementation in ("sdpa", "tiled"):
-        for a, b in zip(with_gradients(tensors, *windows, residual, implementation), expected, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12, msg=implementation)
+    check_against_reference("tiled", case, True)
 
 
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("case", CASES)
-def test_outputs_and_gradients_of_the_kernels_are_those_of_the_reference(case, residual, kernels):
+def check_against_reference(implementation, case, residual):
     tensors, *windows = inputs(case)
     expected = with_gradients(tensors, *windows, residual, "reference")
-    found = with_gradients(tensors, *windows, residual, "triton")
+    found = with_gradients(tensors, *windows, residual, implementation)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("case", [case for case in CASES if case != "one token"])
+@pytest.mark.parametrize("case", SEVERAL_KEYS)
 def test_on_a_gpu_half_precision_is_no_worse_than_the_references(case, dtype):
     check_half_precision(case, dtype, ("sdpa", "triton"), "cuda")
 
@@ -99,9 +101,7 @@ def test_half_precision_is_no_worse_than_the_references(case, dtype, monkeypatch
     check_half_precision(case, dtype, ("sdpa", "tiled"))
 
 
-# With one token the scores have no gradient, but in the kernels, as in any fused attention, the rounding
-# of the output.
-@pytest.mark.parametrize("case", [case for case in CASES if case != "one token"])
+@pytest.mark.parametrize("case", SEVERAL_KEYS)
 def test_half_precision_of_the_kernels_is_no_worse_than_the_references(case, kernels):
     check_half_precision(case, torch.float16, ["triton"])
 
@@ -114,7 +114,9 @@ def check_half_precision(case, dtype, implementations, device="cpu"):
     def errors(implementation):
         found = [tensor.cpu() for tensor in with_gradients(rounded, *windows, True, implementation)]
         return [
-            ((a - b).norm() / b.norm()).item() for a, b in zip(found, exact, strict=True) if b.norm() > 1e-9
+            ((a - b).norm() / b.norm()).item()
+            for a, b in zip(found, exact, strict=True)
+            if b.norm() > 1e-9  # not 0
         ]
 
     allowed = [1.25 * error + 2 * torch.finfo(dtype).eps for error in errors("reference")]
@@ -135,15 +137,18 @@ def test_what_is_kept_for_the_backward_pass(implementation):
 
 def test_autocast_decides_the_dtype():
     tensors, *windows = inputs("global", torch.float32)
-    for implementation in ("reference", "sdpa", "tiled"):
+    for implementation in ("reference", "sdpa", "tiled"):  # Triton's interpreter cannot multiply bfloat16
         with torch.autocast("cpu", torch.bfloat16):
             assert attend(*tensors, *windows, False, implementation).dtype == torch.bfloat16
 
 
-def test_the_operator_keeps_torchs_rules():
-    tensors, q_window, kv_window = inputs("filled-up windows", torch.float32)
-    arguments = (*tensors, list(q_window), list(kv_window), True)
-    torch.library.opcheck(torch.ops.mvit_det.tiled_attention, arguments)
+def test_the_operators_keep_torchs_rules(kernels):
+    (q, k, v, rel_h, rel_w), *windows = inputs("filled-up windows", torch.float32)
+    options = (*map(list, windows), True)
+    torch.library.opcheck(torch.ops.mvit_det.tiled_attention, (q, k, v, rel_h, rel_w, *options))
+    attend(q, k, v, rel_h, rel_w, *windows, True, "triton")  # registers it
+    biases = [torch.randn(*q.shape[:-1], side, requires_grad=True) for side in windows[1]]
+    torch.library.opcheck(torch.ops.mvit_det.triton_attention, (q, k, v, *biases, *options))
 
 
 @pytest.mark.parametrize("has_kernels", [True, False])
@@ -163,8 +168,12 @@ def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused(has_kernels, 
         choose("tiled", "cuda", torch.bfloat16)
     with pytest.raises(ValueError, match="'sdpa': cannot run in float64 on cuda; .* auto, reference$"):
         choose("sdpa", "cuda", torch.float64)
-    with pytest.raises(ValueError, match="'triton': .* bfloat16 on cuda, rows of 65 keys; .* sdpa$"):
-        choose("triton", "cuda", torch.bfloat16, 65)
+    with pytest.raises(ValueError, match="bfloat16 on cuda for rows of 65 keys .* channels; .* sdpa$"):
+        choose("triton", "cuda", torch.bfloat16, 65, 96)
+    with pytest.raises(ValueError, match="heads of 129 channels; .* sdpa$"):
+        choose("triton", "cuda", torch.bfloat16, 64, 129)
+    with pytest.raises(ValueError, match=r"'triton': .* float32 on cuda \(.*\); .* sdpa$"):
+        choose("triton", "cuda", torch.float32)
 
 
 def test_one_hot_positions_of_two_rows_and_three_columns():

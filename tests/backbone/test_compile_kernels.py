@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-KERNELS = {"_attend", "_grad_of_queries", "_grad_of_keys", "_normalise", "_grads"}
+KERNELS = {f"{name}_kernel" for name in ("attention", "grad_queries", "grad_keys", "norm", "grad_norm")}
 SHARED_BYTES = 99 * 1024  # of a block, on the GPUs that have least: compute capability 8.6, 8.9 and 12.0
 
 

@@ -1,0 +1,86 @@
+import copy
+
+import pytest
+import torch
+
+from mvit_det import MViT
+from mvit_det.backbone import kernels
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Let torch tell of a GPU."""
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    kernels.why_no_kernels.cache_clear()
+    yield
+    kernels.why_no_kernels.cache_clear()
+
+
+def checked(monkeypatch, check):
+    pytest.importorskip("triton")
+    monkeypatch.setattr("mvit_det.backbone.triton_check.check_kernels", check)
+
+
+def test_kernels_run_in_half_precision_where_they_are_right(gpu, monkeypatch):
+    calls = []
+    checked(monkeypatch, lambda *arguments: calls.append(arguments))
+    assert kernels.has_kernels("cuda", torch.bfloat16)
+    assert kernels.has_kernels("cuda", torch.float16)
+    assert not kernels.has_kernels("cuda", torch.float32)
+    assert not kernels.has_kernels("cpu", torch.float16)
+    assert calls == [("cuda", torch.bfloat16)]  # once
+
+
+def test_kernels_that_fail_are_left_out_with_a_warning(gpu, monkeypatch):
+    def check(device, dtype):
+        raise RuntimeError("no C compiler")
+
+    checked(monkeypatch, check)
+    with pytest.warns(UserWarning, match=r"Triton kernels are left out.*RuntimeError: no C compiler"):
+        assert not kernels.has_kernels("cuda", torch.bfloat16)
+    assert kernels.why_no_kernels() == "RuntimeError: no C compiler"
+
+
+def test_an_older_gpu_is_told(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert kernels.why_no_kernels() == "they need compute capability 8.0"
+
+
+def test_a_compiler_takes_the_answer_as_a_constant(monkeypatch):
+    calls = []
+
+    def why_no_kernels():
+        calls.append(torch.ones(2, requires_grad=True).sum().backward())  # not for a graph
+        return ""
+
+    monkeypatch.setattr(kernels, "why_no_kernels", why_no_kernels)
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def double(x):
+        return 2 * x if kernels.has_kernels("cuda", torch.bfloat16) else x
+
+    assert double(torch.ones(1)).item() == 2
+    assert calls
+
+
+@pytest.mark.parametrize("recompute", ["none", "cheap", "block"])
+def test_the_gradients_of_a_model_with_our_kernels(recompute, request):
+    torch.manual_seed(0)
+    keywords = {"embed_dim": 8, "depth": 4, "last_block_indexes": (0, 1, 2, 3), "adaptive_window_size": 8}
+    model = MViT(**keywords, recompute=recompute, rel_pos_zero_init=False)
+    images = torch.randn(1, 3, 45, 70)
+
+    def gradients(model):
+        sum(output.square().sum() for output in model(images).values()).backward()
+        return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+    expected = gradients(copy.deepcopy(model))
+    request.getfixturevalue("kernels")
+    found = gradients(model)
+    for name, grad in found.items():
+        assert (grad - expected[name]).norm() <= 1e-3 * expected[name].norm() + 1e-5, name
+    assert not torch.equal(
+        found["patch_embed.proj.weight"], expected["patch_embed.proj.weight"]
+    )  # not torch's
