@@ -2,6 +2,7 @@
 
 import textwrap
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import torch
@@ -9,7 +10,9 @@ import torch
 
 def has_kernels(device: str, dtype: torch.dtype) -> bool:
     """Return whether our kernels run: in half precision, where :func:`why_no_kernels` gives no reason."""
-    return device == "cuda" and dtype in (torch.bfloat16, torch.float16) and not _reason()
+    is_half = dtype in (torch.bfloat16, torch.float16)
+    is_tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return device == "cuda" and is_half and not is_tracing and not _reason()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -29,9 +32,10 @@ def why_no_kernels() -> str:
     if torch.cuda.get_device_capability() < (8, 0):
         return "they need compute capability 8.0"
     try:
-        from mvit_det.backbone.triton_check import check_kernels
-
-        check_kernels("cuda", torch.bfloat16)
+        with ThreadPoolExecutor(
+            1
+        ) as thread:  # one without the caller's autocast, hooks for saved tensors, modes
+            thread.submit(_check, torch.cuda.current_device()).result()
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
         warnings.warn(
@@ -39,3 +43,10 @@ def why_no_kernels() -> str:
         )
         return reason
     return ""
+
+
+def _check(device: int) -> None:
+    from mvit_det.backbone.triton_check import check_kernels
+
+    with torch.cuda.device(device):
+        check_kernels("cuda", torch.bfloat16)

@@ -175,7 +175,8 @@ class MViT(nn.Module):
             images: (N, in_chans, H, W), H and W of at least 32 px.
 
         Returns:
-            name -> (N, C, h, w), where h and w are H and W over the stage's stride, rounded up.
+            name -> (N, C, h, w), where h and w are H and W over the stage's stride, rounded up. Under
+            autocast they have the dtype of the norm: float32 where torch computes it on a GPU, else half.
 
         Raises:
             ValueError: if there is no batch axis, or an image has a side below 32 px.

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from mvit_det.backbone.norms import normalise
@@ -54,6 +55,7 @@ class _RecomputedLinears(torch.autograd.Function):
         return linears(prepare, x, *zip(weights, biases, strict=True), recompute=False)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         parameters = list(ctx.prepare.parameters())

@@ -31,7 +31,9 @@ def triton_attention(
         # (N, H, W, heads, rows of keys) and (N, H, W, heads, columns of keys)
         bias_h = torch.einsum("nhwdc,hkc->nhwdk", q, _repeated(rel_h, q.shape[1])).contiguous()
         bias_w = torch.einsum("nhwdc,wkc->nhwdk", q, _repeated(rel_w, q.shape[2])).contiguous()
-    return _forward(q, k, v, bias_h, bias_w, list(q_window), list(kv_window), residual)[0]
+    out, _ = _forward(q, k, v, bias_h, bias_w, list(q_window), list(kv_window))
+    # Not in the kernel: its backward pass needs the output itself, of which a rounded sum would hide digits.
+    return out + q if residual else out
 
 
 def _repeated(rel: Tensor, length: int) -> Tensor:
@@ -48,7 +50,6 @@ def _forward(
     bias_w: Tensor | None,
     q_window: list[int],
     kv_window: list[int],
-    residual: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the output and, for the backward pass, the log-sum-exp (base 2) of scores, (N, H, W, heads)."""
     out, lse = torch.empty_like(q), _new_lse(q)
@@ -56,8 +57,7 @@ def _forward(
     parts = triton.cdiv(q_window[0] * q_window[1], QUERIES)
     with torch.cuda.device_of(q):  # else Triton takes the current GPU
         attention_kernel[(_count_windows(q, q_window) * parts,)](
-            q, k, v, bias_h, bias_w, out, lse, *sizes, **constants, RESIDUAL=residual,
-            num_warps=WARPS, num_stages=2,
+            q, k, v, bias_h, bias_w, out, lse, *sizes, **constants, num_warps=WARPS, num_stages=2
         )  # fmt: skip
     return out, lse
 
@@ -74,7 +74,6 @@ def _backward(
     lse: Tensor,
     q_window: list[int],
     kv_window: list[int],
-    residual: bool,
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, where there are some, biases."""
     grad, delta = grad.contiguous(), torch.empty_like(lse)
@@ -85,7 +84,7 @@ def _backward(
     with torch.cuda.device_of(q):
         grad_queries_kernel[(windows * triton.cdiv(q_window[0] * q_window[1], QUERIES),)](
             q, k, v, bias_h, bias_w, out, lse, grad, delta, grad_q, *(grads_bias or (None, None)), *sizes,
-            **constants, RESIDUAL=residual, num_warps=WARPS, num_stages=2,
+            **constants, num_warps=WARPS, num_stages=2,
         )  # fmt: skip
         # One stage: two would spill kilobytes of registers.
         grad_keys_kernel[(windows * triton.cdiv(kv_window[0], constants["ROWS"]),)](
@@ -141,7 +140,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _autograd_backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     grads = _backward(grad, *ctx.saved_tensors, *ctx.options)
-    return *grads, *[None] * (8 - len(grads))
+    return *grads, *[None] * (7 - len(grads))
 
 
 _forward.register_autograd(_autograd_backward, setup_context=_setup_context)

@@ -104,7 +104,7 @@ def attention_kernel(
     q, k, v, bias_h, bias_w, out, lse,
     q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads,
     SCALE: tl.constexpr, C: tl.constexpr, PADDED_C: tl.constexpr, QUERIES: tl.constexpr, ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr, RESIDUAL: tl.constexpr, ACC: tl.constexpr,
+    COLUMNS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Write the output of a tile of queries, and the log-sum-exp of its scores."""
     q_map = (q_map_h, q_map_w, q_window_h, q_window_w)
@@ -132,8 +132,6 @@ def attention_kernel(
         row_sum = row_sum * rescale + tl.sum(weights, 1)
         row_max = new_max
     acc /= row_sum[:, None]
-    if RESIDUAL:
-        acc += q_tile
     _store(out, acc, queries, is_query, 0, C, PADDED_C)
     tl.store(lse + queries, row_max + tl.log2(row_sum), is_query)
 
@@ -143,7 +141,7 @@ def grad_queries_kernel(
     q, k, v, bias_h, bias_w, out, lse, grad, delta, grad_q, grad_bias_h, grad_bias_w,
     q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads,
     SCALE: tl.constexpr, C: tl.constexpr, PADDED_C: tl.constexpr, QUERIES: tl.constexpr, ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr, RESIDUAL: tl.constexpr, ACC: tl.constexpr,
+    COLUMNS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Write the gradients of a tile of queries and its biases, and delta: sums of output times gradient."""
     q_map = (q_map_h, q_map_w, q_window_h, q_window_w)
@@ -157,10 +155,7 @@ def grad_queries_kernel(
     grad_tile = _load(grad, queries, is_query, C, PADDED_C)
     bias_w_tile = _bias(bias_w, queries, is_query, tl.arange(0, COLUMNS), kv_window_w, ACC)
     lse_tile = tl.load(lse + queries, is_query, other=0.0)
-    attended = _load(out, queries, is_query, C, PADDED_C).to(ACC)
-    if RESIDUAL:
-        attended -= q_tile
-    delta_tile = tl.sum(attended * grad_tile, 1)
+    delta_tile = tl.sum(_load(out, queries, is_query, C, PADDED_C).to(ACC) * grad_tile, 1)
     tl.store(delta + queries, delta_tile, is_query)
 
     acc = tl.zeros((QUERIES, PADDED_C), ACC)
@@ -176,10 +171,7 @@ def grad_queries_kernel(
             in_rows = tl.reshape(grad_scores, (QUERIES, ROWS, COLUMNS))
             acc_w += tl.sum(in_rows, 1)
             _store(grad_bias_h, tl.sum(in_rows, 2), queries, is_query, top, kv_window_h, ROWS)
-    acc *= SCALE
-    if RESIDUAL:
-        acc += grad_tile
-    _store(grad_q, acc, queries, is_query, 0, C, PADDED_C)
+    _store(grad_q, acc * SCALE, queries, is_query, 0, C, PADDED_C)
     if grad_bias_w is not None:
         _store(grad_bias_w, acc_w, queries, is_query, 0, kv_window_w, COLUMNS)
 

@@ -23,16 +23,29 @@ def check_kernels(device: str, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(device, dtype)
+        return torch.randn(shape, generator=generator, device="cpu").to(device, dtype)
 
     q, k, v = random(1, 9, 11, 2, 96), random(1, 5, 6, 2, 96), random(1, 5, 6, 2, 96)
     rel_h, rel_w = 0.1 * random(8, 4, 96), 0.1 * random(8, 4, 96)
+    wide = random(1, 3, 40, 1, 96)
+    weight, bias, kernel = random(96), random(96), random(96, 1, 3, 3)
     windows = (8, 8), (4, 4)
     _compare("attention", triton_attention, reference, [q, k, v, rel_h, rel_w], (*windows, True))
-    weight, bias, kernel = random(96), random(96), random(96, 1, 3, 3)
-    _compare("attention", triton_attention, reference, [q, k, v, rel_h, rel_w], (*windows, True))
+    _compare(
+        "wide attention", _attend_globally(triton_attention), _attend_globally(reference), [wide] * 3, ()
+    )
     _compare("LayerNorm", triton_norm, _norm, [q, weight, bias], (1e-6,))
     _compare("pooling", triton_pooled_norm, _pooled_norm, [q, kernel, weight, bias], (1e-6, 2))
+
+
+def _attend_globally(function: Callable[..., Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return an attention without relative positions in which a window is the map."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        map_hw = (q.shape[1], q.shape[2])
+        return function(q, k, v, None, None, map_hw, map_hw, False)
+
+    return attend
 
 
 def _norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

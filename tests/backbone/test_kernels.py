@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device", lambda index: nullcontext())
     kernels.why_no_kernels.cache_clear()
     yield
     kernels.why_no_kernels.cache_clear()
@@ -41,6 +44,18 @@ def test_kernels_that_fail_are_left_out_with_a_warning(gpu, monkeypatch):
     with pytest.warns(UserWarning, match=r"Triton kernels are left out.*RuntimeError: no C compiler"):
         assert not kernels.has_kernels("cuda", torch.bfloat16)
     assert kernels.why_no_kernels() == "RuntimeError: no C compiler"
+
+
+def test_what_surrounds_the_first_call_stays_out_of_the_check(gpu, monkeypatch):
+    def check(device, dtype):
+        x = torch.ones(2, requires_grad=True)
+        torch.autograd.grad(x.square().sum(), x)
+
+    checked(monkeypatch, check)
+    saved = []
+    with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(saved.append, lambda x: x):
+        assert kernels.has_kernels("cuda", torch.bfloat16)
+    assert not saved
 
 
 def test_an_older_gpu_is_told(gpu, monkeypatch):
