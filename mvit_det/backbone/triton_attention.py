@@ -28,17 +28,20 @@ def triton_attention(
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     bias_h = bias_w = None
     if rel_h is not None and rel_w is not None:
-        # (N, H, W, heads, rows of keys) and (N, H, W, heads, columns of keys)
-        bias_h = torch.einsum("nhwdc,hkc->nhwdk", q, _repeated(rel_h, q.shape[1])).contiguous()
-        bias_w = torch.einsum("nhwdc,wkc->nhwdk", q, _repeated(rel_w, q.shape[2])).contiguous()
+        bias_h = _by_rows(q, rel_h)  # (N, H, W, heads, rows of keys)
+        bias_w = _by_rows(q.transpose(1, 2), rel_w).transpose(1, 2).contiguous()  # columns of keys
     out, _ = _forward(q, k, v, bias_h, bias_w, list(q_window), list(kv_window))
     # Not in the kernel: its backward pass needs the output itself, of which a rounded sum would hide digits.
     return out + q if residual else out
 
 
-def _repeated(rel: Tensor, length: int) -> Tensor:
-    """Return the rows of a window's queries, (queries, keys, C), for all queries along the map's side."""
-    return rel.repeat(num_windows(length, rel.shape[0]), 1, 1)[:length]
+def _by_rows(q: Tensor, rel: Tensor) -> Tensor:
+    """Return the products (N, H, W, heads, keys) of queries (N, H, W, heads, C) with what is their row's.
+
+    ``rel``, (height of a window, keys, C), is that of one window.
+    """
+    rel = rel.repeat(num_windows(q.shape[1], len(rel)), 1, 1)[: q.shape[1]]
+    return (q.flatten(2, 3) @ rel.mT).unflatten(2, q.shape[2:4])
 
 
 @torch.library.custom_op("mvit_det::triton_attention", mutates_args=())
