@@ -15,9 +15,12 @@ def has_kernels(device: str, dtype: torch.dtype) -> bool:
     return device == "cuda" and is_half and not is_tracing and not _reason()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _reason() -> str:
     return why_no_kernels()  # a compiler would trace through a cached function
+
+
+# What torch.compiler.assume_constant_result does, but for importing the compiler: two seconds.
+_reason._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache

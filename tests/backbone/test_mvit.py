@@ -138,6 +138,8 @@ for name in ("torchvision", "detectron2", "timm", "triton", "fvcore", "lightning
     sys.modules[name] = None
 import torch, mvit_det
 print(mvit_det.build_mvit("mvitv2_nano")(torch.zeros(1, 3, 32, 32))["scale5"].shape)
+assert "torch._dynamo" not in sys.modules  # the compiler: seconds
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "torch.Size([1, 256, 1, 1])" in run.stdout, run.stderr
+    assert run.returncode == 0, run.stderr
+    assert "torch.Size([1, 256, 1, 1])" in run.stdout
