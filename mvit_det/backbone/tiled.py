@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mvit_det.backbone.operators import operator
 from mvit_det.backbone.rel_pos import one_hot_positions
 from mvit_det.backbone.windows import num_windows
 
@@ -120,7 +121,15 @@ def _widened_queries(q: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, T
     return wide.view(count * heads, rows * width, -1), by_columns
 
 
-@torch.library.custom_op("mvit_det::tiled_attention", mutates_args=())
+def _empty_out(q: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(q)
+
+
+def _empty_grads(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(tensor) for tensor in inputs[:5])
+
+
+@operator("tiled_attention", _empty_out)
 def _forward(
     q: Tensor,
     k: Tensor,
@@ -148,7 +157,7 @@ def _forward(
     return out
 
 
-@torch.library.custom_op("mvit_det::tiled_attention_backward", mutates_args=())
+@operator("tiled_attention_backward", _empty_grads)
 def _backward(
     grad: Tensor,
     q: Tensor,
@@ -200,16 +209,6 @@ def _backward(
     return grad_q, grad_k, grad_v, grad_rel_h.to(q.dtype), grad_rel_w.to(q.dtype)
 
 
-@_forward.register_fake
-def _(q: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(q)
-
-
-@_backward.register_fake
-def _(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(tensor) for tensor in inputs[:5])
-
-
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:5])
     ctx.options = inputs[5:]
@@ -219,4 +218,4 @@ def _autograd_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *_backward(grad, *ctx.saved_tensors, *ctx.options), None, None, None
 
 
-_forward.register_autograd(_autograd_backward, setup_context=_setup_context)
+torch.library.register_autograd("mvit_det::tiled_attention", _autograd_backward, setup_context=_setup_context)

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mvit_det.backbone.operators import operator
 from mvit_det.backbone.triton_attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
 from mvit_det.backbone.windows import num_windows
 
@@ -44,7 +45,15 @@ def _by_rows(q: Tensor, rel: Tensor) -> Tensor:
     return (q.flatten(2, 3) @ rel.mT).unflatten(2, q.shape[2:4])
 
 
-@torch.library.custom_op("mvit_det::triton_attention", mutates_args=())
+def _empty_out(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(q), _new_lse(q)
+
+
+def _empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
+    return [torch.empty_like(x) for x in inputs[:5] if x is not None]
+
+
+@operator("triton_attention", _empty_out)
 def _forward(
     q: Tensor,
     k: Tensor,
@@ -65,7 +74,7 @@ def _forward(
     return out, lse
 
 
-@torch.library.custom_op("mvit_det::triton_attention_backward", mutates_args=())
+@operator("triton_attention_backward", _empty_grads)
 def _backward(
     grad: Tensor,
     q: Tensor,
@@ -125,16 +134,6 @@ def _arguments(
     }
 
 
-@_forward.register_fake
-def _(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(q), _new_lse(q)
-
-
-@_backward.register_fake
-def _(grad: Tensor, *inputs: Any) -> list[Tensor]:
-    return [torch.empty_like(x) for x in inputs[:5] if x is not None]
-
-
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:5], *output)
     ctx.options = inputs[5:]
@@ -146,4 +145,6 @@ def _autograd_backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor
     return *grads, *[None] * (7 - len(grads))
 
 
-_forward.register_autograd(_autograd_backward, setup_context=_setup_context)
+torch.library.register_autograd(
+    "mvit_det::triton_attention", _autograd_backward, setup_context=_setup_context
+)

@@ -137,8 +137,8 @@ import sys
 for name in ("torchvision", "detectron2", "timm", "triton", "fvcore", "lightning", "cv2", "pycocotools"):
     sys.modules[name] = None
 import torch, mvit_det
-assert "torch._dynamo" not in sys.modules  # the compiler, which takes seconds
 print(mvit_det.build_mvit("mvitv2_nano")(torch.zeros(1, 3, 32, 32))["scale5"].shape)
+assert "torch._dynamo" not in sys.modules  # the compiler, which takes seconds
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
