@@ -76,6 +76,10 @@ if __name__ == "__main__":
 """
 
 
+def heed_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a job in the background ignores
+
+
 def test_an_interrupt_of_several_processes_is_one_line(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(PROCESSES)
@@ -86,9 +90,7 @@ def test_an_interrupt_of_several_processes_is_one_line(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # which a job in the background ignores
+        preexec_fn=heed_interrupts,
     )
     assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

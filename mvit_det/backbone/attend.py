@@ -27,7 +27,7 @@ from mvit_det.backbone.windows import partition, unpartition
 from mvit_det.errors import InputError
 
 IMPLEMENTATIONS = ("reference", "sdpa", "tiled", "triton")
-# Of the Triton kernels: what a tile holds, and the width of a picture over 32 px; what fits shared memory.
+# Of the Triton kernels: a tile holds whole rows of keys (a picture's width over 32 px), and must fit a GPU.
 MAX_KEYS_IN_ROW, MAX_CHANNELS = 64, 128
 
 
@@ -101,7 +101,8 @@ def choose(
     if implementation not in able:
         reason = f"in {str(dtype).removeprefix('torch.')} on {device}"
         if implementation == "triton" and not fits:
-            reason += f" for rows of {keys_in_row} keys and heads of {channels} channels"
+            reason += f" with rows of {keys_in_row} keys and heads of {channels} channels"
+            reason += f" (at most {MAX_KEYS_IN_ROW} and {MAX_CHANNELS})"
         elif implementation == "triton" and device == "cuda":
             reason += f" ({why_no_kernels() or 'half precision only'})"
         raise InputError(

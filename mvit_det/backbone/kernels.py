@@ -35,14 +35,12 @@ def why_no_kernels() -> str:
     if torch.cuda.get_device_capability() < (8, 0):
         return "they need compute capability 8.0"
     try:
-        with ThreadPoolExecutor(
-            1
-        ) as thread:  # one without the caller's autocast, hooks for saved tensors, modes
+        with ThreadPoolExecutor(1) as thread:  # without the caller's autocast, modes, hooks for saved tensors
             thread.submit(_check, torch.cuda.current_device()).result()
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
         warnings.warn(
-            f"mvit_det's Triton kernels are left out for torch's slower ones: {reason}", stacklevel=2
+            f"mvit_det's Triton kernels are left out, torch's slower ones run: {reason}", stacklevel=2
         )
         return reason
     return ""

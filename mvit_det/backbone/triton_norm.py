@@ -85,7 +85,7 @@ def _empty(x: Tensor, kernel: Tensor | None, stride: int) -> Tensor:
 def _arguments(
     x: Tensor, kernel: Tensor | None, out: Tensor, stride: int
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the sizes and the constants that both kernels take."""
+    """Return the values of ``SIZES`` and the constants that both kernels take."""
     channels = x.shape[-1]
     padded_c = triton.next_power_of_2(channels)
     maps = [1] * 5 if kernel is None else [*x.shape[1:3], *out.shape[1:4]]
