@@ -12,7 +12,7 @@ from importlib import import_module, metadata
 import torch
 
 from mvit_det.backbone import build_mvit
-from mvit_det.backbone.kernels import why_no_kernels
+from mvit_det.backbone.kernels import why_not
 from mvit_det.errors import EXTRA, DependencyError
 
 COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # of Detectron2, known to work
@@ -62,7 +62,8 @@ def doctor() -> bool:
     _say("torch", lambda: f"{torch.__version__}, built for CUDA {torch.version.cuda or '(none)'}")
     _say("GPU", _gpus)
     if torch.cuda.is_available():
-        _say("  Triton kernels", _kernels)
+        _say("  Triton kernels", partial(_kernels, "triton"))
+    _say("kernel in C", partial(_kernels, "native"))
     for label, package in (
         ("torchvision", "torchvision"),
         ("Lightning", "lightning"),
@@ -126,11 +127,11 @@ def _gpus() -> str:
     return f"{names}; bf16: {'yes' if torch.cuda.is_bf16_supported(including_emulation=False) else 'no'}"
 
 
-def _kernels() -> str:
+def _kernels(name: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reason = why_no_kernels()
-    return f"left out: {reason}" if reason else "give what torch's operators give"
+        reason = why_not(name)
+    return f"left out: {reason}" if reason else "right: as torch's operators"
 
 
 def _version(package: str, installed: Mapping[str, Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Softmax attention in windows with decomposed relative positions: one function, four implementations.
+"""Softmax attention in windows with decomposed relative positions: one function, five implementations.
 
 All compute the same: the score of query i and key j of a window is
 q_i k_j / sqrt(C) + q_i rel_h[Δh] + q_i rel_w[Δw].
@@ -7,7 +7,8 @@ q_i k_j / sqrt(C) + q_i rel_h[Δh] + q_i rel_w[Δw].
 - ``sdpa`` and ``tiled`` store none. The bias is bilinear, and so a part of the product of wider vectors,
   [q_i / sqrt(C), q_i rel_h, q_i rel_w] and [k_j, one-hot row of j, one-hot column of j]. ``sdpa`` hands
   these to torch's fused attention; ``tiled`` computes one tile of scores after the other.
-- ``triton`` stores none either: a kernel for GPUs that adds a tile's biases by rows and by columns.
+- ``triton`` and ``native`` store none either: kernels for GPUs and, in C, for CPUs, which add the biases of
+  some queries by rows and by columns of keys.
 
 Source: MViTv2 paper, section 4.1, equations 2 to 4.
 """
@@ -18,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mvit_det.backbone.kernels import has_kernels, why_no_kernels
+from mvit_det.backbone.kernels import has_native, has_triton, why_not
+from mvit_det.backbone.native_attention import native_attention
 from mvit_det.backbone.precision import cast
 from mvit_det.backbone.reference import reference
 from mvit_det.backbone.rel_pos import one_hot_positions
@@ -26,7 +28,7 @@ from mvit_det.backbone.tiled import tiled
 from mvit_det.backbone.windows import partition, unpartition
 from mvit_det.errors import InputError
 
-IMPLEMENTATIONS = ("reference", "sdpa", "tiled", "triton")
+IMPLEMENTATIONS = ("reference", "sdpa", "tiled", "native", "triton")
 # Of the Triton kernels: a tile holds whole rows of keys (a picture's width over 32 px), and must fit a GPU.
 MAX_KEYS_IN_ROW, MAX_CHANNELS = 64, 128
 
@@ -68,9 +70,8 @@ def attend(
     if rel_h is not None and rel_w is not None:
         rel_h, rel_w = cast(rel_h), cast(rel_w)
     chosen = choose(implementation, q.device.type, q.dtype, kv_window[1], q.shape[-1])
-    return {"reference": reference, "sdpa": sdpa, "tiled": tiled, "triton": _triton}[chosen](
-        q, k, v, rel_h, rel_w, q_window, kv_window, residual
-    )
+    functions = dict(zip(IMPLEMENTATIONS, (reference, sdpa, tiled, native_attention, _triton), strict=True))
+    return functions[chosen](q, k, v, rel_h, rel_w, q_window, kv_window, residual)
 
 
 def choose(
@@ -93,8 +94,10 @@ def choose(
         able += ["sdpa", "tiled"]
     elif device != "meta" and dtype != torch.float64:  # torch has no fused attention for these
         able += ["sdpa"]
+    if has_native(device, dtype):
+        able += ["native"]
     fits = keys_in_row <= MAX_KEYS_IN_ROW and channels <= MAX_CHANNELS
-    if fits and has_kernels(device, dtype):
+    if fits and has_triton(device, dtype):
         able += ["triton"]
     if implementation == "auto":
         return able[-1]
@@ -104,7 +107,9 @@ def choose(
             reason += f" with rows of {keys_in_row} keys and heads of {channels} channels"
             reason += f" (at most {MAX_KEYS_IN_ROW} and {MAX_CHANNELS})"
         elif implementation == "triton" and device == "cuda":
-            reason += f" ({why_no_kernels() or 'half precision only'})"
+            reason += f" ({why_not('triton') or 'half precision only'})"
+        elif implementation == "native" and device == "cpu":
+            reason += f" ({why_not('native') or 'float32 only'})"
         raise InputError(
             f"attention {implementation!r}: cannot run {reason}; expected one of auto, {', '.join(able)}"
         )

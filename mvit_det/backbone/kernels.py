@@ -1,4 +1,4 @@
-"""Whether our Triton kernels run here."""
+"""Whether our kernels run here: those in Triton on a GPU, that in C on a CPU."""
 
 import textwrap
 import warnings
@@ -7,16 +7,29 @@ from functools import cache
 
 import torch
 
+from mvit_det.backbone.check import check_attention
+from mvit_det.backbone.native_attention import native_attention
 
-def has_kernels(device: str, dtype: torch.dtype) -> bool:
-    """Return whether our kernels run: in half precision, where :func:`why_no_kernels` gives no reason."""
-    is_half = dtype in (torch.bfloat16, torch.float16)
+MAX_ERROR = 1e-4  # relative, of the kernel in C; roundings add up to some 1e-5
+
+
+def has_triton(device: str, dtype: torch.dtype) -> bool:
+    """Return whether our Triton kernels run: on an NVIDIA GPU in half precision."""
+    return device == "cuda" and dtype in (torch.bfloat16, torch.float16) and _runs("triton")
+
+
+def has_native(device: str, dtype: torch.dtype) -> bool:
+    """Return whether our kernel in C runs: on a CPU in float32."""
+    return device == "cpu" and dtype == torch.float32 and _runs("native")
+
+
+def _runs(kernels: str) -> bool:
     is_tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return device == "cuda" and is_half and not is_tracing and not _reason()
+    return not is_tracing and not _reason(kernels)
 
 
-def _reason() -> str:
-    return why_no_kernels()  # a compiler would trace through a cached function
+def _reason(kernels: str) -> str:
+    return why_not(kernels)  # a compiler would trace through a cached function
 
 
 # What torch.compiler.assume_constant_result does, but for importing the compiler: two seconds.
@@ -24,30 +37,36 @@ _reason._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
-def why_no_kernels() -> str:
-    """Return why our kernels are not for the current GPU, and nothing where they are.
+def why_not(kernels: str) -> str:
+    """Return why our kernels, ``"triton"`` or ``"native"``, are not for this machine; nothing where they are.
 
-    They are tried once in a process, against torch's operators: Triton may be missing, or lack the C
-    compiler that it needs, or compile something wrong. Then a warning tells it.
+    They are tried once in a process, against torch's operators: Triton or a C compiler may be missing, or
+    compile something wrong. Then a warning tells it.
     """
-    if torch.version.cuda is None or not torch.cuda.is_available():
+    if kernels == "native" and not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+        return "it needs a processor with AVX2"
+    if kernels == "triton" and (torch.version.cuda is None or not torch.cuda.is_available()):
         return "they need an NVIDIA GPU"
-    if torch.cuda.get_device_capability() < (8, 0):
+    if kernels == "triton" and torch.cuda.get_device_capability() < (8, 0):
         return "they need compute capability 8.0"
+    check = _check_triton if kernels == "triton" else _check_native
     try:
         with ThreadPoolExecutor(1) as thread:  # without the caller's autocast, modes, hooks for saved tensors
-            thread.submit(_check, torch.cuda.current_device()).result()
+            thread.submit(check).result()
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-        warnings.warn(
-            f"mvit_det's Triton kernels are left out, torch's slower ones run: {reason}", stacklevel=2
-        )
+        what = "Triton kernels are" if kernels == "triton" else "kernel in C is"
+        warnings.warn(f"mvit_det's {what} left out, torch's slower ones run: {reason}", stacklevel=2)
         return reason
     return ""
 
 
-def _check(device: int) -> None:
-    from mvit_det.backbone.triton_check import check_kernels
+def _check_triton() -> None:
+    from mvit_det.backbone.triton_check import check_triton
 
-    with torch.cuda.device(device):
-        check_kernels("cuda", torch.bfloat16)
+    with torch.cuda.device(torch.cuda.current_device()):
+        check_triton("cuda", torch.bfloat16)
+
+
+def _check_native() -> None:
+    check_attention(native_attention, torch.empty(0), MAX_ERROR)

@@ -8,7 +8,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from mvit_det.backbone.kernels import has_kernels
+from mvit_det.backbone.kernels import has_triton
 from mvit_det.backbone.reference import pool
 
 
@@ -37,4 +37,4 @@ def _has_kernel(norm: nn.Module, x: Tensor) -> TypeGuard[nn.LayerNorm]:
     """Return whether our kernel can take the place of a layer; a compiler has its own."""
     if torch.compiler.is_compiling() or type(norm) is not nn.LayerNorm:
         return False
-    return norm.weight is not None and norm.bias is not None and has_kernels(x.device.type, x.dtype)
+    return norm.weight is not None and norm.bias is not None and has_triton(x.device.type, x.dtype)

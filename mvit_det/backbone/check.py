@@ -1,0 +1,60 @@
+"""Whether a kernel gives what torch's operators give, forward and backward."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mvit_det.backbone.reference import reference
+
+
+def random_map(*shape: int, like: Tensor) -> Tensor:
+    """Return normal values, the same each time, of the dtype and on the device of ``like``."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)), device="cpu").to(like)
+
+
+def check_attention(attention: Callable[..., Tensor], like: Tensor, max_error: float) -> None:
+    """Compare an attention with the reference: in windows that reach over the map, and globally.
+
+    Raises:
+        RuntimeError: if it is off by more than ``max_error``, see :func:`compare`.
+    """
+    q, rel = random_map(1, 9, 11, 2, 96, like=like), 0.1 * random_map(8, 4, 96, like=like)
+    k, wide = random_map(1, 5, 6, 2, 96, like=like), random_map(1, 3, 40, 1, 96, like=like)
+    compare("attention", attention, reference, [q, k, 2 * k, rel, 2 * rel], ((8, 8), (4, 4), True), max_error)
+    compare("wide attention", _globally(attention), _globally(reference), [wide] * 3, (), max_error)
+
+
+def _globally(function: Callable[..., Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return an attention without relative positions in which a window is the map."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        map_hw = (q.shape[1], q.shape[2])
+        return function(q, k, v, None, None, map_hw, map_hw, False)
+
+    return attend
+
+
+def compare(
+    name: str,
+    kernel: Callable[..., Tensor],
+    expected: Callable[..., Tensor],
+    tensors: Sequence[Tensor],
+    options: tuple[object, ...],
+    max_error: float,
+) -> None:
+    """Compare outputs, and gradients of all tensors, with those in float32.
+
+    Raises:
+        RuntimeError: if the norm of a difference is more than ``max_error`` times that of what is right.
+    """
+
+    def run(function: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
+        inputs = [tensor.to(dtype, copy=True).requires_grad_() for tensor in tensors]
+        out = function(*inputs, *options)
+        return [out, *torch.autograd.grad(out.float().square().sum(), inputs)]
+
+    pairs = zip(run(kernel, tensors[0].dtype), run(expected, torch.float32), strict=True)
+    error = max(((a.float() - b).norm() / b.norm()).item() for a, b in pairs)
+    if not error <= max_error:
+        raise RuntimeError(f"our kernel for {name} is off by {error:.2g}")
