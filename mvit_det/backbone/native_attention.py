@@ -68,13 +68,20 @@ class _Problem(ctypes.Structure):  # as in attention.c
 
 
 def _attend(
-    q: Tensor, k: Tensor, windows: tuple[Sequence[int], Sequence[int]], parts: int, residual: bool, **maps: Any
+    q: Tensor,
+    k: Tensor,
+    windows: tuple[Sequence[int], Sequence[int]],
+    parts: int,
+    residual: bool,
+    **maps: Any,
 ) -> None:
     """Run the kernel on ``maps``, which it reads and writes."""
     (n, *q_map, heads, channels), kv_map = q.shape, k.shape[1:3]
     pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, windows[0], kv_map, windows[1]))
     pointers = {name: x.data_ptr() for name, x in maps.items() if x is not None}
-    problem = _Problem(n, heads, channels, *pairs, parts, residual, q=q.data_ptr(), k=k.data_ptr(), **pointers)
+    problem = _Problem(
+        n, heads, channels, *pairs, parts, residual, q=q.data_ptr(), k=k.data_ptr(), **pointers
+    )
     if library().attend(problem) != 0:
         raise MemoryError("attention: no memory for the scores of a few queries")
 
@@ -86,37 +93,39 @@ def _parts(q: Tensor, q_window: Sequence[int]) -> int:
     return max(1, 4 * torch.get_num_threads() // windows)
 
 
-class _Bias:
-    """What the product of each query with the rows of one table means for the keys along one axis.
+class _Table:
+    """A table of relative positions along one axis of a map, and the biases that it gives the map's queries.
 
-    Biases are (rows or columns of a map, queries in it, keys), and those of columns lie in the order that
-    ``attention.c`` tells, so that no map is copied.
+    Biases are (N * H, W * heads, keys), or by columns (W * heads, N * H, keys): no map has to be copied.
+
+    Args:
+        rel: (height or width of a window, keys, C)
+        q: (N, H, W, heads, C)
+        by_columns: whether the axis is that of the columns.
     """
 
-    def __init__(self, q: Tensor, rel: Tensor, axis: int) -> None:
-        n, map_h, map_w, heads, channels = q.shape
-        index = torch.arange(q.shape[axis]) % len(rel)
-        self.index = index.repeat(n) if axis == 1 else index.repeat_interleave(heads)
-        self.rel, self.axis = rel, axis
-        self.tables = rel[self.index]  # (rows or columns, keys, C)
-        self.queries = self.along(q)
+    def __init__(self, rel: Tensor, q: Tensor, by_columns: bool) -> None:
+        self.rel, self.by_columns = rel, by_columns
+        index = torch.arange(q.shape[2 if by_columns else 1]) % len(rel)
+        self.index = index.repeat_interleave(q.shape[3]) if by_columns else index.repeat(q.shape[0])
+        self.rows, self.queries = rel[self.index], self.lines(q)
 
-    def along(self, x: Tensor) -> Tensor:
-        """Return a map (N, H, W, heads, C) as (N * H, W * heads, C), or with axis 2 the other way round."""
+    def lines(self, x: Tensor) -> Tensor:
+        """Return a view of a map, (N * H, W * heads, C), or by columns (W * heads, N * H, C)."""
         x = x.flatten(2, 3).flatten(0, 1)
-        return x if self.axis == 1 else x.transpose(0, 1)
+        return x.transpose(0, 1) if self.by_columns else x
 
-    def forward(self) -> Tensor:
-        return torch.bmm(self.queries, self.tables.mT)
+    def biases(self) -> Tensor:
+        return torch.bmm(self.queries, self.rows.mT)
 
     def backward(self, grad: Tensor, grad_q: Tensor) -> Tensor:
-        """Add to the gradient of queries; return that of the tables."""
-        self.along(grad_q).baddbmm_(grad, self.tables)
+        """Add to the gradient of a map's queries what the biases' gradient gives; return the table's."""
+        self.lines(grad_q).baddbmm_(grad, self.rows)
         return torch.zeros_like(self.rel).index_add_(0, self.index, torch.bmm(grad.mT, self.queries))
 
 
-def _biases(q: Tensor, rel_h: Tensor | None, rel_w: Tensor | None) -> list[_Bias]:
-    return [] if rel_h is None or rel_w is None else [_Bias(q, rel_h, axis=1), _Bias(q, rel_w, axis=2)]
+def _tables(q: Tensor, rel_h: Tensor | None, rel_w: Tensor | None) -> list[_Table]:
+    return [] if rel_h is None or rel_w is None else [_Table(rel_h, q, False), _Table(rel_w, q, True)]
 
 
 def _empty_out(q: Tensor, *_: Any) -> Tensor:
@@ -139,7 +148,7 @@ def _forward(
     residual: bool,
 ) -> Tensor:
     out = torch.empty_like(q)
-    bias_h, bias_w = [bias.forward() for bias in _biases(q, rel_h, rel_w)] or (None, None)
+    bias_h, bias_w = [table.biases() for table in _tables(q, rel_h, rel_w)] or (None, None)
     _attend(
         q, k, (q_window, kv_window), _parts(q, q_window), residual, v=v, bias_h=bias_h, bias_w=bias_w, out=out
     )
@@ -159,18 +168,18 @@ def _backward(
     residual: bool,
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, where there are some, tables."""
-    biases, parts = _biases(q, rel_h, rel_w), _parts(q, q_window)
+    tables, parts = _tables(q, rel_h, rel_w), _parts(q, q_window)
+    biases = [table.biases() for table in tables]
+    grads = [torch.empty_like(bias) for bias in biases]
+    (bias_h, bias_w), (grad_bias_h, grad_bias_w) = biases or (None, None), grads or (None, None)
     grad, grad_q = grad.contiguous(), torch.empty_like(q)
     grad_k, grad_v = (x.new_empty(parts, *x.shape) for x in (k, v))
-    bias_h, bias_w = [bias.forward() for bias in biases] or (None, None)
-    grads_bias = [torch.empty_like(bias) for bias in (bias_h, bias_w) if bias is not None]
-    grad_bias_h, grad_bias_w = grads_bias or (None, None)
     _attend(
         q, k, (q_window, kv_window), parts, residual, v=v, bias_h=bias_h, bias_w=bias_w, grad=grad,
         grad_q=grad_q, grad_k=grad_k, grad_v=grad_v, grad_bias_h=grad_bias_h, grad_bias_w=grad_bias_w,
     )  # fmt: skip
-    tables = [bias.backward(x, grad_q) for bias, x in zip(biases, grads_bias, strict=True)]
-    return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *tables]
+    grads_table = [table.backward(x, grad_q) for table, x in zip(tables, grads, strict=True)]
+    return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_table]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

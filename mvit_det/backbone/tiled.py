@@ -13,9 +13,8 @@ from torch import Tensor
 
 from mvit_det.backbone.operators import operator
 from mvit_det.backbone.rel_pos import one_hot_positions
+from mvit_det.backbone.rows import cached_elements
 from mvit_det.backbone.windows import num_windows
-
-MAX_SCORES = 2**21  # of a tile; measured, see docs/performance.md
 
 
 def tiled(
@@ -68,7 +67,7 @@ def _groups(q: Tensor, q_window: list[int], num_keys: int) -> Iterator[_Group]:
     n, map_h, map_w, heads, _ = q.shape
     height, width = q_window
     whole, columns = map_w // width, num_windows(map_w, width)
-    together = max(1, MAX_SCORES // (heads * height * width * num_keys))
+    together = max(1, cached_elements(q.dtype) // (heads * height * width * num_keys))
     for image in range(n):
         for row in range(num_windows(map_h, height)):
             for first in range(0, whole, together):
@@ -83,7 +82,7 @@ def _tiles(q: Tensor, count: int, num_keys: int) -> Iterator[tuple[slice, Tensor
     The queries are (rows, count, width, heads, C), for ``count`` windows beside each other.
     """
     _, columns, heads, _ = q.shape
-    num_rows = max(1, MAX_SCORES // (columns * heads * num_keys))
+    num_rows = max(1, cached_elements(q.dtype) // (columns * heads * num_keys))
     for top in range(0, q.shape[0], num_rows):
         rows = slice(top, top + num_rows)
         yield rows, q[rows].unflatten(1, (count, -1))

@@ -14,4 +14,4 @@ def kernels(monkeypatch):
     if find_spec("triton") is None or torch.cuda.is_available():
         pytest.skip("needs Triton's interpreter: Triton, and no GPU")
     for module in ("norms", "attend"):
-        monkeypatch.setattr(f"mvit_det.backbone.{module}.has_kernels", lambda device, dtype: True)
+        monkeypatch.setattr(f"mvit_det.backbone.{module}.has_triton", lambda device, dtype: True)

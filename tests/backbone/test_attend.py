@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from mvit_det.backbone import tiled
+from mvit_det.backbone import native_attention, rows
 from mvit_det.backbone.attend import IMPLEMENTATIONS, attend, choose
+from mvit_det.backbone.kernels import has_native
 from mvit_det.backbone.rel_pos import one_hot_positions
 
 # name: batch, heads, map and window of queries, map and window of keys
@@ -40,7 +41,15 @@ def with_gradients(tensors, *arguments):
 def implementation(request):
     if request.param == "triton":
         request.getfixturevalue("kernels")
+    elif request.param == "native":
+        request.getfixturevalue("native")
     return request.param
+
+
+@pytest.fixture
+def native():
+    if not has_native("cpu", torch.float32):
+        pytest.skip("needs a processor with AVX2 and a C compiler")
 
 
 def test_scores_by_hand(implementation):
@@ -58,7 +67,8 @@ def test_scores_by_hand(implementation):
 
 
 def test_without_relative_positions_it_is_torchs_attention(implementation):
-    (q, k, v, _, _), q_window, kv_window = inputs("global")
+    dtype = torch.float32 if implementation == "native" else torch.float64
+    (q, k, v, _, _), q_window, kv_window = inputs("global", dtype)
     out = attend(q, k, v, None, None, q_window, kv_window, False, implementation)
     flat = [x.flatten(1, 2).transpose(1, 2) for x in (q, k, v)]
     expected = torch.nn.functional.scaled_dot_product_attention(*flat)
@@ -75,7 +85,7 @@ def test_outputs_and_gradients_are_those_of_the_reference(implementation, case, 
 @pytest.mark.parametrize("max_scores", [100, 1])  # 1: each row of queries is a tile
 @pytest.mark.parametrize("case", CASES)
 def test_smaller_tiles_give_the_same(case, max_scores, monkeypatch):
-    monkeypatch.setattr(tiled, "MAX_SCORES", max_scores)
+    monkeypatch.setattr(rows, "CACHED_ELEMENTS", max_scores)
     check_against_reference("tiled", case, True)
 
 
@@ -85,6 +95,37 @@ def check_against_reference(implementation, case, residual):
     found = with_gradients(tensors, *windows, residual, implementation)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("parts", [1, 3])  # of the queries of a window, for threads
+@pytest.mark.parametrize("flags", [(), ("-mno-avx512f",)])
+@pytest.mark.parametrize("channels", [6, 72])
+@pytest.mark.parametrize("case", CASES)
+def test_the_kernel_in_c_gives_what_the_reference_gives(case, channels, flags, parts, monkeypatch):
+    library = native_attention.library
+    monkeypatch.setattr(native_attention, "library", lambda: library(*flags))
+    monkeypatch.setattr(native_attention, "_parts", lambda q, q_window: parts)
+    tensors, *windows = inputs(case, torch.float32, channels)
+    for residual in (False, True):
+        expected = with_gradients([tensor.double() for tensor in tensors], *windows, residual, "reference")
+        found = with_gradients(tensors, *windows, residual, "native")
+        for a, b in zip(found, expected, strict=True):
+            assert (a - b).abs().max() <= 1e-5 * b.abs().max() + 1e-6
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("tensor", range(5))
+def test_the_kernel_in_c_hides_no_nan(tensor, value):
+    tensors, *windows = inputs("global", torch.float32)
+    with torch.no_grad():
+        tensors[tensor].view(-1)[5] = value
+    expected = [found.isfinite() for found in with_gradients(tensors, *windows, True, "reference")]
+    found = [found.isfinite() for found in with_gradients(tensors, *windows, True, "native")]
+    assert not all(finite.all() for finite in expected)
+    for a, b in zip(found, expected, strict=True):
+        assert not (a & ~b).any()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -97,7 +138,7 @@ def test_on_a_gpu_half_precision_is_no_worse_than_the_references(case, dtype):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("case", CASES)
 def test_half_precision_is_no_worse_than_the_references(case, dtype, monkeypatch):
-    monkeypatch.setattr(tiled, "MAX_SCORES", 100)  # the gradients are sums over many tiles
+    monkeypatch.setattr(rows, "CACHED_ELEMENTS", 25)  # the gradients are sums over many tiles
     check_half_precision(case, dtype, ("sdpa", "tiled"))
 
 
@@ -150,6 +191,7 @@ def test_the_operators_keep_torchs_rules(kernels):
     options = (*map(list, windows),)
     torch.library.opcheck(torch.ops.mvit_det.tiled_attention, (q, k, v, rel_h, rel_w, *options, True))
     attend(q, k, v, rel_h, rel_w, *windows, True, "triton")  # registers it
+    torch.library.opcheck(torch.ops.mvit_det.native_attention, (q, k, v, rel_h, rel_w, *options, True))
     biases = [torch.randn(*q.shape[:-1], side, requires_grad=True) for side in windows[1]]
     torch.library.opcheck(torch.ops.mvit_det.triton_attention, (q, k, v, *biases, *options))
 
@@ -158,10 +200,13 @@ def test_the_operators_keep_torchs_rules(kernels):
 def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused(has_kernels, monkeypatch):
     half = (torch.bfloat16, torch.float16)
     monkeypatch.setattr(
-        "mvit_det.backbone.attend.has_kernels",
+        "mvit_det.backbone.attend.has_triton",
         lambda device, dtype: has_kernels and device == "cuda" and dtype in half,
     )
-    assert choose("auto", "cpu", torch.float32) == "tiled"
+    monkeypatch.setattr(
+        "mvit_det.backbone.attend.has_native", lambda device, dtype: has_kernels and device == "cpu"
+    )
+    assert choose("auto", "cpu", torch.float32) == ("native" if has_kernels else "tiled")
     assert choose("auto", "cuda", torch.bfloat16, 64) == ("triton" if has_kernels else "sdpa")
     assert choose("auto", "cuda", torch.bfloat16, 65) == "sdpa"
     assert choose("auto", "cuda", torch.float32) == "sdpa"
@@ -175,6 +220,8 @@ def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused(has_kernels, 
         choose("triton", "cuda", torch.bfloat16, 65, 96)
     with pytest.raises(ValueError, match=r"heads of 129 channels \(at most 64 and 128\); .* sdpa$"):
         choose("triton", "cuda", torch.bfloat16, 64, 129)
+    with pytest.raises(ValueError, match=r"'native': cannot run in float32 on cuda; .* reference, sdpa$"):
+        choose("native", "cuda", torch.float32)
     with pytest.raises(ValueError, match=r"'triton': .* float32 on cuda \(.*\); .* sdpa$"):
         choose("triton", "cuda", torch.float32)
 

@@ -1,11 +1,24 @@
 import copy
 from contextlib import nullcontext
+from shutil import which
 
 import pytest
 import torch
 
 from mvit_det import MViT
 from mvit_det.backbone import kernels
+from mvit_det.backbone.attend import choose
+from mvit_det.backbone.native_attention import library
+from mvit_det.backbone.reference import reference
+
+
+@pytest.fixture(autouse=True)
+def anew():
+    kernels.why_not.cache_clear()
+    library.cache_clear()
+    yield
+    kernels.why_not.cache_clear()
+    library.cache_clear()
 
 
 @pytest.fixture
@@ -16,24 +29,22 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "device", lambda index: nullcontext())
-    kernels.why_no_kernels.cache_clear()
-    yield
-    kernels.why_no_kernels.cache_clear()
 
 
 def checked(monkeypatch, check):
     pytest.importorskip("triton")
-    monkeypatch.setattr("mvit_det.backbone.triton_check.check_kernels", check)
+    monkeypatch.setattr("mvit_det.backbone.triton_check.check_triton", check)
 
 
 def test_kernels_run_in_half_precision_where_they_are_right(gpu, monkeypatch):
     calls = []
     checked(monkeypatch, lambda *arguments: calls.append(arguments))
-    assert kernels.has_kernels("cuda", torch.bfloat16)
-    assert kernels.has_kernels("cuda", torch.float16)
-    assert not kernels.has_kernels("cuda", torch.float32)
-    assert not kernels.has_kernels("cpu", torch.float16)
+    assert kernels.has_triton("cuda", torch.bfloat16)
+    assert kernels.has_triton("cuda", torch.float16)
+    assert not kernels.has_triton("cuda", torch.float32)
+    assert not kernels.has_triton("cpu", torch.float16)
     assert calls == [("cuda", torch.bfloat16)]  # once
+    assert not kernels.has_native("cuda", torch.float32)
 
 
 def test_kernels_that_fail_are_left_out_with_a_warning(gpu, monkeypatch):
@@ -42,8 +53,8 @@ def test_kernels_that_fail_are_left_out_with_a_warning(gpu, monkeypatch):
 
     checked(monkeypatch, check)
     with pytest.warns(UserWarning, match=r"Triton kernels are left out.*RuntimeError: no C compiler"):
-        assert not kernels.has_kernels("cuda", torch.bfloat16)
-    assert kernels.why_no_kernels() == "RuntimeError: no C compiler"
+        assert not kernels.has_triton("cuda", torch.bfloat16)
+    assert kernels.why_not("triton") == "RuntimeError: no C compiler"
 
 
 def test_what_surrounds_the_first_call_stays_out_of_the_check(gpu, monkeypatch):
@@ -54,27 +65,64 @@ def test_what_surrounds_the_first_call_stays_out_of_the_check(gpu, monkeypatch):
     checked(monkeypatch, check)
     saved = []
     with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(saved.append, lambda x: x):
-        assert kernels.has_kernels("cuda", torch.bfloat16)
+        assert kernels.has_triton("cuda", torch.bfloat16)
     assert not saved
 
 
 def test_an_older_gpu_is_told(gpu, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    assert kernels.why_no_kernels() == "they need compute capability 8.0"
+    assert kernels.why_not("triton") == "they need compute capability 8.0"
+
+
+def test_the_kernel_in_c_runs_in_float32_where_it_is_right():
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX") or which("cc") is None:
+        pytest.skip("needs AVX2 and a C compiler")
+    assert kernels.has_native("cpu", torch.float32)
+    assert not kernels.has_native("cpu", torch.bfloat16)
+
+
+def test_a_kernel_in_c_that_is_off_is_left_out(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(kernels, "native_attention", lambda *arguments: 1.1 * reference(*arguments))
+    with pytest.warns(UserWarning, match=r"kernel in C is left out.*for attention is off by 0.2"):
+        assert not kernels.has_native("cpu", torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"),
+    [
+        ("no-such-compiler", "No such file or directory: 'no-such-compiler'"),
+        ("false --", "RuntimeError: false"),
+    ],
+)
+def test_without_a_working_compiler_torchs_operators_run(compiler, reason, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setenv("CC", compiler)
+    model = MViT(embed_dim=8, depth=4, last_block_indexes=(0, 1, 2, 3), adaptive_window_size=8)
+    with pytest.warns(UserWarning, match=f"kernel in C is left out, torch's slower ones run: .*{reason}"):
+        model(torch.randn(1, 3, 32, 32))
+    with pytest.raises(ValueError, match=rf"'native': cannot run in float32 on cpu \(.*{reason}"):
+        choose("native", "cpu", torch.float32)
+
+
+def test_an_older_processor_is_told(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NO AVX")
+    assert not kernels.has_native("cpu", torch.float32)
+    assert kernels.why_not("native") == "it needs a processor with AVX2"
 
 
 def test_a_compiler_takes_the_answer_as_a_constant(monkeypatch):
     calls = []
 
-    def why_no_kernels():
+    def why_not(name):
         calls.append(torch.ones(2, requires_grad=True).sum().backward())  # not for a graph
         return ""
 
-    monkeypatch.setattr(kernels, "why_no_kernels", why_no_kernels)
+    monkeypatch.setattr(kernels, "why_not", why_not)
 
     @torch.compile(fullgraph=True, backend="eager")
     def double(x):
-        return 2 * x if kernels.has_kernels("cuda", torch.bfloat16) else x
+        return 2 * x if kernels.has_triton("cuda", torch.bfloat16) else x
 
     assert double(torch.ones(1)).item() == 2
     assert calls

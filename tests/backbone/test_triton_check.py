@@ -10,7 +10,7 @@ CHECKED = {"attention": "triton_attention", "LayerNorm": "triton_norm", "pooling
 
 @pytest.mark.usefixtures("kernels")
 def test_kernels_that_are_right_pass():
-    triton_check.check_kernels("cpu", torch.float16)
+    triton_check.check_triton("cpu", torch.float16)
 
 
 @pytest.mark.usefixtures("kernels")
@@ -19,10 +19,10 @@ def test_a_kernel_that_is_off_is_named(name, monkeypatch):
     right = getattr(triton_check, CHECKED[name])
     monkeypatch.setattr(triton_check, CHECKED[name], lambda *arguments: 1.1 * right(*arguments))
     with pytest.raises(RuntimeError, match=f"our kernel for {name} is off by 0.2"):
-        triton_check.check_kernels("cpu", torch.float16)
+        triton_check.check_triton("cpu", torch.float16)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_kernels_are_right_on_this_gpu(dtype):
-    triton_check.check_kernels("cuda", dtype)
+    triton_check.check_triton("cuda", dtype)
