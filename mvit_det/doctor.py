@@ -131,7 +131,7 @@ def _kernels(name: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reason = why_not(name)
-    return f"left out: {reason}" if reason else "right: as torch's operators"
+    return f"left out: {reason}" if reason else "checked against torch's operators"
 
 
 def _version(package: str, installed: Mapping[str, Sequence[str]]) -> str:

@@ -70,8 +70,9 @@ def attend(
     if rel_h is not None and rel_w is not None:
         rel_h, rel_w = cast(rel_h), cast(rel_w)
     chosen = choose(implementation, q.device.type, q.dtype, kv_window[1], q.shape[-1])
-    functions = dict(zip(IMPLEMENTATIONS, (reference, sdpa, tiled, native_attention, _triton), strict=True))
-    return functions[chosen](q, k, v, rel_h, rel_w, q_window, kv_window, residual)
+    functions = {"reference": reference, "sdpa": sdpa, "tiled": tiled, "native": native_attention}
+    function = functions.get(chosen, _triton)
+    return function(q, k, v, rel_h, rel_w, q_window, kv_window, residual)
 
 
 def choose(

@@ -2,6 +2,7 @@
 
 import textwrap
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -43,28 +44,32 @@ def why_not(kernels: str) -> str:
     They are tried once in a process, against torch's operators: Triton or a C compiler may be missing, or
     compile something wrong. Then a warning tells it.
     """
-    if kernels == "native" and not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+    if kernels == "triton":
+        if torch.version.cuda is None or not torch.cuda.is_available():
+            return "they need an NVIDIA GPU"
+        if torch.cuda.get_device_capability() < (8, 0):
+            return "they need compute capability 8.0"
+        return _try("Triton kernels are", _check_triton, torch.cuda.current_device())
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return "it needs a processor with AVX2"
-    if kernels == "triton" and (torch.version.cuda is None or not torch.cuda.is_available()):
-        return "they need an NVIDIA GPU"
-    if kernels == "triton" and torch.cuda.get_device_capability() < (8, 0):
-        return "they need compute capability 8.0"
-    check = _check_triton if kernels == "triton" else _check_native
+    return _try("kernel in C is", _check_native)
+
+
+def _try(what: str, check: Callable[..., None], *arguments: int) -> str:
     try:
         with ThreadPoolExecutor(1) as thread:  # without the caller's autocast, modes, hooks for saved tensors
-            thread.submit(check).result()
+            thread.submit(check, *arguments).result()
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-        what = "Triton kernels are" if kernels == "triton" else "kernel in C is"
-        warnings.warn(f"mvit_det's {what} left out, torch's slower ones run: {reason}", stacklevel=2)
+        warnings.warn(f"mvit_det's {what} left out, torch's slower ones run: {reason}", stacklevel=3)
         return reason
     return ""
 
 
-def _check_triton() -> None:
+def _check_triton(device: int) -> None:
     from mvit_det.backbone.triton_check import check_triton
 
-    with torch.cuda.device(torch.cuda.current_device()):
+    with torch.cuda.device(device):  # a new thread begins with the first
         check_triton("cuda", torch.bfloat16)
 
 

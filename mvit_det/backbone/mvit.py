@@ -56,8 +56,8 @@ class MViT(nn.Module):
         recompute: what the backward pass computes again rather than keeps: ``"none"``; ``"cheap"``, the
             norms and activations between linear layers; ``"block"``, all that is inside of a block.
         attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
-            ``"sdpa"``, ``"tiled"`` or ``"triton"`` names one, see :mod:`mvit_det.backbone.attend`. Norms and
-            pooling take our kernels wherever these run.
+            ``"sdpa"``, ``"tiled"``, ``"native"`` or ``"triton"`` names one, see
+            :mod:`mvit_det.backbone.attend`. Norms and pooling take our kernels wherever these run.
         dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or else, as in
             MViTv1, in the MLP of the last block before; then the outputs of the first three stages
             already have the doubled width.

@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mvit_det.backbone.operators import operator
-from mvit_det.backbone.windows import num_windows
+from mvit_det.backbone.windows import count_windows
 
 SOURCE = Path(__file__).with_name("native") / "attention.c"
 
@@ -35,18 +34,15 @@ def native_attention(
 
 
 @cache
-def library(*flags: str) -> ctypes.CDLL:
-    """Compile the kernel for this processor, in about half a second, and load it.
-
-    Args:
-        flags: for the C compiler, which is ``$CC``, or else ``cc``.
+def library() -> ctypes.CDLL:
+    """Compile the kernel for this processor by ``$CC``, or else ``cc``, in about half a second, and load it.
 
     Raises:
-        OSError: without a compiler.
+        OSError: without a compiler, or if what it made cannot be loaded.
         RuntimeError: if it fails; the message is its own.
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
-    options = ["-O3", "-march=native", *flags, "-fopenmp", "-shared", "-fPIC"]
+    options = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "attention.so")
         made = subprocess.run([*compiler, *options, SOURCE, "-o", out, "-lm"], capture_output=True, text=True)
@@ -57,7 +53,7 @@ def library(*flags: str) -> ctypes.CDLL:
     return loaded
 
 
-class _Problem(ctypes.Structure):  # as in attention.c
+class _Problem(ctypes.Structure):  # field by field as in maps.h
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("images", "heads", "channels")),
         *((name, ctypes.c_int64 * 2) for name in ("q_map", "q_window", "kv_map", "kv_window")),
@@ -70,33 +66,27 @@ class _Problem(ctypes.Structure):  # as in attention.c
 def _attend(
     q: Tensor,
     k: Tensor,
-    windows: tuple[Sequence[int], Sequence[int]],
+    q_window: list[int],
+    kv_window: list[int],
     parts: int,
     residual: bool,
-    **maps: Any,
+    **maps: Tensor | None,
 ) -> None:
     """Run the kernel on ``maps``, which it reads and writes."""
     (n, *q_map, heads, channels), kv_map = q.shape, k.shape[1:3]
-    pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, windows[0], kv_map, windows[1]))
-    pointers = {name: x.data_ptr() for name, x in maps.items() if x is not None}
-    problem = _Problem(
-        n, heads, channels, *pairs, parts, residual, q=q.data_ptr(), k=k.data_ptr(), **pointers
-    )
-    if library().attend(problem) != 0:
+    pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
+    pointers = {name: x.data_ptr() for name, x in {"q": q, "k": k, **maps}.items() if x is not None}
+    if library().attend(_Problem(n, heads, channels, *pairs, parts, residual, **pointers)) != 0:
         raise MemoryError("attention: no memory for the scores of a few queries")
 
 
-def _parts(q: Tensor, q_window: Sequence[int]) -> int:
+def _parts(q: Tensor, q_window: list[int]) -> int:
     """Return in how many parts to attend to the queries of a window, so that all threads have work."""
-    n, map_h, map_w, heads, _ = q.shape
-    windows = n * heads * num_windows(map_h, q_window[0]) * num_windows(map_w, q_window[1])
-    return max(1, 4 * torch.get_num_threads() // windows)
+    return max(1, 4 * torch.get_num_threads() // count_windows(q, q_window))
 
 
 class _Table:
     """A table of relative positions along one axis of a map, and the biases that it gives the map's queries.
-
-    Biases are (N * H, W * heads, keys), or by columns (W * heads, N * H, keys): no map has to be copied.
 
     Args:
         rel: (height or width of a window, keys, C)
@@ -108,19 +98,20 @@ class _Table:
         self.rel, self.by_columns = rel, by_columns
         index = torch.arange(q.shape[2 if by_columns else 1]) % len(rel)
         self.index = index.repeat_interleave(q.shape[3]) if by_columns else index.repeat(q.shape[0])
-        self.rows, self.queries = rel[self.index], self.lines(q)
+        self.rows, self.queries = rel[self.index], self.flat(q)
 
-    def lines(self, x: Tensor) -> Tensor:
+    def flat(self, x: Tensor) -> Tensor:
         """Return a view of a map, (N * H, W * heads, C), or by columns (W * heads, N * H, C)."""
         x = x.flatten(2, 3).flatten(0, 1)
         return x.transpose(0, 1) if self.by_columns else x
 
     def biases(self) -> Tensor:
+        """Return (N * H, W * heads, keys), or by columns (W * heads, N * H, keys): views need no copy."""
         return torch.bmm(self.queries, self.rows.mT)
 
     def backward(self, grad: Tensor, grad_q: Tensor) -> Tensor:
         """Add to the gradient of a map's queries what the biases' gradient gives; return the table's."""
-        self.lines(grad_q).baddbmm_(grad, self.rows)
+        self.flat(grad_q).baddbmm_(grad, self.rows)
         return torch.zeros_like(self.rel).index_add_(0, self.index, torch.bmm(grad.mT, self.queries))
 
 
@@ -150,7 +141,7 @@ def _forward(
     out = torch.empty_like(q)
     bias_h, bias_w = [table.biases() for table in _tables(q, rel_h, rel_w)] or (None, None)
     _attend(
-        q, k, (q_window, kv_window), _parts(q, q_window), residual, v=v, bias_h=bias_h, bias_w=bias_w, out=out
+        q, k, q_window, kv_window, _parts(q, q_window), residual, v=v, bias_h=bias_h, bias_w=bias_w, out=out
     )
     return out
 
@@ -175,7 +166,7 @@ def _backward(
     grad, grad_q = grad.contiguous(), torch.empty_like(q)
     grad_k, grad_v = (x.new_empty(parts, *x.shape) for x in (k, v))
     _attend(
-        q, k, (q_window, kv_window), parts, residual, v=v, bias_h=bias_h, bias_w=bias_w, grad=grad,
+        q, k, q_window, kv_window, parts, residual, v=v, bias_h=bias_h, bias_w=bias_w, grad=grad,
         grad_q=grad_q, grad_k=grad_k, grad_v=grad_v, grad_bias_h=grad_bias_h, grad_bias_w=grad_bias_w,
     )  # fmt: skip
     grads_table = [table.backward(x, grad_q) for table, x in zip(tables, grads, strict=True)]

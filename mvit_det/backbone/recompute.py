@@ -68,7 +68,7 @@ class _RecomputedLinears(torch.autograd.Function):
         )
         weights = [weight.to(grads[0].dtype) for weight in weights]
         width = max(x.shape[-1], sum(grad.shape[-1] for grad in grads))
-        for x_part, place, *parts in zip(*(split(rows, width) for rows in (x, grad_x, *grads)), strict=True):
+        for x_part, place, *parts in split(width, x, grad_x, *grads):
             with torch.enable_grad(), torch.autocast(*ctx.autocast):
                 x_part = x_part.detach().requires_grad_()
                 prepared = normalise(ctx.prepare, x_part)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mvit_det.backbone.operators import operator
 from mvit_det.backbone.triton_attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
-from mvit_det.backbone.windows import num_windows
+from mvit_det.backbone.windows import count_windows, num_windows
 
 # What fits the registers of compute capability 8.0 and 9.0, nearly without spills: of a tile, and a program.
 QUERIES, KEYS, WARPS = 64, 64, 8
@@ -68,7 +68,7 @@ def _forward(
     sizes, constants = _arguments(q, k, q_window, kv_window)
     parts = triton.cdiv(q_window[0] * q_window[1], QUERIES)
     with torch.cuda.device_of(q):  # else Triton takes the current GPU
-        attention_kernel[(_count_windows(q, q_window) * parts,)](
+        attention_kernel[(count_windows(q, q_window) * parts,)](
             q, k, v, bias_h, bias_w, out, lse, *sizes, **constants, num_warps=WARPS, num_stages=2
         )  # fmt: skip
     return out, lse
@@ -92,7 +92,7 @@ def _backward(
     grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
     grads_bias = [torch.empty_like(bias) for bias in (bias_h, bias_w) if bias is not None]
     sizes, constants = _arguments(q, k, q_window, kv_window)
-    windows = _count_windows(q, q_window)
+    windows = count_windows(q, q_window)
     with torch.cuda.device_of(q):
         grad_queries_kernel[(windows * triton.cdiv(q_window[0] * q_window[1], QUERIES),)](
             q, k, v, bias_h, bias_w, out, lse, grad, delta, grad_q, *(grads_bias or (None, None)), *sizes,
@@ -108,12 +108,6 @@ def _backward(
 
 def _new_lse(q: Tensor) -> Tensor:
     return q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
-
-
-def _count_windows(q: Tensor, q_window: list[int]) -> int:
-    """Return the number of windows of all heads and images."""
-    n, map_h, map_w, heads, _ = q.shape
-    return n * heads * num_windows(map_h, q_window[0]) * num_windows(map_w, q_window[1])
 
 
 def _arguments(

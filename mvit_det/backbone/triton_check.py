@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mvit_det.backbone.check import check_attention, compare, random_map
+from mvit_det.backbone.check import check_attention, compare, random_tensors
 from mvit_det.backbone.reference import pool
 from mvit_det.backbone.triton_attention import triton_attention
 from mvit_det.backbone.triton_norm import triton_norm, triton_pooled_norm
@@ -21,8 +21,7 @@ def check_triton(device: str, dtype: torch.dtype) -> None:
     """
     like = torch.empty(0, device=device, dtype=dtype)
     check_attention(triton_attention, like, MAX_ERROR)
-    x = random_map(1, 9, 11, 2, 96, like=like)
-    kernel, (weight, bias) = random_map(96, 1, 3, 3, like=like), random_map(2, 96, like=like)
+    x, kernel, weight, bias = random_tensors(like, (1, 9, 11, 2, 96), (96, 1, 3, 3), (96,), (96,))
     compare("LayerNorm", triton_norm, _norm, [x, weight, bias], (1e-6,), MAX_ERROR)
     compare("pooling", triton_pooled_norm, _pooled_norm, [x, kernel, weight, bias], (1e-6, 2), MAX_ERROR)
 

@@ -1,5 +1,7 @@
 """Cut a map into windows, and put it together again."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,6 +10,12 @@ from torch import Tensor
 def num_windows(length: int, window_size: int) -> int:
     """Return how many windows cover a side of a map."""
     return (length + window_size - 1) // window_size
+
+
+def count_windows(x: Tensor, window_hw: Sequence[int]) -> int:
+    """Return the number of windows of all heads and images of a map (N, H, W, heads, C)."""
+    n, map_h, map_w, heads, _ = x.shape
+    return n * heads * num_windows(map_h, window_hw[0]) * num_windows(map_w, window_hw[1])
 
 
 def partition(x: Tensor, window_hw: tuple[int, int]) -> Tensor:

@@ -1,4 +1,5 @@
 import copy
+import threading
 from contextlib import nullcontext
 from shutil import which
 
@@ -44,7 +45,15 @@ def test_kernels_run_in_half_precision_where_they_are_right(gpu, monkeypatch):
     assert not kernels.has_triton("cuda", torch.float32)
     assert not kernels.has_triton("cpu", torch.float16)
     assert calls == [("cuda", torch.bfloat16)]  # once
-    assert not kernels.has_native("cuda", torch.float32)
+
+
+def test_each_gpu_checks_its_own(gpu, monkeypatch):
+    chosen, main = [], threading.get_ident()
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3 if threading.get_ident() == main else 0)
+    monkeypatch.setattr(torch.cuda, "device", lambda index: chosen.append(index) or nullcontext())
+    checked(monkeypatch, lambda *arguments: None)
+    assert kernels.has_triton("cuda", torch.bfloat16)
+    assert chosen == [3]
 
 
 def test_kernels_that_fail_are_left_out_with_a_warning(gpu, monkeypatch):
@@ -79,6 +88,7 @@ def test_the_kernel_in_c_runs_in_float32_where_it_is_right():
         pytest.skip("needs AVX2 and a C compiler")
     assert kernels.has_native("cpu", torch.float32)
     assert not kernels.has_native("cpu", torch.bfloat16)
+    assert not kernels.has_native("cuda", torch.float32)
 
 
 def test_a_kernel_in_c_that_is_off_is_left_out(monkeypatch):

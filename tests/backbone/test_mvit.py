@@ -116,7 +116,7 @@ def test_compiles_without_a_graph_break_and_once_for_all_sizes(either):
             torch.testing.assert_close(outputs[name], expected[name])
 
 
-@pytest.mark.parametrize("attention", ["reference", "sdpa"])
+@pytest.mark.parametrize("attention", ["reference", "sdpa", "tiled"])
 def test_the_implementations_of_attention_agree(nano, attention):
     other = build_mvit("mvitv2_nano", use_abs_pos=True, attention=attention).eval()
     other.load_state_dict(nano.state_dict())
@@ -127,7 +127,7 @@ def test_the_implementations_of_attention_agree(nano, attention):
 
 
 def test_an_unknown_attention_names_the_nearest():
-    with pytest.raises(ValueError, match="unknown attention 'flash': .*auto, reference, sdpa, tiled"):
+    with pytest.raises(ValueError, match="unknown attention 'flash': .*auto, native, reference, sdpa, tiled"):
         build_mvit("mvitv2_nano", attention="flash")
 
 

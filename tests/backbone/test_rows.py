@@ -46,3 +46,9 @@ def test_affine_is_linear_with_its_gradients(dtype):
             torch.autograd.grad(out.sum(), wanted), torch.autograd.grad(expected.sum(), wanted), strict=True
         ):
             torch.testing.assert_close(a, b)
+
+
+def test_affine_without_gradients_in_bfloat16():
+    x, weight, bias = (torch.randn(shape, dtype=torch.bfloat16) for shape in ((2, 3, 4), (5, 4), (5,)))
+    with torch.no_grad():
+        torch.testing.assert_close(affine(x, weight, bias), F.linear(x, weight, bias))
