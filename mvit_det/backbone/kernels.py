@@ -74,4 +74,4 @@ def _check_triton(device: int) -> None:
 
 
 def _check_native() -> None:
-    check_attention(native_attention, torch.empty(0), MAX_ERROR)
+    check_attention(native_attention, torch.empty(0, dtype=torch.float32, device="cpu"), MAX_ERROR)

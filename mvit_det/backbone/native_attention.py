@@ -75,7 +75,11 @@ def _attend(
     """Run the kernel on ``maps``, which it reads and writes."""
     (n, *q_map, heads, channels), kv_map = q.shape, k.shape[1:3]
     pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
-    pointers = {name: x.data_ptr() for name, x in {"q": q, "k": k, **maps}.items() if x is not None}
+    given = {name: x for name, x in {"q": q, "k": k, **maps}.items() if x is not None}
+    for name, x in given.items():
+        is_usable = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+        assert is_usable, f"{name}: {x.dtype} on {x.device}, strides {x.stride()}"
+    pointers = {name: x.data_ptr() for name, x in given.items()}
     if library().attend(_Problem(n, heads, channels, *pairs, parts, residual, **pointers)) != 0:
         raise MemoryError("attention: no memory for the scores of a few queries")
 
@@ -96,7 +100,7 @@ class _Table:
 
     def __init__(self, rel: Tensor, q: Tensor, by_columns: bool) -> None:
         self.rel, self.by_columns = rel, by_columns
-        index = torch.arange(q.shape[2 if by_columns else 1]) % len(rel)
+        index = torch.arange(q.shape[2 if by_columns else 1], device=q.device) % len(rel)
         self.index = index.repeat_interleave(q.shape[3]) if by_columns else index.repeat(q.shape[0])
         self.rows, self.queries = rel[self.index], self.flat(q)
 

@@ -83,6 +83,15 @@ def test_an_older_gpu_is_told(gpu, monkeypatch):
     assert kernels.why_not("triton") == "they need compute capability 8.0"
 
 
+@pytest.fixture(params=[torch.float32, torch.float64])
+def default_dtype(request):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.usefixtures("default_dtype")
 def test_the_kernel_in_c_runs_in_float32_where_it_is_right():
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX") or which("cc") is None:
         pytest.skip("needs AVX2 and a C compiler")
