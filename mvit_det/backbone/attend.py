@@ -95,6 +95,8 @@ def choose(
         able += ["sdpa", "tiled"]
     elif device != "meta" and dtype != torch.float64:  # torch has no fused attention for these
         able += ["sdpa"]
+    if implementation in able:  # our kernels need not be tried
+        return implementation
     if has_native(device, dtype):
         able += ["native"]
     fits = keys_in_row <= MAX_KEYS_IN_ROW and channels <= MAX_CHANNELS

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mvit_det.backbone.operators import operator
+from mvit_det.backbone.operators import operator, register_gradients
 from mvit_det.backbone.windows import count_windows
 
 SOURCE = Path(__file__).with_name("native") / "attention.c"
@@ -41,8 +41,8 @@ def library() -> ctypes.CDLL:
         OSError: without a compiler, or if what it made cannot be loaded.
         RuntimeError: if it fails; the message is its own.
     """
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    options = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    options = ["-std=gnu11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "attention.so")
         made = subprocess.run([*compiler, *options, SOURCE, "-o", out, "-lm"], capture_output=True, text=True)
@@ -66,27 +66,30 @@ class _Problem(ctypes.Structure):  # field by field as in maps.h
 def _attend(
     q: Tensor,
     k: Tensor,
+    v: Tensor,
     q_window: list[int],
     kv_window: list[int],
     parts: int,
     residual: bool,
-    **maps: Tensor | None,
+    **others: Tensor | None,
 ) -> None:
-    """Run the kernel on ``maps``, which it reads and writes."""
+    """Run the kernel on maps, which it reads and writes. What does not fit would harm other memory."""
     (n, *q_map, heads, channels), kv_map = q.shape, k.shape[1:3]
-    pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
-    given = {name: x for name, x in {"q": q, "k": k, **maps}.items() if x is not None}
-    for name, x in given.items():
+    assert k.shape == v.shape == (n, *kv_map, heads, channels), f"q, k, v: {q.shape}, {k.shape}, {v.shape}"
+    assert count_windows(q, q_window) == count_windows(k, kv_window), f"windows {q_window} and {kv_window}"
+    maps = {name: x for name, x in {"q": q, "k": k, "v": v, **others}.items() if x is not None}
+    for name, x in maps.items():
         is_usable = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
         assert is_usable, f"{name}: {x.dtype} on {x.device}, strides {x.stride()}"
-    pointers = {name: x.data_ptr() for name, x in given.items()}
+    pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
+    pointers = {name: x.data_ptr() for name, x in maps.items()}
     if library().attend(_Problem(n, heads, channels, *pairs, parts, residual, **pointers)) != 0:
         raise MemoryError("attention: no memory for the scores of a few queries")
 
 
 def _parts(q: Tensor, q_window: list[int]) -> int:
     """Return in how many parts to attend to the queries of a window, so that all threads have work."""
-    return max(1, 4 * torch.get_num_threads() // count_windows(q, q_window))
+    return max(1, 4 * torch.get_num_threads() // max(1, count_windows(q, q_window)))
 
 
 class _Table:
@@ -119,8 +122,15 @@ class _Table:
         return torch.zeros_like(self.rel).index_add_(0, self.index, torch.bmm(grad.mT, self.queries))
 
 
-def _tables(q: Tensor, rel_h: Tensor | None, rel_w: Tensor | None) -> list[_Table]:
-    return [] if rel_h is None or rel_w is None else [_Table(rel_h, q, False), _Table(rel_w, q, True)]
+def _tables(
+    q: Tensor, rel_h: Tensor | None, rel_w: Tensor | None, q_window: list[int], kv_window: list[int]
+) -> list[_Table]:
+    if rel_h is None or rel_w is None:
+        return []
+    for rel, *lengths in zip((rel_h, rel_w), q_window, kv_window, strict=True):
+        expected = (*lengths, q.shape[-1])
+        assert rel.shape == expected, f"table of relative positions {tuple(rel.shape)}, not {expected}"
+    return [_Table(rel_h, q, False), _Table(rel_w, q, True)]
 
 
 def _empty_out(q: Tensor, *_: Any) -> Tensor:
@@ -143,10 +153,10 @@ def _forward(
     residual: bool,
 ) -> Tensor:
     out = torch.empty_like(q)
-    bias_h, bias_w = [table.biases() for table in _tables(q, rel_h, rel_w)] or (None, None)
-    _attend(
-        q, k, q_window, kv_window, _parts(q, q_window), residual, v=v, bias_h=bias_h, bias_w=bias_w, out=out
-    )
+    tables = _tables(q, rel_h, rel_w, q_window, kv_window)
+    bias_h, bias_w = [table.biases() for table in tables] or (None, None)
+    parts = _parts(q, q_window)
+    _attend(q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
     return out
 
 
@@ -163,30 +173,19 @@ def _backward(
     residual: bool,
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, where there are some, tables."""
-    tables, parts = _tables(q, rel_h, rel_w), _parts(q, q_window)
+    tables = _tables(q, rel_h, rel_w, q_window, kv_window)
+    parts = min(8, _parts(q, q_window))  # each holds gradients of keys and values of its own
     biases = [table.biases() for table in tables]
     grads = [torch.empty_like(bias) for bias in biases]
     (bias_h, bias_w), (grad_bias_h, grad_bias_w) = biases or (None, None), grads or (None, None)
     grad, grad_q = grad.contiguous(), torch.empty_like(q)
     grad_k, grad_v = (x.new_empty(parts, *x.shape) for x in (k, v))
     _attend(
-        q, k, q_window, kv_window, parts, residual, v=v, bias_h=bias_h, bias_w=bias_w, grad=grad,
+        q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, grad=grad,
         grad_q=grad_q, grad_k=grad_k, grad_v=grad_v, grad_bias_h=grad_bias_h, grad_bias_w=grad_bias_w,
     )  # fmt: skip
     grads_table = [table.backward(x, grad_q) for table, x in zip(tables, grads, strict=True)]
     return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_table]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:5])
-    ctx.options = inputs[5:]
-
-
-def _autograd_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grads = _backward(grad, *ctx.saved_tensors, *ctx.options)
-    return *grads, *[None] * (8 - len(grads))
-
-
-torch.library.register_autograd(
-    "mvit_det::native_attention", _autograd_backward, setup_context=_setup_context
-)
+register_gradients("native_attention", _backward)

@@ -1,9 +1,11 @@
 """Operators of torch, which a compiler takes as a whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
@@ -15,10 +17,43 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
     """
 
     def register(function: Callable[..., Any]) -> Any:
+        @wraps(function)
+        def run(*arguments: Any) -> Any:
+            with torch.autocast("cpu", enabled=False):  # a backward pass may run inside of it
+                return function(*arguments)
+
         full_name = f"mvit_det::{name}"
         torch.library.define(full_name, torch.library.infer_schema(function, mutates_args=()))
-        torch.library.impl(full_name, "default")(function)
+        torch.library.impl(full_name, "default")(run)
         torch.library.register_fake(full_name, fake)
         return getattr(torch.ops.mvit_det, name)
 
     return register
+
+
+def register_gradients(name: str, backward: Callable[..., Sequence[Tensor]]) -> None:
+    """Let the operator ``backward``, itself made by :func:`operator`, differentiate ``name``.
+
+    ``name`` takes five tensors, or None, and options; ``backward`` takes the gradient of what it returns, and
+    the same, and returns the gradients of the tensors.
+    """
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:5])
+        ctx.options = inputs[5:]
+
+    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grads = backward(grad, *ctx.saved_tensors, *ctx.options)
+        return *grads, *[None] * (5 + len(ctx.options) - len(grads))
+
+    torch.library.register_autograd(f"mvit_det::{name}", differentiate, setup_context=keep)
+    refuse_gradients(f"{name}_backward")
+
+
+def refuse_gradients(name: str) -> None:
+    """Let an operator be refused where it would have to be differentiated; torch would take zeros."""
+
+    def refuse(ctx: Any, *grads: Any) -> None:
+        raise RuntimeError("attention can be differentiated once; attention='reference' can be more often")
+
+    torch.library.register_autograd(f"mvit_det::{name}", refuse)

@@ -50,11 +50,15 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if x.dtype == torch.float32:
             return F.linear(x, weight).add_(bias)
         if x.dtype == torch.bfloat16 and not torch.is_grad_enabled() and _has_onednn():
-            return torch.ops.mkldnn._linear_pointwise(x, weight.to(x), bias.to(x), "none", [], "")
+            return torch.ops.mkldnn._linear_pointwise(
+                x, weight.to(x), bias.to(x).contiguous(), "none", [], ""
+            )
     return F.linear(x, weight, bias)
 
 
 def _has_onednn() -> bool:
     """Return whether oneDNN multiplies bfloat16 here, by the private operator that torch's compiler uses."""
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return False
     operators = torch.ops.mkldnn
     return hasattr(operators, "_linear_pointwise") and operators._is_mkldnn_bf16_supported()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mvit_det.backbone.operators import operator
+from mvit_det.backbone.operators import operator, register_gradients
 from mvit_det.backbone.rel_pos import one_hot_positions
 from mvit_det.backbone.rows import cached_elements
 from mvit_det.backbone.windows import num_windows
@@ -208,13 +208,4 @@ def _backward(
     return grad_q, grad_k, grad_v, grad_rel_h.to(q.dtype), grad_rel_w.to(q.dtype)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:5])
-    ctx.options = inputs[5:]
-
-
-def _autograd_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return *_backward(grad, *ctx.saved_tensors, *ctx.options), None, None, None
-
-
-torch.library.register_autograd("mvit_det::tiled_attention", _autograd_backward, setup_context=_setup_context)
+register_gradients("tiled_attention", _backward)

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mvit_det.backbone.operators import operator
+from mvit_det.backbone.operators import operator, refuse_gradients
 from mvit_det.backbone.triton_attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
 from mvit_det.backbone.windows import count_windows, num_windows
 
@@ -142,3 +142,4 @@ def _autograd_backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor
 torch.library.register_autograd(
     "mvit_det::triton_attention", _autograd_backward, setup_context=_setup_context
 )
+refuse_gradients("triton_attention_backward")

@@ -117,6 +117,17 @@ def test_what_is_kept_for_the_backward_pass(implementation):
     assert stores_scores == (implementation == "reference")
 
 
+def test_what_can_be_differentiated_once_says_so(implementation):
+    tensors, *windows = inputs("global", torch.float32)
+    out = attend(*tensors, *windows, False, implementation)
+    (grad,) = torch.autograd.grad(out.square().sum(), tensors[0], create_graph=True)
+    if implementation == "reference":
+        assert torch.autograd.grad(grad.square().sum(), tensors[0])[0].any()
+    else:
+        with pytest.raises(RuntimeError, match=r"differentiated once|derivative .* is not implemented"):
+            torch.autograd.grad(grad.square().sum(), tensors[0])
+
+
 def test_autocast_decides_the_dtype():
     tensors, *windows = inputs("global", torch.float32)
     for implementation in ("reference", "sdpa", "tiled"):  # Triton's interpreter cannot multiply bfloat16

@@ -19,4 +19,4 @@ def test_a_gradient_that_is_not_a_number_is_found():
         return reference(q, k, NanGradient.apply(v), *arguments)
 
     with pytest.raises(RuntimeError, match="our kernel for attention is off by nan"):
-        check_attention(attention, torch.empty(0), 1e-4)
+        check_attention(attention, torch.empty(0))

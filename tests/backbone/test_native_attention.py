@@ -5,6 +5,7 @@ import torch
 from attention_cases import CASES, inputs, with_gradients
 
 from mvit_det.backbone import native_attention
+from mvit_det.backbone.attend import attend
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -44,6 +45,47 @@ def test_it_hides_no_nan(tensor, value):
     assert not all(finite.all() for finite in expected)
     for a, b in zip(found, expected, strict=True):
         assert not (a & ~b).any()
+
+
+def test_scores_far_below_the_largest_weigh_nothing():
+    q = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)
+    k = torch.tensor([[0.0, 0.0], [-600.0, 0.0], [-60.0, 0.0]]).view(1, 1, 3, 1, 2)
+    v = torch.tensor([[1.0, 0.0], [0.0, 1e30], [0.0, 1e30]]).view(1, 1, 3, 1, 2)
+    out = attend(q, k, v, None, None, (1, 1), (1, 3), False, "native")
+    expected = attend(*(x.double() for x in (q, k, v)), None, None, (1, 1), (1, 3), False, "reference")
+    torch.testing.assert_close(out.double(), expected, rtol=1e-4, atol=0)
+
+
+def test_a_backward_pass_inside_of_autocast_is_as_outside():
+    tensors, *windows = inputs("filled-up windows", torch.float32)
+    out = attend(*tensors, *windows, True, "native")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(out, tensors, torch.ones_like(out))
+    out = attend(*tensors, *windows, True, "native")
+    expected = torch.autograd.grad(out, tensors, torch.ones_like(out))
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_no_pictures_give_no_outputs():
+    tensors, *windows = inputs("global", torch.float32)
+    tensors[:3] = (tensor[:0] for tensor in tensors[:3])
+    out = attend(*tensors, *windows, True, "native")
+    assert out.shape == tensors[0].shape
+    grad_q, *_, grad_table = torch.autograd.grad(out.sum(), tensors)
+    assert grad_q.shape == out.shape
+    assert not grad_table.any()
+
+
+@pytest.mark.parametrize("index", range(1, 5))
+def test_what_does_not_fit_never_reaches_the_kernel(index):
+    tensors, *windows = inputs("global", torch.float32)
+    for shorter in (tensors[index][..., :-1].contiguous(), tensors[index][:, :-1].contiguous()):
+        given = [*tensors[:index], shorter, *tensors[index + 1 :]]
+        with pytest.raises((AssertionError, RuntimeError)):
+            attend(*given, *windows, True, "native")
+    with pytest.raises(AssertionError, match="float64 on cpu"):
+        attend(tensors[0], tensors[1], tensors[2].double(), *tensors[3:], *windows, True, "native")
 
 
 def test_as_an_operator_it_keeps_torchs_rules():

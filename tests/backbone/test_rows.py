@@ -49,6 +49,7 @@ def test_affine_is_linear_with_its_gradients(dtype):
 
 
 def test_affine_without_gradients_in_bfloat16():
-    x, weight, bias = (torch.randn(shape, dtype=torch.bfloat16) for shape in ((2, 3, 4), (5, 4), (5,)))
+    x, weight, bias = (torch.randn(shape, dtype=torch.bfloat16) for shape in ((2, 3, 4), (5, 4), (5, 2)))
     with torch.no_grad():
-        torch.testing.assert_close(affine(x, weight, bias), F.linear(x, weight, bias))
+        for given in (bias[:, 0], bias[0, 0].expand(5)):  # with strides
+            torch.testing.assert_close(affine(x, weight, given), F.linear(x, weight, given))

@@ -32,9 +32,10 @@ INLINE vector larger(vector a, vector b) {  // b where one of them is NaN
   return (vector)(((integers)a & a_is) | ((integers)b & ~a_is));
 }
 
-// 2 to the power of x, which is at most 0, or NaN. The polynomial was fitted to a relative error of 2e-8.
+// 2 to the power of x, which is at most 0, or NaN; 0 below 2^-80, before numbers get so small that they are slow.
+// The polynomial was fitted to a relative error of 2e-8.
 INLINE vector power_of_2(vector x) {
-  x = larger((vector){0} - 126, x);
+  integers is_small = x < -80;
   const float shift = 12582912 + 127;  // 1.5 * 2^23 rounds what is added; 127 is the bias of exponents
   vector shifted = x + shift;
   x -= shifted - shift;
@@ -44,5 +45,6 @@ INLINE vector power_of_2(vector x) {
   p = p * x + 2.402264774e-1f;
   p = p * x + 6.931471825e-1f;
   p = p * x + 1;
-  return p * (vector)((integers)shifted << 23);
+  p *= (vector)((integers)shifted << 23);
+  return (vector)((integers)p & ~is_small);
 }
