@@ -40,7 +40,7 @@ def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tens
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return function(x)
     found = [function(part) for (part,) in split(width, x)]
-    return torch.cat(found).view(*x.shape[:-1], -1)
+    return torch.cat(found).unflatten(0, x.shape[:-1])
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
