@@ -77,7 +77,7 @@ class _RecomputedLinears(torch.autograd.Function):
             for part, weight in zip(parts[1:], weights[1:], strict=True):
                 grad_prepared.addmm_(part, weight)
             for total, part in zip(grad_weights, parts, strict=True):
-                total += part.mT @ inputs
+                total.addmm_(part.mT, inputs) if total.dtype == part.dtype else total.add_(part.mT @ inputs)
             grad_part, *found = torch.autograd.grad(
                 prepared, [x_part, *learned], grad_prepared.to(prepared.dtype)
             )
