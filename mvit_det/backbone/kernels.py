@@ -60,7 +60,7 @@ def _try(what: str, check: Callable[..., None], *arguments: int) -> str:
             thread.submit(check, *arguments).result()
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-        warnings.warn(f"mvit_det's {what} left out, torch's slower ones run: {reason}", stacklevel=3)
+        warnings.warn(f"mvit_det's {what} left out, torch's slower operators run: {reason}", stacklevel=3)
         return reason
     return ""
 

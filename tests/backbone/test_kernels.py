@@ -118,7 +118,9 @@ def test_without_a_working_compiler_torchs_operators_run(compiler, reason, monke
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     monkeypatch.setenv("CC", compiler)
     model = MViT(embed_dim=8, depth=4, last_block_indexes=(0, 1, 2, 3), adaptive_window_size=8)
-    with pytest.warns(UserWarning, match=f"kernel in C is left out, torch's slower ones run: .*{reason}"):
+    with pytest.warns(
+        UserWarning, match=f"kernel in C is left out, torch's slower operators run: .*{reason}"
+    ):
         model(torch.randn(1, 3, 32, 32))
     with pytest.raises(ValueError, match=rf"'native': cannot run in float32 on cpu \(.*{reason}"):
         choose("native", "cpu", torch.float32)
