@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mvit_det.backbone.norms import normalise
 from mvit_det.backbone.precision import cast
-from mvit_det.backbone.rows import affine, split
+from mvit_det.backbone.rows import affine
 
 Layer = tuple[Tensor, Tensor | None]  # weight and bias
 
@@ -60,39 +60,25 @@ class _RecomputedLinears(torch.autograd.Function):
         x, *weights = ctx.saved_tensors
         parameters = list(ctx.prepare.parameters())
         learned = [parameter for parameter in parameters if parameter.requires_grad]
-        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-        # Sums over parts, which half precision would round at every step.
-        sum_dtype = torch.promote_types(x.dtype, torch.float32)
-        grad_weights, grad_learned = (
-            [torch.zeros_like(tensor, dtype=sum_dtype) for tensor in group] for group in (weights, learned)
+        with torch.enable_grad(), torch.autocast(*ctx.autocast):
+            x = x.detach().requires_grad_()
+            prepared = normalise(ctx.prepare, x)
+        grads = tuple(grad.flatten(0, -2) for grad in grads)
+        inputs = prepared.detach().flatten(0, -2).to(grads[0].dtype)
+        grad_weights = [grad.mT @ inputs for grad in grads]
+        first, *weights = [weight.to(inputs.dtype) for weight in weights]
+        grad_prepared = grads[0] @ first
+        for grad, weight in zip(grads[1:], weights, strict=True):
+            grad_prepared.addmm_(grad, weight)
+        grad_x, *grad_learned = torch.autograd.grad(
+            prepared, [x, *learned], grad_prepared.to(prepared.dtype).view_as(prepared)
         )
-        weights = [weight.to(grads[0].dtype) for weight in weights]
-        width = max(x.shape[-1], sum(grad.shape[-1] for grad in grads))
-        for x_part, place, *parts in split(width, x, grad_x, *grads):
-            with torch.enable_grad(), torch.autocast(*ctx.autocast):
-                x_part = x_part.detach().requires_grad_()
-                prepared = normalise(ctx.prepare, x_part)
-            inputs = prepared.detach().to(parts[0].dtype)
-            grad_prepared = parts[0] @ weights[0]
-            for part, weight in zip(parts[1:], weights[1:], strict=True):
-                grad_prepared.addmm_(part, weight)
-            for total, part in zip(grad_weights, parts, strict=True):
-                total.addmm_(part.mT, inputs) if total.dtype == part.dtype else total.add_(part.mT @ inputs)
-            grad_part, *found = torch.autograd.grad(
-                prepared, [x_part, *learned], grad_prepared.to(prepared.dtype)
-            )
-            place.copy_(grad_part)
-            for total, grad in zip(grad_learned, found, strict=True):
-                total += grad
         in_order = iter(grad_learned)
         return (
             None,
             grad_x,
             None,
             *grad_weights,
-            *(
-                grad.flatten(0, -2).sum(0) if bias else None
-                for grad, bias in zip(grads, ctx.has_bias, strict=True)
-            ),
+            *(grad.sum(0) if bias else None for grad, bias in zip(grads, ctx.has_bias, strict=True)),
             *(next(in_order) if parameter.requires_grad else None for parameter in parameters),
         )

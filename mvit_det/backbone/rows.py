@@ -1,6 +1,6 @@
 """Work on the last axis of maps that a CPU does in parts which stay in its cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -18,19 +18,8 @@ def cached_elements(dtype: torch.dtype) -> int:
     return CACHED_ELEMENTS * 4 if dtype.itemsize == 2 else CACHED_ELEMENTS
 
 
-def split(width: int, x: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the rows of maps (..., C) in parts (rows, C), for work that holds ``width`` elements of a row.
-
-    On a CPU they are as many as its cache holds in the dtype of ``x``, else all.
-    """
-    maps = [tensor.flatten(0, -2) for tensor in (x, *others)]
-    is_cpu = x.device.type == "cpu"
-    length = max(MIN_ROWS, cached_elements(x.dtype) // width) if is_cpu else len(maps[0])
-    return zip(*(rows.split(length) for rows in maps), strict=True)
-
-
 def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tensor:
-    """Return ``function(x)``; without gradients it is computed in the parts of :func:`split`.
+    """Return ``function(x)``; on a CPU without gradients it is computed in parts that its cache holds.
 
     Args:
         function: (..., C) -> (..., D), the same for every row.
@@ -39,8 +28,9 @@ def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tens
     """
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return function(x)
-    found = [function(part) for (part,) in split(width, x)]
-    return torch.cat(found).unflatten(0, x.shape[:-1])
+    length = max(MIN_ROWS, cached_elements(x.dtype) // width)
+    parts = x.flatten(0, -2).split(length)
+    return torch.cat([function(part) for part in parts]).unflatten(0, x.shape[:-1])
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
