@@ -11,8 +11,8 @@ from mvit_det.backbone.operators import operator, refuse_gradients
 from mvit_det.backbone.triton_attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
 from mvit_det.backbone.windows import count_windows, num_windows
 
-# What fits the registers of compute capability 8.0 and 9.0, nearly without spills: of a tile, and a program.
-QUERIES, KEYS, WARPS = 64, 64, 8
+# Of a tile. 16 queries a warp: with fewer, warps of compute capability 9.0 would do the same work twice.
+FORWARD_QUERIES, BACKWARD_QUERIES, QUERIES_OF_WARP = 128, 64, 16
 
 
 def triton_attention(
@@ -65,12 +65,12 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     """Return the output and, for the backward pass, the log-sum-exp (base 2) of scores, (N, H, W, heads)."""
     out, lse = torch.empty_like(q), _new_lse(q)
-    sizes, constants = _arguments(q, k, q_window, kv_window)
-    parts = triton.cdiv(q_window[0] * q_window[1], QUERIES)
+    sizes, constants = _arguments(q, k, q_window, kv_window, FORWARD_QUERIES)
+    parts = triton.cdiv(q_window[0] * q_window[1], FORWARD_QUERIES)
     with torch.cuda.device_of(q):  # else Triton takes the current GPU
         attention_kernel[(count_windows(q, q_window) * parts,)](
-            q, k, v, bias_h, bias_w, out, lse, *sizes, **constants, num_warps=WARPS, num_stages=2
-        )  # fmt: skip
+            q, k, v, bias_h, bias_w, out, lse, *sizes, **constants, num_stages=2
+        )
     return out, lse
 
 
@@ -91,18 +91,18 @@ def _backward(
     grad, delta = grad.contiguous(), torch.empty_like(lse)
     grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
     grads_bias = [torch.empty_like(bias) for bias in (bias_h, bias_w) if bias is not None]
-    sizes, constants = _arguments(q, k, q_window, kv_window)
+    sizes, constants = _arguments(q, k, q_window, kv_window, BACKWARD_QUERIES)
     windows = count_windows(q, q_window)
+    parts = triton.cdiv(q_window[0] * q_window[1], BACKWARD_QUERIES)
     with torch.cuda.device_of(q):
-        grad_queries_kernel[(windows * triton.cdiv(q_window[0] * q_window[1], QUERIES),)](
+        grad_queries_kernel[(windows * parts,)](
             q, k, v, bias_h, bias_w, out, lse, grad, delta, grad_q, *(grads_bias or (None, None)), *sizes,
-            **constants, num_warps=WARPS, num_stages=2,
+            **constants, num_stages=2,
         )  # fmt: skip
-        # One stage: two would spill kilobytes of registers.
+        # With more stages registers are spilled.
         grad_keys_kernel[(windows * triton.cdiv(kv_window[0], constants["ROWS"]),)](
-            q, k, v, bias_h, bias_w, lse, grad, delta, grad_k, grad_v, *sizes, **constants,
-            num_warps=WARPS, num_stages=1,
-        )  # fmt: skip
+            q, k, v, bias_h, bias_w, lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
+        )
     return [grad_q, grad_k, grad_v, *grads_bias]
 
 
@@ -111,20 +111,25 @@ def _new_lse(q: Tensor) -> Tensor:
 
 
 def _arguments(
-    q: Tensor, k: Tensor, q_window: list[int], kv_window: list[int]
+    q: Tensor, k: Tensor, q_window: list[int], kv_window: list[int], queries: int
 ) -> tuple[list[int], dict[str, Any]]:
-    """Return the values of ``SIZES`` and the constants that all kernels take."""
+    """Return the values of ``SIZES`` and the constants of a kernel whose tiles have so many ``queries``."""
     channels, columns = q.shape[-1], triton.next_power_of_2(kv_window[1])
-    assert columns <= KEYS, f"{kv_window[1]} keys in a row, more than the {KEYS} of a tile"
+    first = max(16, triton.next_power_of_2(channels) // 2)  # a product needs 16
+    # But for Hopper and its like, each warp has all keys of a tile in its registers.
+    reads_shared = q.is_cuda and torch.cuda.get_device_capability(q.device)[0] in (9, 10)
+    keys = max(64 if reads_shared else 32, columns)
     sizes = [*q.shape[1:3], *q_window, *k.shape[1:3], *kv_window, q.shape[3]]
     return sizes, {
         "SCALE": channels**-0.5,
         "C": channels,
-        "PADDED_C": max(16, triton.next_power_of_2(channels)),
-        "QUERIES": QUERIES,
-        "ROWS": KEYS // columns,
+        "C_1": first,
+        "C_2": max(16, triton.next_power_of_2(channels - first)),
+        "QUERIES": queries,
+        "ROWS": keys // columns,
         "COLUMNS": columns,
         "ACC": tl.float64 if q.dtype == torch.float64 else tl.float32,
+        "num_warps": queries // QUERIES_OF_WARP,
     }
 
 
