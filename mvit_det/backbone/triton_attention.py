@@ -29,20 +29,20 @@ def triton_attention(
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     bias_h = bias_w = None
     if rel_h is not None and rel_w is not None:
-        bias_h = _by_rows(q, rel_h)  # (N, H, W, heads, rows of keys)
-        bias_w = _by_rows(q.transpose(1, 2), rel_w).transpose(1, 2).contiguous()  # columns of keys
+        # By rows (N * H, W * heads, C) and by columns: no copy of the queries either way.
+        rows = q.flatten(2, 3).flatten(0, 1)
+        rel_h = _of_map(rel_h, q.shape[1]).repeat(len(q), 1, 1)
+        rel_w = _of_map(rel_w, q.shape[2]).repeat_interleave(q.shape[3], dim=0)
+        bias_h = rows @ rel_h.mT  # (N * H, W * heads, rows of keys)
+        bias_w = rows.transpose(0, 1) @ rel_w.mT  # (W * heads, N * H, columns of keys)
     out, _ = _forward(q, k, v, bias_h, bias_w, list(q_window), list(kv_window))
     # Not in the kernel: its backward pass needs the output itself, of which a rounded sum would hide digits.
     return out + q if residual else out
 
 
-def _by_rows(q: Tensor, rel: Tensor) -> Tensor:
-    """Return the products (N, H, W, heads, keys) of queries (N, H, W, heads, C) with what is their row's.
-
-    ``rel``, (height of a window, keys, C), is that of one window.
-    """
-    rel = rel.repeat(num_windows(q.shape[1], len(rel)), 1, 1)[: q.shape[1]]
-    return (q.flatten(2, 3) @ rel.mT).unflatten(2, q.shape[2:4])
+def _of_map(rel: Tensor, length: int) -> Tensor:
+    """Return the relative positions (length, keys, C) of a map's rows or columns, given those of a window."""
+    return rel.repeat(num_windows(length, len(rel)), 1, 1)[:length]
 
 
 def _empty_out(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ def _arguments(
     # But for Hopper and its like, each warp has all keys of a tile in its registers.
     reads_shared = q.is_cuda and torch.cuda.get_device_capability(q.device)[0] in (9, 10)
     keys = max(64 if reads_shared else 32, columns)
-    sizes = [*q.shape[1:3], *q_window, *k.shape[1:3], *kv_window, q.shape[3]]
+    sizes = [*q.shape[1:3], *q_window, *k.shape[1:3], *kv_window, q.shape[3], q.shape[0]]
     return sizes, {
         "SCALE": channels**-0.5,
         "C": channels,

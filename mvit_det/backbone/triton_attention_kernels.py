@@ -11,8 +11,9 @@ import triton
 import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
-# Sizes of maps and windows, and the number of heads: what is compiled serves all.
-SIZES = [f"{x}_{what}_{side}" for x in ("q", "kv") for what in ("map", "window") for side in "hw"] + ["heads"]
+# Sizes of maps and windows, and the number of heads and of images: what is compiled serves all.
+SIZES = [f"{x}_{what}_{side}" for x in ("q", "kv") for what in ("map", "window") for side in "hw"]
+SIZES += ["heads", "images"]
 
 
 @triton.jit
@@ -46,11 +47,19 @@ def _on_map(window, a_map):
 
 
 @triton.jit
-def _queries(first, window, q_map, QUERIES: tl.constexpr):
-    """Return the tokens of a tile's queries, and which there are: padding asks nothing."""
+def _queries(first, window, q_map, images, QUERIES: tl.constexpr):
+    """Return the tokens of a tile's queries, which there are, and their indices in (W, heads, N, H).
+
+    Padding asks nothing.
+    """
     height, width = _on_map(window, q_map)
+    map_h, _, window_h, window_w = q_map
+    row, column, head, heads, image = window
     places = first + tl.arange(0, QUERIES)
-    return _tokens(places // width, places % width, window, q_map), places < height * width
+    rows, columns = places // width, places % width
+    by_column = ((column * window_w + columns).to(tl.int64) * heads + head) * images + image
+    by_column = by_column * map_h + row * window_h + rows
+    return _tokens(rows, columns, window, q_map), places < height * width, by_column
 
 
 @triton.jit
@@ -137,7 +146,7 @@ def _scores(q, k, bias_h, bias_w, SCALE: tl.constexpr):
 @triton.jit(do_not_specialize=SIZES)
 def attention_kernel(
     q, k, v, bias_h, bias_w, out, lse,
-    q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads,
+    q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads, images,
     SCALE: tl.constexpr, C: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr, QUERIES: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -148,9 +157,9 @@ def attention_kernel(
     height, width = _on_map(window, q_map)
     if part * QUERIES >= height * width:
         return
-    queries, is_query = _queries(part * QUERIES, window, q_map, QUERIES)
+    queries, is_query, by_column = _queries(part * QUERIES, window, q_map, images, QUERIES)
     q_tile = _load(q, queries, is_query, C, C_1, C_2)
-    bias_w_tile = _bias(bias_w, queries, is_query, tl.arange(0, COLUMNS), kv_window_w, ACC)
+    bias_w_tile = _bias(bias_w, by_column, is_query, tl.arange(0, COLUMNS), kv_window_w, ACC)
 
     row_max = tl.full((QUERIES,), -float("inf"), ACC)
     row_sum = tl.zeros((QUERIES,), ACC)
@@ -173,7 +182,7 @@ def attention_kernel(
 @triton.jit(do_not_specialize=SIZES)
 def grad_queries_kernel(
     q, k, v, bias_h, bias_w, out, lse, grad, delta, grad_q, grad_bias_h, grad_bias_w,
-    q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads,
+    q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads, images,
     SCALE: tl.constexpr, C: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr, QUERIES: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -184,10 +193,10 @@ def grad_queries_kernel(
     height, width = _on_map(window, q_map)
     if part * QUERIES >= height * width:
         return
-    queries, is_query = _queries(part * QUERIES, window, q_map, QUERIES)
+    queries, is_query, by_column = _queries(part * QUERIES, window, q_map, images, QUERIES)
     q_tile = _load(q, queries, is_query, C, C_1, C_2)
     grad_tile = _load(grad, queries, is_query, C, C_1, C_2)
-    bias_w_tile = _bias(bias_w, queries, is_query, tl.arange(0, COLUMNS), kv_window_w, ACC)
+    bias_w_tile = _bias(bias_w, by_column, is_query, tl.arange(0, COLUMNS), kv_window_w, ACC)
     lse_tile = tl.load(lse + queries, is_query, other=0.0)
     out_tile = _load(out, queries, is_query, C, C_1, C_2)
     delta_tile = tl.sum(out_tile[0].to(ACC) * grad_tile[0], 1)
@@ -209,13 +218,13 @@ def grad_queries_kernel(
             _store(grad_bias_h, tl.sum(in_rows, 2), queries, is_query, top, kv_window_h, ROWS)
     _store_channels(grad_q, _scaled(acc, SCALE), queries, is_query, C, C_1, C_2)
     if grad_bias_w is not None:
-        _store(grad_bias_w, acc_w, queries, is_query, 0, kv_window_w, COLUMNS)
+        _store(grad_bias_w, acc_w, by_column, is_query, 0, kv_window_w, COLUMNS)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def grad_keys_kernel(
     q, k, v, bias_h, bias_w, lse, grad, delta, grad_k, grad_v,
-    q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads,
+    q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads, images,
     SCALE: tl.constexpr, C: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr, QUERIES: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
@@ -231,11 +240,11 @@ def grad_keys_kernel(
     acc_v = _zeros(ROWS * COLUMNS, C_1, C_2, ACC)
     height, width = _on_map(window, q_map)
     for first in range(0, height * width, QUERIES):
-        queries, is_query = _queries(first, window, q_map, QUERIES)
+        queries, is_query, by_column = _queries(first, window, q_map, images, QUERIES)
         q_tile = _load(q, queries, is_query, C, C_1, C_2)
         grad_tile = _load(grad, queries, is_query, C, C_1, C_2)
         bias_h_tile = _bias(bias_h, queries, is_query, rows, kv_window_h, ACC)
-        bias_w_tile = _bias(bias_w, queries, is_query, columns, kv_window_w, ACC)
+        bias_w_tile = _bias(bias_w, by_column, is_query, columns, kv_window_w, ACC)
         lse_tile = tl.load(lse + queries, is_query, other=0.0)
         delta_tile = tl.load(delta + queries, is_query, other=0.0)
         weights = tl.exp2(_scores(q_tile, k_tile, bias_h_tile, bias_w_tile, SCALE) - lse_tile[:, None])
