@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mvit_det.backbone.operators import operator, register_gradients
+from mvit_det.backbone.operators import empty_grads, operator, register_gradients
+from mvit_det.backbone.relative_bias import relative_biases
 from mvit_det.backbone.windows import count_windows
 
 SOURCE = Path(__file__).with_name("native") / "attention.c"
@@ -92,53 +93,8 @@ def _parts(q: Tensor, q_window: list[int]) -> int:
     return max(1, 4 * torch.get_num_threads() // max(1, count_windows(q, q_window)))
 
 
-class _Table:
-    """A table of relative positions along one axis of a map, and the biases that it gives the map's queries.
-
-    Args:
-        rel: (height or width of a window, keys, C)
-        q: (N, H, W, heads, C)
-        by_columns: whether the axis is that of the columns.
-    """
-
-    def __init__(self, rel: Tensor, q: Tensor, by_columns: bool) -> None:
-        self.rel, self.by_columns = rel, by_columns
-        index = torch.arange(q.shape[2 if by_columns else 1], device=q.device) % len(rel)
-        self.index = index.repeat_interleave(q.shape[3]) if by_columns else index.repeat(q.shape[0])
-        self.rows, self.queries = rel[self.index], self.flat(q)
-
-    def flat(self, x: Tensor) -> Tensor:
-        """Return a view of a map, (N * H, W * heads, C), or by columns (W * heads, N * H, C)."""
-        x = x.flatten(2, 3).flatten(0, 1)
-        return x.transpose(0, 1) if self.by_columns else x
-
-    def biases(self) -> Tensor:
-        """Return (N * H, W * heads, keys), or by columns (W * heads, N * H, keys): views need no copy."""
-        return torch.bmm(self.queries, self.rows.mT)
-
-    def backward(self, grad: Tensor, grad_q: Tensor) -> Tensor:
-        """Add to the gradient of a map's queries what the biases' gradient gives; return the table's."""
-        self.flat(grad_q).baddbmm_(grad, self.rows)
-        return torch.zeros_like(self.rel).index_add_(0, self.index, torch.bmm(grad.mT, self.queries))
-
-
-def _tables(
-    q: Tensor, rel_h: Tensor | None, rel_w: Tensor | None, q_window: list[int], kv_window: list[int]
-) -> list[_Table]:
-    if rel_h is None or rel_w is None:
-        return []
-    for rel, *lengths in zip((rel_h, rel_w), q_window, kv_window, strict=True):
-        expected = (*lengths, q.shape[-1])
-        assert rel.shape == expected, f"table of relative positions {tuple(rel.shape)}, not {expected}"
-    return [_Table(rel_h, q, False), _Table(rel_w, q, True)]
-
-
 def _empty_out(q: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(q)
-
-
-def _empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
-    return [torch.empty_like(x) for x in inputs[:5] if x is not None]
 
 
 @operator("native_attention", _empty_out)
@@ -153,14 +109,14 @@ def _forward(
     residual: bool,
 ) -> Tensor:
     out = torch.empty_like(q)
-    tables = _tables(q, rel_h, rel_w, q_window, kv_window)
-    bias_h, bias_w = [table.biases() for table in tables] or (None, None)
+    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
+    bias_h, bias_w = [along_axis.biases() for along_axis in relative] or (None, None)
     parts = _parts(q, q_window)
     _attend(q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
     return out
 
 
-@operator("native_attention_backward", _empty_grads)
+@operator("native_attention_backward", empty_grads)
 def _backward(
     grad: Tensor,
     q: Tensor,
@@ -172,10 +128,10 @@ def _backward(
     kv_window: list[int],
     residual: bool,
 ) -> list[Tensor]:
-    """Return the gradients of queries, keys, values and, where there are some, tables."""
-    tables = _tables(q, rel_h, rel_w, q_window, kv_window)
+    """Return the gradients of queries, keys, values and, where there are some, relative positions."""
+    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
     parts = min(8, _parts(q, q_window))  # each holds gradients of keys and values of its own
-    biases = [table.biases() for table in tables]
+    biases = [along_axis.biases() for along_axis in relative]
     grads = [torch.empty_like(bias) for bias in biases]
     (bias_h, bias_w), (grad_bias_h, grad_bias_w) = biases or (None, None), grads or (None, None)
     grad, grad_q = grad.contiguous(), torch.empty_like(q)
@@ -184,8 +140,8 @@ def _backward(
         q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, grad=grad,
         grad_q=grad_q, grad_k=grad_k, grad_v=grad_v, grad_bias_h=grad_bias_h, grad_bias_w=grad_bias_w,
     )  # fmt: skip
-    grads_table = [table.backward(x, grad_q) for table, x in zip(tables, grads, strict=True)]
-    return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_table]
+    grads_rel = [along_axis.backward(x, grad_q) for along_axis, x in zip(relative, grads, strict=True)]
+    return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_rel]
 
 
 register_gradients("native_attention", _backward)

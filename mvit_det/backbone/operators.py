@@ -19,7 +19,9 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
     def register(function: Callable[..., Any]) -> Any:
         @wraps(function)
         def run(*arguments: Any) -> Any:
-            with torch.autocast("cpu", enabled=False):  # a backward pass may run inside of it
+            with torch.autocast(
+                arguments[0].device.type, enabled=False
+            ):  # a backward pass may be inside of it
                 return function(*arguments)
 
         full_name = f"mvit_det::{name}"
@@ -48,6 +50,11 @@ def register_gradients(name: str, backward: Callable[..., Sequence[Tensor]]) -> 
 
     torch.library.register_autograd(f"mvit_det::{name}", differentiate, setup_context=keep)
     refuse_gradients(f"{name}_backward")
+
+
+def empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
+    """Return empty tensors for the gradients of five tensors, or None, which come before options."""
+    return [torch.empty_like(x) for x in inputs[:5] if x is not None]
 
 
 def refuse_gradients(name: str) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _kept(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def kept(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Keep the last results of a function of sizes; a compiler folds such constants by itself."""
     cached = lru_cache(maxsize=32)(make)
 
@@ -43,7 +43,7 @@ def relative_rows(table: Tensor, q_size: int, k_size: int) -> Tensor:
     return table[_distances(q_size, k_size, table.device)]
 
 
-@_kept
+@kept
 def _distances(q_size: int, k_size: int, device: torch.device) -> Tensor:
     """Return the table row for every query and key, (q_size, k_size) int64.
 
@@ -56,7 +56,7 @@ def _distances(q_size: int, k_size: int, device: torch.device) -> Tensor:
     return ((q[:, None] - k[None, :]) + (k_size - 1) * k_step).long()
 
 
-@_kept
+@kept
 def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the row and the column of every key of a map as one-hot vectors, (h * w, h + w).
 

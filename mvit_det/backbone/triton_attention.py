@@ -7,9 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mvit_det.backbone.operators import operator, refuse_gradients
+from mvit_det.backbone.operators import empty_grads, operator, refuse_gradients
+from mvit_det.backbone.relative_bias import relative_biases
 from mvit_det.backbone.triton_attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
-from mvit_det.backbone.windows import count_windows, num_windows
+from mvit_det.backbone.windows import count_windows
 
 # Of a tile. 16 queries a warp: with fewer, warps of compute capability 9.0 would do the same work twice.
 FORWARD_QUERIES, BACKWARD_QUERIES, QUERIES_OF_WARP = 128, 64, 16
@@ -27,30 +28,11 @@ def triton_attention(
 ) -> Tensor:
     """:func:`mvit_det.backbone.attend.attend` without storing the scores, forward or backward."""
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    bias_h = bias_w = None
-    if rel_h is not None and rel_w is not None:
-        # By rows (N * H, W * heads, C) and by columns: no copy of the queries either way.
-        rows = q.flatten(2, 3).flatten(0, 1)
-        rel_h = _of_map(rel_h, q.shape[1]).repeat(len(q), 1, 1)
-        rel_w = _of_map(rel_w, q.shape[2]).repeat_interleave(q.shape[3], dim=0)
-        bias_h = rows @ rel_h.mT  # (N * H, W * heads, rows of keys)
-        bias_w = rows.transpose(0, 1) @ rel_w.mT  # (W * heads, N * H, columns of keys)
-    out, _ = _forward(q, k, v, bias_h, bias_w, list(q_window), list(kv_window))
-    # Not in the kernel: its backward pass needs the output itself, of which a rounded sum would hide digits.
-    return out + q if residual else out
+    return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)[0]
 
 
-def _of_map(rel: Tensor, length: int) -> Tensor:
-    """Return the relative positions (length, keys, C) of a map's rows or columns, given those of a window."""
-    return rel.repeat(num_windows(length, len(rel)), 1, 1)[:length]
-
-
-def _empty_out(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(q), _new_lse(q)
-
-
-def _empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
-    return [torch.empty_like(x) for x in inputs[:5] if x is not None]
+def _empty_out(q: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(q), torch.empty_like(q) if inputs[-1] else q.new_empty(0), _new_lse(q)
 
 
 @operator("triton_attention", _empty_out)
@@ -58,52 +40,65 @@ def _forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    bias_h: Tensor | None,
-    bias_w: Tensor | None,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
     q_window: list[int],
     kv_window: list[int],
-) -> tuple[Tensor, Tensor]:
-    """Return the output and, for the backward pass, the log-sum-exp (base 2) of scores, (N, H, W, heads)."""
-    out, lse = torch.empty_like(q), _new_lse(q)
+    residual: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the output and, for the backward pass, more.
+
+    With the residual that is the output without it, whose digits a rounded sum would hide; then the
+    log-sum-exp (base 2) of scores, (N, H, W, heads).
+    """
+    out, attended, lse = _empty_out(q, residual)
+    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
+    biases = [along_axis.biases() for along_axis in relative] or (None, None)
     sizes, constants = _arguments(q, k, q_window, kv_window, FORWARD_QUERIES)
     parts = triton.cdiv(q_window[0] * q_window[1], FORWARD_QUERIES)
+    attended_and_sum = (attended, out) if residual else (out, None)
     with torch.cuda.device_of(q):  # else Triton takes the current GPU
         attention_kernel[(count_windows(q, q_window) * parts,)](
-            q, k, v, bias_h, bias_w, out, lse, *sizes, **constants, num_stages=2
+            q, k, v, *biases, *attended_and_sum, lse, *sizes, **constants, num_stages=2
         )
-    return out, lse
+    return out, attended, lse
 
 
-@operator("triton_attention_backward", _empty_grads)
+@operator("triton_attention_backward", empty_grads)
 def _backward(
     grad: Tensor,
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    bias_h: Tensor | None,
-    bias_w: Tensor | None,
-    out: Tensor,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
+    attended: Tensor,
     lse: Tensor,
     q_window: list[int],
     kv_window: list[int],
+    residual: bool,
 ) -> list[Tensor]:
-    """Return the gradients of queries, keys, values and, where there are some, biases."""
+    """Return the gradients of queries, keys, values and, where there are some, relative positions."""
+    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
+    biases = [along_axis.biases() for along_axis in relative]
+    grads = [torch.empty_like(bias) for bias in biases]
     grad, delta = grad.contiguous(), torch.empty_like(lse)
     grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
-    grads_bias = [torch.empty_like(bias) for bias in (bias_h, bias_w) if bias is not None]
     sizes, constants = _arguments(q, k, q_window, kv_window, BACKWARD_QUERIES)
     windows = count_windows(q, q_window)
     parts = triton.cdiv(q_window[0] * q_window[1], BACKWARD_QUERIES)
+    none = (None, None)
     with torch.cuda.device_of(q):
         grad_queries_kernel[(windows * parts,)](
-            q, k, v, bias_h, bias_w, out, lse, grad, delta, grad_q, *(grads_bias or (None, None)), *sizes,
-            **constants, num_stages=2,
+            q, k, v, *(biases or none), attended, lse, grad, delta, grad_q, *(grads or none), *sizes,
+            **constants, RESIDUAL=residual, num_stages=2,
         )  # fmt: skip
         # With more stages registers are spilled.
         grad_keys_kernel[(windows * triton.cdiv(kv_window[0], constants["ROWS"]),)](
-            q, k, v, bias_h, bias_w, lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
+            q, k, v, *(biases or none), lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
         )
-    return [grad_q, grad_k, grad_v, *grads_bias]
+    grads_rel = [along_axis.backward(x, grad_q) for along_axis, x in zip(relative, grads, strict=True)]
+    return [grad_q, grad_k, grad_v, *grads_rel]
 
 
 def _new_lse(q: Tensor) -> Tensor:
@@ -116,9 +111,7 @@ def _arguments(
     """Return the values of ``SIZES`` and the constants of a kernel whose tiles have so many ``queries``."""
     channels, columns = q.shape[-1], triton.next_power_of_2(kv_window[1])
     first = max(16, triton.next_power_of_2(channels) // 2)  # a product needs 16
-    # But for Hopper and its like, each warp has all keys of a tile in its registers.
-    reads_shared = q.is_cuda and torch.cuda.get_device_capability(q.device)[0] in (9, 10)
-    keys = max(64 if reads_shared else 32, columns)
+    keys = max(64 if _has_shared_operands(q.device) else 32, columns)
     sizes = [*q.shape[1:3], *q_window, *k.shape[1:3], *kv_window, q.shape[3], q.shape[0]]
     return sizes, {
         "SCALE": channels**-0.5,
@@ -133,15 +126,22 @@ def _arguments(
     }
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:5], *output)
-    ctx.options = inputs[5:]
-    ctx.mark_non_differentiable(output[1])
+def _has_shared_operands(device: torch.device) -> bool:
+    """Return whether warps multiply from shared memory; else each has all keys of a tile in registers."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)
 
 
-def _autograd_backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, q_window, kv_window, residual = inputs
+    out, attended, lse = output
+    ctx.save_for_backward(*tensors, attended if residual else out, lse)
+    ctx.options = q_window, kv_window, residual
+    ctx.mark_non_differentiable(attended, lse)
+
+
+def _autograd_backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     grads = _backward(grad, *ctx.saved_tensors, *ctx.options)
-    return *grads, *[None] * (7 - len(grads))
+    return *grads, *[None] * (8 - len(grads))
 
 
 torch.library.register_autograd(

@@ -136,6 +136,11 @@ def _scaled(parts, scale):
 
 
 @triton.jit
+def _added(parts, others):
+    return parts[0] + others[0], parts[1] + others[1]
+
+
+@triton.jit
 def _scores(q, k, bias_h, bias_w, SCALE: tl.constexpr):
     """Return the scores (queries, keys) of a tile, in units of log 2."""
     bias = bias_h[:, :, None] + bias_w[:, None, :]
@@ -145,12 +150,12 @@ def _scores(q, k, bias_h, bias_w, SCALE: tl.constexpr):
 
 @triton.jit(do_not_specialize=SIZES)
 def attention_kernel(
-    q, k, v, bias_h, bias_w, out, lse,
+    q, k, v, bias_h, bias_w, out, total, lse,
     q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads, images,
     SCALE: tl.constexpr, C: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr, QUERIES: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Write the output of a tile of queries, and the log-sum-exp of its scores."""
+    """Write the output of a tile of queries, its sum with the queries, and the log-sum-exp of the scores."""
     q_map = (q_map_h, q_map_w, q_window_h, q_window_w)
     kv_map = (kv_map_h, kv_map_w, kv_window_h, kv_window_w)
     part, window = _window(tl.cdiv(q_window_h * q_window_w, QUERIES), q_map, heads)
@@ -175,7 +180,10 @@ def attention_kernel(
         acc = _add_weighted(_scaled(acc, rescale[:, None]), weights, v_tile)
         row_sum = row_sum * rescale + tl.sum(weights, 1)
         row_max = new_max
-    _store_channels(out, _scaled(acc, 1 / row_sum[:, None]), queries, is_query, C, C_1, C_2)
+    acc = _scaled(acc, 1 / row_sum[:, None])
+    _store_channels(out, acc, queries, is_query, C, C_1, C_2)
+    if total is not None:
+        _store_channels(total, _added(acc, q_tile), queries, is_query, C, C_1, C_2)
     tl.store(lse + queries, row_max + tl.log2(row_sum), is_query)
 
 
@@ -184,7 +192,7 @@ def grad_queries_kernel(
     q, k, v, bias_h, bias_w, out, lse, grad, delta, grad_q, grad_bias_h, grad_bias_w,
     q_map_h, q_map_w, q_window_h, q_window_w, kv_map_h, kv_map_w, kv_window_h, kv_window_w, heads, images,
     SCALE: tl.constexpr, C: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr, QUERIES: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr, RESIDUAL: tl.constexpr,
 ):  # fmt: skip
     """Write the gradients of a tile of queries and its biases, and delta: sums of output times gradient."""
     q_map = (q_map_h, q_map_w, q_window_h, q_window_w)
@@ -216,7 +224,10 @@ def grad_queries_kernel(
             in_rows = tl.reshape(grad_scores, (QUERIES, ROWS, COLUMNS))
             acc_w += tl.sum(in_rows, 1)
             _store(grad_bias_h, tl.sum(in_rows, 2), queries, is_query, top, kv_window_h, ROWS)
-    _store_channels(grad_q, _scaled(acc, SCALE), queries, is_query, C, C_1, C_2)
+    acc = _scaled(acc, SCALE)
+    if RESIDUAL:
+        acc = _added(acc, grad_tile)
+    _store_channels(grad_q, acc, queries, is_query, C, C_1, C_2)
     if grad_bias_w is not None:
         _store(grad_bias_w, acc_w, by_column, is_query, 0, kv_window_w, COLUMNS)
 

@@ -10,7 +10,7 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 
-from mvit_det.backbone.triton_attention import triton_attention
+from mvit_det.backbone import triton_attention as attention
 from mvit_det.backbone.triton_norm import triton_norm, triton_pooled_norm
 
 
@@ -28,6 +28,7 @@ def compile_all(capability: int) -> None:
         return compiled
 
     triton.runtime.JITFunction.run = compile_only
+    attention._has_shared_operands = lambda _: capability in (90, 100)
     for q_hw, q_window, kv_hw, kv_window, with_bias in (
         ((60, 70), (56, 56), (15, 18), (14, 14), True),  # windows of the first stage
         ((60, 70), (56, 56), (15, 18), (14, 14), False),  # as MViTv1, without relative positions
@@ -36,7 +37,7 @@ def compile_all(capability: int) -> None:
         q, k = (torch.zeros(1, *hw, 2, 96, dtype=torch.bfloat16, requires_grad=True) for hw in (q_hw, kv_hw))
         rel = [torch.zeros(*sides, 96).bfloat16() for sides in zip(q_window, kv_window, strict=True)]
         biases = [x.requires_grad_() for x in rel] if with_bias else [None, None]
-        triton_attention(q, k, k, *biases, q_window, kv_window, True).sum().backward()
+        attention.triton_attention(q, k, k, *biases, q_window, kv_window, True).sum().backward()
     weight, kernel = torch.zeros(96, requires_grad=True), torch.zeros(96, 1, 3, 3, requires_grad=True)
     triton_pooled_norm(q, kernel, weight, weight, 1e-6, 2).sum().backward()
     for channels in (96, 1152):

@@ -140,8 +140,9 @@ def test_the_operators_keep_torchs_rules(kernels):
     options = (*map(list, windows),)
     torch.library.opcheck(torch.ops.mvit_det.tiled_attention, (q, k, v, rel_h, rel_w, *options, True))
     attend(q, k, v, rel_h, rel_w, *windows, True, "triton")  # registers it
-    biases = [torch.randn(*q.shape[:-1], side, requires_grad=True) for side in windows[1]]
-    torch.library.opcheck(torch.ops.mvit_det.triton_attention, (q, k, v, *biases, *options))
+    for residual in (True, False):
+        arguments = q, k, v, rel_h, rel_w, *options, residual
+        torch.library.opcheck(torch.ops.mvit_det.triton_attention, arguments)
 
 
 @pytest.mark.parametrize("has_kernels", [True, False])
