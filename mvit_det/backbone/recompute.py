@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from mvit_det.backbone.norms import normalise
+from mvit_det.backbone.norms import has_kernel, normalise
 from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rows import affine
 
@@ -29,13 +29,14 @@ def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> t
         prepare: what is cheap to compute again: a norm or an activation, over the last axis.
         x: (..., C)
         layers: (D, C) weight and (D,) bias, or None, of each map.
-        recompute: keep ``x`` for the backward pass rather than what the layers save. A compiler
-            chooses by itself what to keep.
+        recompute: keep ``x`` for the backward pass rather than what the layers save. So it is also where
+            our kernel normalises, in the time that reading takes. A compiler chooses by itself.
 
     Returns:
         (..., D) for each layer.
     """
     weights, biases = zip(*layers, strict=True)
+    recompute = recompute or has_kernel(prepare, x)
     if recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _RecomputedLinears.apply(prepare, x, len(layers), *weights, *biases, *prepare.parameters())
     prepared = cast(normalise(prepare, x))  # once, where each layer would
