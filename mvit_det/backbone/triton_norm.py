@@ -13,6 +13,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mvit_det.backbone.triton_pooling import pooling_gradients
+
 TILE = 2048  # elements that a program holds
 PARTS = 1024  # programs of the backward pass, each with its sums for the gradients of weight and bias
 # What changes from map to map: what is compiled serves all.
@@ -70,7 +72,7 @@ class _PooledNorm(torch.autograd.Function):
             )
         grad_x, grad_kernel = grad_pooled, None
         if kernel is not None:
-            grad_x, grad_kernel = _convolution_backward(grad_pooled, x, kernel, ctx.stride)
+            grad_x, grad_kernel = pooling_gradients(grad_pooled, x, kernel, ctx.stride)
         grad_weight, grad_bias = sums.sum(1).to(weight.dtype)
         return grad_x, grad_kernel, grad_weight, grad_bias, None, None
 
@@ -97,18 +99,6 @@ def _arguments(
         "KERNEL_H": sides[0],
         "KERNEL_W": sides[1],
     }
-
-
-def _convolution_backward(grad: Tensor, x: Tensor, kernel: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the map and of the kernel of one head."""
-    heads, padding = x.shape[3], [kernel.shape[2] // 2, kernel.shape[3] // 2]
-    repeated = kernel.to(x.dtype).repeat(heads, 1, 1, 1)
-    grad_x, grad_repeated, _ = torch.ops.aten.convolution_backward(
-        grad.flatten(3).permute(0, 3, 1, 2), x.flatten(3).permute(0, 3, 1, 2), repeated, None,
-        [stride, stride], padding, [1, 1], False, [0, 0], len(repeated), [True, True, False],
-    )  # fmt: skip
-    grad_kernel = grad_repeated.unflatten(0, (heads, -1)).sum(0, dtype=torch.float32)
-    return grad_x.permute(0, 2, 3, 1).reshape(x.shape), grad_kernel.to(kernel.dtype)
 
 
 @triton.jit

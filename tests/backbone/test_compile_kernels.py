@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-KERNELS = {f"{name}_kernel" for name in ("attention", "grad_queries", "grad_keys", "norm", "grad_norm")}
+NAMES = "attention", "grad_queries", "grad_keys", "norm", "grad_norm", "grad_pooling"
+KERNELS = {f"{name}_kernel" for name in NAMES}
 SHARED_BYTES = 99 * 1024  # of a block, on the GPUs that have least: compute capability 8.6, 8.9 and 12.0
 
 

@@ -5,7 +5,14 @@ from torch import nn
 
 from mvit_det.backbone.norms import normalise, pool_and_norm
 
-pytestmark = pytest.mark.usefixtures("kernels")
+pytestmark = pytest.mark.usefixtures("kernels", "few_programs")
+
+
+@pytest.fixture
+def few_programs(kernels, monkeypatch):
+    """Let each program of a backward pass go over several parts of a map."""
+    for module in ("norm", "pooling"):
+        monkeypatch.setattr(f"mvit_det.backbone.triton_{module}.PARTS", 2)
 
 
 def assert_as_torchs(found, x, layers, expected, dtype):
@@ -57,6 +64,7 @@ def test_layer_norm_of_a_hand_written_row():
         ((1, 9, 6, 3, 16), (3, 3), 4),
         ((2, 6, 5, 1, 96), (5, 3), 2),
         ((1, 1, 1, 2, 8), (3, 3), 2),
+        ((2, 18, 17, 1, 72), (3, 3), 8),
     ],
 )
 def test_pooling_and_its_norm_are_torchs(shape, kernel, stride, dtype):
