@@ -226,7 +226,7 @@ def grad_queries_kernel(
             _store(grad_bias_h, tl.sum(in_rows, 2), queries, is_query, top, kv_window_h, ROWS)
     acc = _scaled(acc, SCALE)
     if RESIDUAL:
-        acc = _added(acc, grad_tile)
+        acc = _added(acc, _load(grad, queries, is_query, C, C_1, C_2))  # again: registers are few until here
     _store_channels(grad_q, acc, queries, is_query, C, C_1, C_2)
     if grad_bias_w is not None:
         _store(grad_bias_w, acc_w, by_column, is_query, 0, kv_window_w, COLUMNS)
