@@ -54,7 +54,8 @@ class MViT(nn.Module):
         pretrain_use_cls_token: whether absolute positions begin with one for a class token.
         out_features: which of ``"scale2"`` to ``"scale5"`` to return, each with a norm of its own.
         recompute: what the backward pass computes again rather than keeps: ``"none"``; ``"cheap"``, the
-            norms and activations between linear layers; ``"block"``, all that is inside of a block.
+            norms and activations before linear layers (the norms in any case where our kernels for GPUs
+            run); ``"block"``, all that is inside of a block.
         attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
             ``"sdpa"``, ``"tiled"``, ``"native"`` or ``"triton"`` names one, see
             :mod:`mvit_det.backbone.attend`. Norms and pooling take our kernels wherever these run.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mvit_det.backbone.operators import empty_grads, operator, register_gradients
-from mvit_det.backbone.relative_bias import relative_biases
+from mvit_det.backbone.relative_bias import relative_axes
 from mvit_det.backbone.windows import count_windows
 
 SOURCE = Path(__file__).with_name("native") / "attention.c"
@@ -109,8 +109,8 @@ def _forward(
     residual: bool,
 ) -> Tensor:
     out = torch.empty_like(q)
-    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
-    bias_h, bias_w = [along_axis.biases() for along_axis in relative] or (None, None)
+    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    bias_h, bias_w = [axis.biases() for axis in axes] or (None, None)
     parts = _parts(q, q_window)
     _attend(q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
     return out
@@ -129,9 +129,9 @@ def _backward(
     residual: bool,
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, where there are some, relative positions."""
-    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
+    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
     parts = min(8, _parts(q, q_window))  # each holds gradients of keys and values of its own
-    biases = [along_axis.biases() for along_axis in relative]
+    biases = [axis.biases() for axis in axes]
     grads = [torch.empty_like(bias) for bias in biases]
     (bias_h, bias_w), (grad_bias_h, grad_bias_w) = biases or (None, None), grads or (None, None)
     grad, grad_q = grad.contiguous(), torch.empty_like(q)
@@ -140,7 +140,7 @@ def _backward(
         q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, grad=grad,
         grad_q=grad_q, grad_k=grad_k, grad_v=grad_v, grad_bias_h=grad_bias_h, grad_bias_w=grad_bias_w,
     )  # fmt: skip
-    grads_rel = [along_axis.backward(x, grad_q) for along_axis, x in zip(relative, grads, strict=True)]
+    grads_rel = [axis.backward(x, grad_q) for axis, x in zip(axes, grads, strict=True)]
     return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_rel]
 
 

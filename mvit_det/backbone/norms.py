@@ -14,7 +14,7 @@ from mvit_det.backbone.reference import pool
 
 def normalise(norm: nn.Module, x: Tensor) -> Tensor:
     """Return ``norm(x)``; any other layer over the last axis, such as an activation, will do."""
-    if not has_kernel(norm, x):
+    if not has_norm_kernel(norm, x):
         return norm(x)
     from mvit_det.backbone.triton_norm import triton_norm
 
@@ -26,14 +26,14 @@ def pool_and_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
 
     (N, H, W, heads, C) -> (N, h, w, heads, C); ``conv`` has odd sides, half of which it pads, and one stride.
     """
-    if not has_kernel(norm, x):
+    if not has_norm_kernel(norm, x):
         return norm(pool(x, conv.weight, conv.stride[0]))
     from mvit_det.backbone.triton_norm import triton_pooled_norm
 
     return triton_pooled_norm(x, conv.weight, norm.weight, norm.bias, norm.eps, conv.stride[0])
 
 
-def has_kernel(norm: nn.Module, x: Tensor) -> TypeGuard[nn.LayerNorm]:
+def has_norm_kernel(norm: nn.Module, x: Tensor) -> TypeGuard[nn.LayerNorm]:
     """Return whether our kernel can take the place of a layer; a compiler has its own."""
     if torch.compiler.is_compiling() or type(norm) is not nn.LayerNorm:
         return False

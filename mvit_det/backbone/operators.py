@@ -19,9 +19,8 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
     def register(function: Callable[..., Any]) -> Any:
         @wraps(function)
         def run(*arguments: Any) -> Any:
-            with torch.autocast(
-                arguments[0].device.type, enabled=False
-            ):  # a backward pass may be inside of it
+            device = arguments[0].device.type
+            with torch.autocast(device, enabled=False):  # a backward pass may run inside of it
                 return function(*arguments)
 
         full_name = f"mvit_det::{name}"
@@ -36,15 +35,18 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
 def register_gradients(name: str, backward: Callable[..., Sequence[Tensor]]) -> None:
     """Let the operator ``backward``, itself made by :func:`operator`, differentiate ``name``.
 
-    ``name`` takes five tensors, or None, and options; ``backward`` takes the gradient of what it returns, and
-    the same, and returns the gradients of the tensors.
+    ``name`` takes five tensors, or None, and options; it returns its output, or a tuple of that and of what
+    the backward pass needs. ``backward`` takes the gradient of the output, the five tensors, that tuple if
+    there is one, and the options; it returns the gradients of the tensors.
     """
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:5])
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        outputs = output if isinstance(output, tuple) else ()
+        ctx.save_for_backward(*inputs[:5], *outputs)
+        ctx.mark_non_differentiable(*outputs[1:])
         ctx.options = inputs[5:]
 
-    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def differentiate(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         grads = backward(grad, *ctx.saved_tensors, *ctx.options)
         return *grads, *[None] * (5 + len(ctx.options) - len(grads))
 
@@ -53,7 +55,7 @@ def register_gradients(name: str, backward: Callable[..., Sequence[Tensor]]) -> 
 
 
 def empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
-    """Return empty tensors for the gradients of five tensors, or None, which come before options."""
+    """Return empty gradients of the first five inputs but those that are None: the fake of a ``backward``."""
     return [torch.empty_like(x) for x in inputs[:5] if x is not None]
 
 

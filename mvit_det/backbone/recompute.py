@@ -1,6 +1,6 @@
 """What is computed again in the backward pass rather than kept: the input of linear layers, or all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from mvit_det.backbone.norms import has_kernel, normalise
+from mvit_det.backbone.norms import has_norm_kernel, normalise
 from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rows import affine
 
@@ -29,16 +29,21 @@ def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> t
         prepare: what is cheap to compute again: a norm or an activation, over the last axis.
         x: (..., C)
         layers: (D, C) weight and (D,) bias, or None, of each map.
-        recompute: keep ``x`` for the backward pass rather than what the layers save. So it is also where
-            our kernel normalises, in the time that reading takes. A compiler chooses by itself.
+        recompute: keep ``x`` for the backward pass rather than what the layers save; so it is in any case
+            where our kernel normalises, which takes no longer than to read what was kept. A compiler
+            chooses by itself.
 
     Returns:
         (..., D) for each layer.
     """
+    recompute = recompute or has_norm_kernel(prepare, x)
+    if not recompute or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return _linears(prepare, x, layers)
     weights, biases = zip(*layers, strict=True)
-    recompute = recompute or has_kernel(prepare, x)
-    if recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        return _RecomputedLinears.apply(prepare, x, len(layers), *weights, *biases, *prepare.parameters())
+    return _RecomputedLinears.apply(prepare, x, len(layers), *weights, *biases, *prepare.parameters())
+
+
+def _linears(prepare: nn.Module, x: Tensor, layers: Iterable[Layer]) -> tuple[Tensor, ...]:
     prepared = cast(normalise(prepare, x))  # once, where each layer would
     return tuple(affine(prepared, *layer) for layer in layers)
 
@@ -53,7 +58,7 @@ class _RecomputedLinears(torch.autograd.Function):
         device = x.device.type
         ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         ctx.save_for_backward(x, *weights)
-        return linears(prepare, x, *zip(weights, biases, strict=True), recompute=False)
+        return _linears(prepare, x, zip(weights, biases, strict=True))
 
     @staticmethod
     @once_differentiable

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def kept(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _kept(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Keep the last results of a function of sizes; a compiler folds such constants by itself."""
     cached = lru_cache(maxsize=32)(make)
 
@@ -43,7 +43,7 @@ def relative_rows(table: Tensor, q_size: int, k_size: int) -> Tensor:
     return table[_distances(q_size, k_size, table.device)]
 
 
-@kept
+@_kept
 def _distances(q_size: int, k_size: int, device: torch.device) -> Tensor:
     """Return the table row for every query and key, (q_size, k_size) int64.
 
@@ -56,7 +56,7 @@ def _distances(q_size: int, k_size: int, device: torch.device) -> Tensor:
     return ((q[:, None] - k[None, :]) + (k_size - 1) * k_step).long()
 
 
-@kept
+@_kept
 def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the row and the column of every key of a map as one-hot vectors, (h * w, h + w).
 
@@ -67,3 +67,16 @@ def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.d
     rows = torch.eye(height, dtype=dtype, device=device).repeat_interleave(width, dim=0)
     columns = torch.eye(width, dtype=dtype, device=device).repeat(height, 1)
     return torch.cat([rows, columns], dim=1)
+
+
+@_kept
+def one_hot_places(
+    window: int, before: int, length: int, after: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return the place in its window of each token along an axis as one-hot vectors.
+
+    (before * length * after, window): the axis has ``length`` tokens, in windows that follow each other; it
+    is repeated for what lies ``before`` it in memory, images, and ``after`` it, heads.
+    """
+    place = torch.arange(length, device=device).repeat_interleave(after).repeat(before) % window
+    return torch.eye(window, dtype=dtype, device=device)[place]

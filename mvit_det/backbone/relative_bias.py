@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mvit_det.backbone.rel_pos import kept
+from mvit_det.backbone.rel_pos import one_hot_places
 
 
-class RelativeBias:
+class RelativeAxis:
     """The biases of all queries of a map to the keys of their windows along one axis.
 
     Args:
@@ -21,10 +21,10 @@ class RelativeBias:
         n, height, width, heads, _ = q.shape
         self.by_columns = by_columns
         sizes = (1, width, heads) if by_columns else (n, height, 1)
-        self.places = _places(len(rel), *sizes, rel.dtype, rel.device)
-        self.rows = (self.places @ rel.flatten(1)).unflatten(
-            1, rel.shape[1:]
-        )  # (N * H or W * heads, keys, C)
+        # A product, and so its gradient: a sum by index would have no fixed order on a GPU.
+        self.places = one_hot_places(len(rel), *sizes, rel.dtype, rel.device)
+        rows = self.places @ rel.flatten(1)
+        self.rows = rows.unflatten(1, rel.shape[1:])  # (N * H, or W * heads; keys; C)
         self.queries = self.flat(q)
 
     def flat(self, x: Tensor) -> Tensor:
@@ -37,36 +37,23 @@ class RelativeBias:
         return torch.bmm(self.queries, self.rows.mT)
 
     def backward(self, grad: Tensor, grad_q: Tensor) -> Tensor:
-        """Add to the gradient of a map's queries what the biases' gradient gives; return that of ``rel``."""
+        """Add to ``grad_q``, a map, what the gradient of :meth:`biases` gives; return that of ``rel``."""
         self.flat(grad_q).baddbmm_(grad, self.rows)
         grad_rows = torch.bmm(grad.mT, self.queries)
         return (self.places.mT @ grad_rows.flatten(1)).unflatten(1, grad_rows.shape[1:])
 
 
-def relative_biases(
+def relative_axes(
     q: Tensor,
     rel_h: Tensor | None,
     rel_w: Tensor | None,
     q_window: Sequence[int],
     kv_window: Sequence[int],
-) -> list[RelativeBias]:
-    """Return the biases by rows and by columns of keys, or none without relative positions."""
+) -> list[RelativeAxis]:
+    """Return the axis of rows and that of columns, or none without relative positions."""
     if rel_h is None or rel_w is None:
         return []
     for rel, *lengths in zip((rel_h, rel_w), q_window, kv_window, strict=True):
         expected = (*lengths, q.shape[-1])
         assert rel.shape == expected, f"relative positions {tuple(rel.shape)}, not {expected}"
-    return [RelativeBias(rel_h, q, False), RelativeBias(rel_w, q, True)]
-
-
-@kept
-def _places(
-    window: int, before: int, length: int, after: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return the place in its window of each row or column of a map as one-hot vectors.
-
-    (before * length * after, window); a map's windows follow each other, and those ``before`` and
-    ``after`` its axis, images or heads, have the same.
-    """
-    place = torch.arange(length, device=device).repeat_interleave(after).repeat(before) % window
-    return torch.eye(window, dtype=dtype, device=device)[place]
+    return [RelativeAxis(rel_h, q, False), RelativeAxis(rel_w, q, True)]

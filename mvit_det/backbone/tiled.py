@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mvit_det.backbone.operators import operator, register_gradients
+from mvit_det.backbone.operators import empty_grads, operator, register_gradients
 from mvit_det.backbone.rel_pos import one_hot_positions
 from mvit_det.backbone.rows import cached_elements
 from mvit_det.backbone.windows import num_windows
@@ -124,10 +124,6 @@ def _empty_out(q: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(q)
 
 
-def _empty_grads(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(tensor) for tensor in inputs[:5])
-
-
 @operator("tiled_attention", _empty_out)
 def _forward(
     q: Tensor,
@@ -156,7 +152,7 @@ def _forward(
     return out
 
 
-@operator("tiled_attention_backward", _empty_grads)
+@operator("tiled_attention_backward", empty_grads)
 def _backward(
     grad: Tensor,
     q: Tensor,
@@ -167,7 +163,7 @@ def _backward(
     q_window: list[int],
     kv_window: list[int],
     residual: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> list[Tensor]:
     grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
     # The other gradients are sums over tiles, which half precision would round at every step.
     sum_dtype = torch.promote_types(q.dtype, torch.float32)
@@ -205,7 +201,7 @@ def _backward(
             group_grad_q[rows].unflatten(1, (count, width)).copy_(tile_grad)
         group.write(sum_keys, grad_k, kv_window)
         group.write(sum_values, grad_v, kv_window)
-    return grad_q, grad_k, grad_v, grad_rel_h.to(q.dtype), grad_rel_w.to(q.dtype)
+    return [grad_q, grad_k, grad_v, grad_rel_h.to(q.dtype), grad_rel_w.to(q.dtype)]
 
 
 register_gradients("tiled_attention", _backward)

@@ -7,13 +7,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mvit_det.backbone.operators import empty_grads, operator, refuse_gradients
-from mvit_det.backbone.relative_bias import relative_biases
+from mvit_det.backbone.operators import empty_grads, operator, register_gradients
+from mvit_det.backbone.relative_bias import relative_axes
 from mvit_det.backbone.triton_attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
 from mvit_det.backbone.windows import count_windows
 
-# Of a tile. 16 queries a warp: with fewer, warps of compute capability 9.0 would do the same work twice.
-FORWARD_QUERIES, BACKWARD_QUERIES, QUERIES_OF_WARP = 128, 64, 16
+# Of a tile: queries, and keys, which warps multiply from shared memory or from registers.
+FORWARD_QUERIES, BACKWARD_QUERIES, SHARED_KEYS, REGISTER_KEYS = 128, 64, 64, 32
+QUERIES_OF_WARP = 16  # with fewer, warps of compute capability 9.0 would do the same work twice
 
 
 def triton_attention(
@@ -31,8 +32,11 @@ def triton_attention(
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)[0]
 
 
-def _empty_out(q: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(q), torch.empty_like(q) if inputs[-1] else q.new_empty(0), _new_lse(q)
+def _empty_out(q: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, residual = others
+    attended = torch.empty_like(q) if residual else q.new_empty(0)
+    lse = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
+    return torch.empty_like(q), attended, lse
 
 
 @operator("triton_attention", _empty_out)
@@ -46,20 +50,19 @@ def _forward(
     kv_window: list[int],
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output and, for the backward pass, more.
+    """Return the output, and for the backward pass what was attended to and the log-sum-exp of scores.
 
-    With the residual that is the output without it, whose digits a rounded sum would hide; then the
-    log-sum-exp (base 2) of scores, (N, H, W, heads).
+    What was attended to is the output without the residual, whose rounded sum would hide digits; an empty
+    tensor if there is none. The log-sum-exp is that to base 2, (N, H, W, heads).
     """
     out, attended, lse = _empty_out(q, residual)
-    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
-    biases = [along_axis.biases() for along_axis in relative] or (None, None)
+    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    biases = [axis.biases() for axis in axes] or (None, None)
     sizes, constants = _arguments(q, k, q_window, kv_window, FORWARD_QUERIES)
     parts = triton.cdiv(q_window[0] * q_window[1], FORWARD_QUERIES)
-    attended_and_sum = (attended, out) if residual else (out, None)
     with torch.cuda.device_of(q):  # else Triton takes the current GPU
         attention_kernel[(count_windows(q, q_window) * parts,)](
-            q, k, v, *biases, *attended_and_sum, lse, *sizes, **constants, num_stages=2
+            q, k, v, *biases, out, attended if residual else None, lse, *sizes, **constants, num_stages=2
         )
     return out, attended, lse
 
@@ -72,6 +75,7 @@ def _backward(
     v: Tensor,
     rel_h: Tensor | None,
     rel_w: Tensor | None,
+    out: Tensor,
     attended: Tensor,
     lse: Tensor,
     q_window: list[int],
@@ -79,30 +83,29 @@ def _backward(
     residual: bool,
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, where there are some, relative positions."""
-    relative = relative_biases(q, rel_h, rel_w, q_window, kv_window)
-    biases = [along_axis.biases() for along_axis in relative]
-    grads = [torch.empty_like(bias) for bias in biases]
+    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    biases = [axis.biases() for axis in axes] or (None, None)
+    grads = [torch.empty_like(bias) for bias in biases if bias is not None]
+    attended = attended if residual else out
     grad, delta = grad.contiguous(), torch.empty_like(lse)
     grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
     sizes, constants = _arguments(q, k, q_window, kv_window, BACKWARD_QUERIES)
     windows = count_windows(q, q_window)
     parts = triton.cdiv(q_window[0] * q_window[1], BACKWARD_QUERIES)
-    none = (None, None)
     with torch.cuda.device_of(q):
         grad_queries_kernel[(windows * parts,)](
-            q, k, v, *(biases or none), attended, lse, grad, delta, grad_q, *(grads or none), *sizes,
+            q, k, v, *biases, attended, lse, grad, delta, grad_q, *(grads or (None, None)), *sizes,
             **constants, RESIDUAL=residual, num_stages=2,
         )  # fmt: skip
         # With more stages registers are spilled.
         grad_keys_kernel[(windows * triton.cdiv(kv_window[0], constants["ROWS"]),)](
-            q, k, v, *(biases or none), lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
+            q, k, v, *biases, lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
         )
-    grads_rel = [along_axis.backward(x, grad_q) for along_axis, x in zip(relative, grads, strict=True)]
+    grads_rel = [axis.backward(x, grad_q) for axis, x in zip(axes, grads, strict=True)]
     return [grad_q, grad_k, grad_v, *grads_rel]
 
 
-def _new_lse(q: Tensor) -> Tensor:
-    return q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
+register_gradients("triton_attention", _backward)
 
 
 def _arguments(
@@ -111,7 +114,7 @@ def _arguments(
     """Return the values of ``SIZES`` and the constants of a kernel whose tiles have so many ``queries``."""
     channels, columns = q.shape[-1], triton.next_power_of_2(kv_window[1])
     first = max(16, triton.next_power_of_2(channels) // 2)  # a product needs 16
-    keys = max(64 if _has_shared_operands(q.device) else 32, columns)
+    keys = max(SHARED_KEYS if _has_shared_operands(q.device) else REGISTER_KEYS, columns)
     sizes = [*q.shape[1:3], *q_window, *k.shape[1:3], *kv_window, q.shape[3], q.shape[0]]
     return sizes, {
         "SCALE": channels**-0.5,
@@ -129,22 +132,3 @@ def _arguments(
 def _has_shared_operands(device: torch.device) -> bool:
     """Return whether warps multiply from shared memory; else each has all keys of a tile in registers."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    *tensors, q_window, kv_window, residual = inputs
-    out, attended, lse = output
-    ctx.save_for_backward(*tensors, attended if residual else out, lse)
-    ctx.options = q_window, kv_window, residual
-    ctx.mark_non_differentiable(attended, lse)
-
-
-def _autograd_backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-    grads = _backward(grad, *ctx.saved_tensors, *ctx.options)
-    return *grads, *[None] * (8 - len(grads))
-
-
-torch.library.register_autograd(
-    "mvit_det::triton_attention", _autograd_backward, setup_context=_setup_context
-)
-refuse_gradients("triton_attention_backward")

@@ -1,4 +1,4 @@
-"""LayerNorm for GPUs, with or without the depthwise convolution that pools before it: a kernel each way.
+"""LayerNorm for GPUs, with or without the pooling before it: a kernel each way.
 
 Under autocast torch reads a half-precision map, writes it in float32, normalises that into a third and
 rounds it into a fourth. Here a map is read once and written once, with all sums in float32; the backward
@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mvit_det.backbone.triton_pooling import pooling_gradients
+from mvit_det.backbone.triton_pooling import pooled, pooling_gradients
 
 TILE = 2048  # elements that a program holds
 PARTS = 1024  # programs of the backward pass, each with its sums for the gradients of weight and bias
@@ -102,33 +102,6 @@ def _arguments(
 
 
 @triton.jit
-def _pooled(
-    x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
-    C: tl.constexpr, PADDED_C: tl.constexpr, KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
-):  # fmt: skip
-    """Return rows (rows, PADDED_C) in float32, pooled if there is a kernel; zeros off the end."""
-    channels = tl.arange(0, PADDED_C)
-    is_channel = channels < C
-    is_row = rows < num_rows
-    if kernel is None:
-        offsets = rows.to(tl.int64)[:, None] * C + channels
-        return tl.load(x + offsets, is_row[:, None] & is_channel, other=0.0).to(tl.float32)
-    head, token = rows % heads, rows // heads
-    pooled_x, token = token % pooled_w, token // pooled_w
-    pooled_y, image = token % pooled_h, token // pooled_h
-    values = tl.zeros((rows.shape[0], PADDED_C), tl.float32)
-    for tap in tl.static_range(KERNEL_H * KERNEL_W):
-        map_y = pooled_y * stride + tap // KERNEL_W - KERNEL_H // 2
-        map_x = pooled_x * stride + tap % KERNEL_W - KERNEL_W // 2
-        on_map = is_row & (map_y >= 0) & (map_y < map_h) & (map_x >= 0) & (map_x < map_w)
-        tokens = ((image * map_h + map_y).to(tl.int64) * map_w + map_x) * heads + head
-        inputs = tl.load(x + tokens[:, None] * C + channels, on_map[:, None] & is_channel, other=0.0)
-        weights = tl.load(kernel + channels * (KERNEL_H * KERNEL_W) + tap, is_channel, other=0.0)
-        values += inputs.to(tl.float32) * weights.to(tl.float32)
-    return values
-
-
-@triton.jit
 def _standardised(values, eps, C: tl.constexpr, PADDED_C: tl.constexpr):
     """Return rows with mean 0 and variance 1, and the inverses of their standard deviations, (rows, 1)."""
     is_channel = tl.arange(0, PADDED_C) < C
@@ -145,7 +118,7 @@ def norm_kernel(
 ):  # fmt: skip
     """Write the norm of ``ROWS`` rows."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    values = _pooled(
+    values = pooled(
         x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
         C, PADDED_C, KERNEL_H, KERNEL_W,
     )  # fmt: skip
@@ -172,7 +145,7 @@ def grad_norm_kernel(
     part, parts = tl.program_id(0), tl.num_programs(0)
     for first in range(part * ROWS, num_rows, parts * ROWS):
         rows = first + tl.arange(0, ROWS)
-        values = _pooled(
+        values = pooled(
             x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
             C, PADDED_C, KERNEL_H, KERNEL_W,
         )  # fmt: skip

@@ -28,16 +28,17 @@ def compile_all(capability: int) -> None:
         return compiled
 
     triton.runtime.JITFunction.run = compile_only
-    attention._has_shared_operands = lambda _: capability in (90, 100)
-    for q_hw, q_window, kv_hw, kv_window, with_bias in (
+    attention._has_shared_operands = lambda _: capability // 10 in (9, 10)
+    for q_hw, q_window, kv_hw, kv_window, is_v2 in (
         ((60, 70), (56, 56), (15, 18), (14, 14), True),  # windows of the first stage
-        ((60, 70), (56, 56), (15, 18), (14, 14), False),  # as MViTv1, without relative positions
+        ((60, 70), (56, 56), (15, 18), (14, 14), False),  # as MViTv1: no relative positions, no residual
         ((50, 84), (50, 84), (25, 42), (25, 42), True),  # attending globally
     ):
         q, k = (torch.zeros(1, *hw, 2, 96, dtype=torch.bfloat16, requires_grad=True) for hw in (q_hw, kv_hw))
-        rel = [torch.zeros(*sides, 96).bfloat16() for sides in zip(q_window, kv_window, strict=True)]
-        biases = [x.requires_grad_() for x in rel] if with_bias else [None, None]
-        attention.triton_attention(q, k, k, *biases, q_window, kv_window, True).sum().backward()
+        sides = zip(q_window, kv_window, strict=True)
+        rel = [torch.zeros(*side, 96, dtype=torch.bfloat16, requires_grad=True) for side in sides]
+        tables = rel if is_v2 else (None, None)
+        attention.triton_attention(q, k, k, *tables, q_window, kv_window, is_v2).sum().backward()
     weight, kernel = torch.zeros(96, requires_grad=True), torch.zeros(96, 1, 3, 3, requires_grad=True)
     triton_pooled_norm(q, kernel, weight, weight, 1e-6, 2).sum().backward()
     for channels in (96, 1152):

@@ -58,8 +58,18 @@ def test_smaller_tiles_give_the_same(case, max_scores, monkeypatch):
     check_against_reference("tiled", case, True)
 
 
-def check_against_reference(implementation, case, residual):
-    tensors, *windows = inputs(case)
+@pytest.mark.parametrize("shares_keys", [True, False])
+@pytest.mark.parametrize("case", ["global", "a window larger than the map"])
+def test_smaller_tiles_of_the_kernels_give_the_same(case, shares_keys, kernels, monkeypatch):
+    triton_attention = pytest.importorskip("mvit_det.backbone.triton_attention")
+    for name in ("FORWARD_QUERIES", "BACKWARD_QUERIES"):
+        monkeypatch.setattr(triton_attention, name, 16)
+    monkeypatch.setattr(triton_attention, "_has_shared_operands", lambda device: shares_keys)
+    check_against_reference("triton", case, True, channels=24)
+
+
+def check_against_reference(implementation, case, residual, channels=6):
+    tensors, *windows = inputs(case, channels=channels)
     expected = with_gradients(tensors, *windows, residual, "reference")
     found = with_gradients(tensors, *windows, residual, implementation)
     for a, b in zip(found, expected, strict=True):

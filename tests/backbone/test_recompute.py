@@ -66,6 +66,14 @@ def test_a_frozen_norm_and_layers_without_bias():
         torch.testing.assert_close(a, b)
 
 
+def test_where_our_kernel_normalises_its_input_alone_is_kept(kernels):
+    norm, x = nn.LayerNorm(8), torch.randn(4, 8, requires_grad=True)
+    weight, kept = torch.randn(6, 8, requires_grad=True), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda y: kept.append(y) or y, lambda y: y):
+        linears(norm, x, (weight, None), recompute=False)
+    assert [y.data_ptr() for y in kept] == [x.data_ptr(), weight.data_ptr()]
+
+
 def test_an_input_that_is_not_contiguous():
     x = torch.randn(2, 4, 3, 5).permute(0, 2, 3, 1).requires_grad_()
     norm, weight = nn.LayerNorm(4), torch.randn(6, 4, requires_grad=True)

@@ -5,7 +5,7 @@ from torch import nn
 
 from mvit_det.backbone.norms import normalise, pool_and_norm
 
-pytestmark = pytest.mark.usefixtures("kernels", "few_programs")
+pytestmark = pytest.mark.usefixtures("few_programs")
 
 
 @pytest.fixture
