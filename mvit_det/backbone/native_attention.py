@@ -31,6 +31,8 @@ def native_attention(
 ) -> Tensor:
     """:func:`mvit_det.backbone.attend.attend` without storing the scores, forward or backward."""
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+    if rel_h is not None and rel_w is not None:
+        rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)
 
 

@@ -26,7 +26,8 @@ def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> t
     """Return linear maps of ``prepare(x)``.
 
     Args:
-        prepare: what is cheap to compute again: a norm or an activation, over the last axis.
+        prepare: what is cheap to compute again: a norm or an activation, over the last axis. What it has
+            learned, other than ``weight`` and ``bias``, must be its parameters.
         x: (..., C)
         layers: (D, C) weight and (D,) bias, or None, of each map.
         recompute: keep ``x`` for the backward pass rather than what the layers save; so it is in any case
@@ -37,10 +38,14 @@ def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> t
         (..., D) for each layer.
     """
     recompute = recompute or has_norm_kernel(prepare, x)
+    recompute = recompute and not any(prepare.children())  # whose parameters have other names
     if not recompute or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _linears(prepare, x, layers)
     weights, biases = zip(*layers, strict=True)
-    return _RecomputedLinears.apply(prepare, x, len(layers), *weights, *biases, *prepare.parameters())
+    learned = _learned(prepare)
+    return _RecomputedLinears.apply(
+        prepare, list(learned), len(layers), x, *weights, *biases, *learned.values()
+    )
 
 
 def _linears(prepare: nn.Module, x: Tensor, layers: Iterable[Layer]) -> tuple[Tensor, ...]:
@@ -48,43 +53,63 @@ def _linears(prepare: nn.Module, x: Tensor, layers: Iterable[Layer]) -> tuple[Te
     return tuple(affine(prepared, *layer) for layer in layers)
 
 
+def _learned(layer: nn.Module) -> dict[str, Tensor]:
+    """Return what a layer has learned; FSDP and the like replace its parameters by attributes."""
+    names = {"weight", "bias", *(name for name, _ in layer.named_parameters())}
+    found = {name: getattr(layer, name, None) for name in sorted(names)}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _with(learned: dict[str, Tensor], layer: nn.Module) -> nn.Module:
+    """Return a layer that is as another but for what it has learned."""
+    other: nn.Module = layer._replicate_for_data_parallel()
+    for name, tensor in learned.items():
+        setattr(other, name, tensor)
+    return other
+
+
 class _RecomputedLinears(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, prepare: nn.Module, x: Tensor, num_layers: int, *tensors: Any
+        ctx: Any, prepare: nn.Module, names: list[str], num_layers: int, x: Tensor, *tensors: Any
     ) -> tuple[Tensor, ...]:
         weights, biases = tensors[:num_layers], tensors[num_layers : 2 * num_layers]
-        ctx.prepare, ctx.has_bias = prepare, [bias is not None for bias in biases]
+        ctx.prepare, ctx.names, ctx.num_layers = prepare, names, num_layers
         device = x.device.type
         ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
-        ctx.save_for_backward(x, *weights)
+        ctx.save_for_backward(x, *weights, *tensors[2 * num_layers :])
         return _linears(prepare, x, zip(weights, biases, strict=True))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, *weights = ctx.saved_tensors
-        parameters = list(ctx.prepare.parameters())
-        learned = [parameter for parameter in parameters if parameter.requires_grad]
-        with torch.enable_grad(), torch.autocast(*ctx.autocast):
-            x = x.detach().requires_grad_()
-            prepared = normalise(ctx.prepare, x)
-        grads = tuple(grad.flatten(0, -2) for grad in grads)
-        inputs = prepared.detach().flatten(0, -2).to(grads[0].dtype)
-        grad_weights = [grad.mT @ inputs for grad in grads]
-        first, *weights = [weight.to(inputs.dtype) for weight in weights]
-        grad_prepared = grads[0] @ first
-        for grad, weight in zip(grads[1:], weights, strict=True):
-            grad_prepared.addmm_(grad, weight)
-        grad_x, *grad_learned = torch.autograd.grad(
-            prepared, [x, *learned], grad_prepared.to(prepared.dtype).view_as(prepared)
-        )
-        in_order = iter(grad_learned)
-        return (
-            None,
-            grad_x,
-            None,
-            *grad_weights,
-            *(grad.sum(0) if bias else None for grad, bias in zip(grads, ctx.has_bias, strict=True)),
-            *(next(in_order) if parameter.requires_grad else None for parameter in parameters),
-        )
+        x, *others = (tensor.detach() for tensor in ctx.saved_tensors)  # the model's have hooks of their own
+        n, wants = ctx.num_layers, ctx.needs_input_grad[4:]
+        weights, learned = others[:n], others[n:]
+        wants_weight, wants_bias, wants_learned = wants[:n], wants[n : 2 * n], wants[2 * n :]
+        for tensor, is_wanted in zip(learned, wants_learned, strict=True):
+            tensor.requires_grad_(is_wanted)
+        with torch.autocast(ctx.autocast[0], enabled=False):  # a backward pass may run inside of it
+            with torch.enable_grad(), torch.autocast(*ctx.autocast):
+                layer = _with(dict(zip(ctx.names, learned, strict=True)), ctx.prepare)
+                prepared = normalise(layer, x.requires_grad_().view_as(x))  # hooks on modules want no leaf
+            grads = tuple(grad.flatten(0, -2) for grad in grads)
+            inputs = prepared.detach().flatten(0, -2).to(grads[0].dtype)
+            grad_weights = [
+                grad.mT @ inputs if wants else None for grad, wants in zip(grads, wants_weight, strict=True)
+            ]
+            grad_biases = [
+                grad.sum(0) if wants else None for grad, wants in zip(grads, wants_bias, strict=True)
+            ]
+            first, *weights = [weight.to(inputs.dtype) for weight in weights]
+            grad_prepared = grads[0] @ first
+            for grad, weight in zip(grads[1:], weights, strict=True):
+                grad_prepared.addmm_(grad, weight)
+            grad_x, *found = torch.autograd.grad(
+                prepared,
+                [x, *(tensor for tensor in learned if tensor.requires_grad)],
+                grad_prepared.to(prepared.dtype).view_as(prepared),
+            )
+        in_order = iter(found)
+        grad_learned = [next(in_order) if wants else None for wants in wants_learned]
+        return None, None, None, grad_x, *grad_weights, *grad_biases, *grad_learned

@@ -29,6 +29,8 @@ def triton_attention(
 ) -> Tensor:
     """:func:`mvit_det.backbone.attend.attend` without storing the scores, forward or backward."""
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+    if rel_h is not None and rel_w is not None:
+        rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)[0]
 
 
@@ -97,7 +99,7 @@ def _backward(
             q, k, v, *biases, attended, lse, grad, delta, grad_q, *(grads or (None, None)), *sizes,
             **constants, RESIDUAL=residual, num_stages=2,
         )  # fmt: skip
-        # With more stages registers are spilled.
+        # More stages would spill more registers.
         grad_keys_kernel[(windows * triton.cdiv(kv_window[0], constants["ROWS"]),)](
             q, k, v, *biases, lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
         )

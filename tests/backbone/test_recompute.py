@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mvit_det import build_mvit
 from mvit_det.backbone.recompute import linears
@@ -71,7 +72,7 @@ def test_where_our_kernel_normalises_its_input_alone_is_kept(kernels):
     weight, kept = torch.randn(6, 8, requires_grad=True), []
     with torch.autograd.graph.saved_tensors_hooks(lambda y: kept.append(y) or y, lambda y: y):
         linears(norm, x, (weight, None), recompute=False)
-    assert [y.data_ptr() for y in kept] == [x.data_ptr(), weight.data_ptr()]
+    assert {y.data_ptr() for y in kept} == {y.data_ptr() for y in (x, weight, norm.weight, norm.bias)}
 
 
 def test_an_input_that_is_not_contiguous():
@@ -103,3 +104,81 @@ def test_a_copy_that_recomputes_is_trained_alone():
     other = copy.deepcopy(model)
     backward(other, torch.randn(1, 3, 64, 64))
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def doubles_gradients(norm):
+    norm.weight.register_hook(lambda grad: 2 * grad)
+
+
+def freezes(norm):
+    norm.weight.requires_grad_(False)
+
+
+def has_attributes(norm):
+    """As in a replica of DataParallel, or in FSDP."""
+    weight, bias = norm.weight, norm.bias
+    del norm.weight, norm.bias
+    norm.weight, norm.bias = 2 * weight, 2 * bias
+
+
+@pytest.mark.parametrize("change", [doubles_gradients, freezes, has_attributes])
+def test_a_norm_that_is_changed(change):
+    def gradients(recompute):
+        torch.manual_seed(0)
+        norm, x = nn.LayerNorm(4), torch.randn(3, 4, requires_grad=True)
+        parameters = [norm.weight, norm.bias]
+        change(norm)
+        layers = [(torch.randn(6, 4, requires_grad=True), None) for _ in range(2)]
+        out = linears(norm, x, *layers, recompute=recompute)
+        wanted = [y for y in (x, *parameters, layers[0][0], layers[1][0]) if y.requires_grad]
+        return torch.autograd.grad(sum(y.square().sum() for y in out), wanted)
+
+    for a, b in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_weights_for_one_call():
+    norm, x, weight = nn.LayerNorm(4), torch.randn(3, 4), torch.randn(6, 4, requires_grad=True)
+    mlp = nn.Module()
+    mlp.norm = norm
+    mlp.forward = lambda: linears(norm, x, (weight, None), recompute=True)[0]
+    swapped = {"norm.weight": torch.full((4,), 5.0, requires_grad=True)}
+    out = torch.func.functional_call(mlp, swapped, ())
+    found = torch.autograd.grad(out.sum(), [weight, swapped["norm.weight"]])
+    out = nn.functional.layer_norm(x, (4,), swapped["norm.weight"], norm.bias) @ weight.mT
+    for a, b in zip(found, torch.autograd.grad(out.sum(), [weight, swapped["norm.weight"]]), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_norm_that_is_changed_before_the_backward_pass():
+    norm, x, weight = nn.LayerNorm(4), torch.randn(3, 4, requires_grad=True), torch.randn(6, 4)
+    (out,) = linears(norm, x, (weight, None), recompute=True)
+    with torch.no_grad():
+        norm.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+def test_a_backward_pass_inside_of_autocast():
+    norm, x = nn.LayerNorm(4), torch.randn(3, 4, requires_grad=True)
+    layers = [(torch.randn(6, 4), None) for _ in range(2)]
+    found = []
+    for is_inside in (False, True):
+        out = sum(y.square().sum() for y in linears(norm, x, *layers, recompute=True))
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_inside):
+            found.append(torch.autograd.grad(out, x)[0])
+    assert torch.equal(*found)
+
+
+def test_a_norm_made_of_layers():
+    norm, x = nn.Sequential(nn.LayerNorm(4)), torch.randn(3, 4)
+    (out,) = linears(norm, x, (torch.randn(6, 4), None), recompute=True)
+    out.square().sum().backward()
+    assert norm[0].weight.grad.any()
+
+
+def test_a_counter_of_operations_hooks_what_is_computed_again():
+    model = build_mvit("mvitv2_nano", recompute="cheap")
+    with FlopCounterMode(display=False) as counter:
+        backward(model, torch.randn(1, 3, 64, 64))
+    assert counter.get_total_flops() > 0
