@@ -84,10 +84,10 @@ class _RecomputedLinears(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *others = (tensor.detach() for tensor in ctx.saved_tensors)  # the model's have hooks of their own
-        n, wants = ctx.num_layers, ctx.needs_input_grad[4:]
+        n, wanted = ctx.num_layers, ctx.needs_input_grad[4:]
         weights, learned = others[:n], others[n:]
-        wants_weight, wants_bias, wants_learned = wants[:n], wants[n : 2 * n], wants[2 * n :]
-        for tensor, is_wanted in zip(learned, wants_learned, strict=True):
+        wanted_weights, wanted_biases, wanted_learned = wanted[:n], wanted[n : 2 * n], wanted[2 * n :]
+        for tensor, is_wanted in zip(learned, wanted_learned, strict=True):
             tensor.requires_grad_(is_wanted)
         with torch.autocast(ctx.autocast[0], enabled=False):  # a backward pass may run inside of it
             with torch.enable_grad(), torch.autocast(*ctx.autocast):
@@ -96,10 +96,12 @@ class _RecomputedLinears(torch.autograd.Function):
             grads = tuple(grad.flatten(0, -2) for grad in grads)
             inputs = prepared.detach().flatten(0, -2).to(grads[0].dtype)
             grad_weights = [
-                grad.mT @ inputs if wants else None for grad, wants in zip(grads, wants_weight, strict=True)
+                grad.mT @ inputs if is_wanted else None
+                for grad, is_wanted in zip(grads, wanted_weights, strict=True)
             ]
             grad_biases = [
-                grad.sum(0) if wants else None for grad, wants in zip(grads, wants_bias, strict=True)
+                grad.sum(0) if is_wanted else None
+                for grad, is_wanted in zip(grads, wanted_biases, strict=True)
             ]
             first, *weights = [weight.to(inputs.dtype) for weight in weights]
             grad_prepared = grads[0] @ first
@@ -111,5 +113,5 @@ class _RecomputedLinears(torch.autograd.Function):
                 grad_prepared.to(prepared.dtype).view_as(prepared),
             )
         in_order = iter(found)
-        grad_learned = [next(in_order) if wants else None for wants in wants_learned]
+        grad_learned = [next(in_order) if is_wanted else None for is_wanted in wanted_learned]
         return None, None, None, grad_x, *grad_weights, *grad_biases, *grad_learned
