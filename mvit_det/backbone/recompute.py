@@ -57,7 +57,7 @@ def _learned(layer: nn.Module) -> dict[str, Tensor]:
     """Return what a layer has learned; FSDP and the like replace its parameters by attributes."""
     names = {"weight", "bias", *(name for name, _ in layer.named_parameters())}
     found = {name: getattr(layer, name, None) for name in sorted(names)}
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
+    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
 
 
 def _with(learned: dict[str, Tensor], layer: nn.Module) -> nn.Module:
@@ -83,12 +83,10 @@ class _RecomputedLinears(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, *others = (tensor.detach() for tensor in ctx.saved_tensors)  # the model's have hooks of their own
+        # The model's own tensors have hooks, which would run twice.
+        x, *others = (tensor.detach() for tensor in ctx.saved_tensors)
         n, wanted = ctx.num_layers, ctx.needs_input_grad[4:]
-        weights, learned = others[:n], others[n:]
-        wanted_weights, wanted_biases, wanted_learned = wanted[:n], wanted[n : 2 * n], wanted[2 * n :]
-        for tensor, is_wanted in zip(learned, wanted_learned, strict=True):
-            tensor.requires_grad_(is_wanted)
+        weights, learned = others[:n], [tensor.requires_grad_() for tensor in others[n:]]
         with torch.autocast(ctx.autocast[0], enabled=False):  # a backward pass may run inside of it
             with torch.enable_grad(), torch.autocast(*ctx.autocast):
                 layer = _with(dict(zip(ctx.names, learned, strict=True)), ctx.prepare)
@@ -97,21 +95,17 @@ class _RecomputedLinears(torch.autograd.Function):
             inputs = prepared.detach().flatten(0, -2).to(grads[0].dtype)
             grad_weights = [
                 grad.mT @ inputs if is_wanted else None
-                for grad, is_wanted in zip(grads, wanted_weights, strict=True)
+                for grad, is_wanted in zip(grads, wanted[:n], strict=True)
             ]
             grad_biases = [
                 grad.sum(0) if is_wanted else None
-                for grad, is_wanted in zip(grads, wanted_biases, strict=True)
+                for grad, is_wanted in zip(grads, wanted[n : 2 * n], strict=True)
             ]
             first, *weights = [weight.to(inputs.dtype) for weight in weights]
             grad_prepared = grads[0] @ first
             for grad, weight in zip(grads[1:], weights, strict=True):
                 grad_prepared.addmm_(grad, weight)
-            grad_x, *found = torch.autograd.grad(
-                prepared,
-                [x, *(tensor for tensor in learned if tensor.requires_grad)],
-                grad_prepared.to(prepared.dtype).view_as(prepared),
+            grad_x, *grad_learned = torch.autograd.grad(
+                prepared, [x, *learned], grad_prepared.to(prepared.dtype).view_as(prepared)
             )
-        in_order = iter(found)
-        grad_learned = [next(in_order) if is_wanted else None for is_wanted in wanted_learned]
         return None, None, None, grad_x, *grad_weights, *grad_biases, *grad_learned

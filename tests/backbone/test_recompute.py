@@ -182,3 +182,11 @@ def test_a_counter_of_operations_hooks_what_is_computed_again():
     with FlopCounterMode(display=False) as counter:
         backward(model, torch.randn(1, 3, 64, 64))
     assert counter.get_total_flops() > 0
+
+
+def test_a_bias_that_is_a_flag():
+    norm = nn.RMSNorm(4)
+    norm.bias = False
+    (out,) = linears(norm, torch.randn(3, 4), (torch.randn(6, 4), None), recompute=True)
+    out.square().sum().backward()
+    assert norm.weight.grad.any()
