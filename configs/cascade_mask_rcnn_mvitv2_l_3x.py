@@ -3,7 +3,7 @@
 Published: 54.3 box AP, 47.1 mask AP (MViTv2 paper, Table 5).
 """
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from .cascade_mask_rcnn_mvitv2_t_3x import dataloader, lr_multiplier, model, optimizer, train
 

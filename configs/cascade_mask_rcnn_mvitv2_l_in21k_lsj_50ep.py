@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN, MViTv2-L, large-scale jittering, 50 epochs. Published: 55.8 box AP, 48.3 mask AP."""
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from .cascade_mask_rcnn_mvitv2_b_in21k_3x import model, optimizer, train
 from .common.data.coco_lsj import dataloader

@@ -6,7 +6,7 @@ train.init_checkpoint=...  weights of a detector or of a backbone
 
 from detectron2.config import LazyCall as L
 
-from mvit_det.detectron2.datasets import count_classes
+from mvit_det.detectron2.data.coco_json import count_classes
 
 from .common.data.coco_json import data, dataloader, steps
 from .mask_rcnn_mvitv2_t_3x import lr_multiplier, model, optimizer, train

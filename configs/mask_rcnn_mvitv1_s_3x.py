@@ -4,7 +4,7 @@ SlowFast's MViTv1-B-16 of ImageNet-1K is this backbone. It has no address to fet
 train.init_checkpoint=... the run starts from random weights.
 """
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from .mask_rcnn_mvitv1_t_3x import dataloader, lr_multiplier, model, optimizer, train
 

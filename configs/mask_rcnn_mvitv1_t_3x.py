@@ -4,7 +4,7 @@ No weights of this backbone are published: the run starts from random ones, unle
 train.init_checkpoint=... names a file.
 """
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from .mask_rcnn_mvitv2_t_3x import dataloader, lr_multiplier, model, optimizer, train
 

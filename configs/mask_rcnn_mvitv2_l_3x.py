@@ -1,6 +1,6 @@
 """Mask R-CNN, MViTv2-L from ImageNet-21K, 36 epochs."""
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from .mask_rcnn_mvitv2_t_3x import dataloader, lr_multiplier, model, optimizer, train
 

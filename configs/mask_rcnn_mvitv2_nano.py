@@ -7,7 +7,7 @@ import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from .finetune_mask_rcnn_mvitv2_t import data, dataloader, lr_multiplier, model, optimizer, train
 

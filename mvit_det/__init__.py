@@ -1,7 +1,36 @@
-"""MViT backbones for object detection; this module needs torch and nothing else."""
+"""MViT backbones for object detection.
 
-from mvit_det.backbone import VARIANTS, MViT, MViTClassifier, build_classifier, build_mvit
-from mvit_det.errors import InputError
+Importing this package imports nothing else; each public name loads when it is first used, and needs only
+torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mvit_det.backbone.classifier import MViTClassifier, build_classifier
+    from mvit_det.backbone.mvit import MViT, build_mvit
+    from mvit_det.backbone.variants import VARIANTS
+    from mvit_det.errors import InputError
 
 __all__ = ["VARIANTS", "InputError", "MViT", "MViTClassifier", "build_classifier", "build_mvit"]
 __version__ = "0.1.0"
+
+_MODULES = {
+    "VARIANTS": "mvit_det.backbone.variants",
+    "InputError": "mvit_det.errors",
+    "MViT": "mvit_det.backbone.mvit",
+    "MViTClassifier": "mvit_det.backbone.classifier",
+    "build_classifier": "mvit_det.backbone.classifier",
+    "build_mvit": "mvit_det.backbone.mvit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mvit_det' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,5 +1,5 @@
 """``python -m mvit_det``."""
 
-from mvit_det.cli import main
+from mvit_det.cli.main import main
 
 main()

@@ -1,8 +1,16 @@
 import json
+import os
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from mvit_det.ops.availability import has_native
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported: its kernels run on a CPU
 
 
 @pytest.fixture
@@ -56,3 +64,18 @@ def coco_folder(tmp_path, coco_data):
         Image.fromarray(pixels).save(tmp_path / "images" / image["file_name"])
     (tmp_path / "data.json").write_text(json.dumps(coco_data))
     return tmp_path
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """Let our Triton kernels run in Triton's interpreter, in any dtype; it cannot multiply bfloat16."""
+    if find_spec("triton") is None or torch.cuda.is_available():
+        pytest.skip("needs Triton's interpreter: Triton, and no GPU")
+    for module in ("norm", "attention"):
+        monkeypatch.setattr(f"mvit_det.ops.{module}.has_triton", lambda device, dtype: True)
+
+
+@pytest.fixture
+def native():
+    if not has_native("cpu", torch.float32):
+        pytest.skip("needs a processor with AVX2 and a C compiler")

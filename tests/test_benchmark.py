@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mvit_det.backbone import build_mvit
-from mvit_det.benchmark import main, measure
+from mvit_det.backbone.mvit import build_mvit
+from mvit_det.benchmark import measure
+from mvit_det.benchmark.main import main
 from mvit_det.benchmark.measure import OUT_OF_MEMORY, compare, count_gflop, quartiles, saved_bytes
 from mvit_det.benchmark.others import MODULES, Side, build_other
 from mvit_det.benchmark.report import head, table_line

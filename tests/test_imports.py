@@ -1,15 +1,44 @@
-"""The arrows of the design: backbone <- {coco, images, ...} <- {detectron2, torchvision} <- cli."""
+"""The import rules of the package: one direction, no cycles, and few third-party packages at the bottom."""
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import mvit_det
 
 ROOT = Path(mvit_det.__file__).parent
 
+# part -> the parts that it may import besides itself, and the third-party packages (None: any).
+SHARED = {"errors", "heads", "recipes", "dependencies"}
+RULES = {
+    "errors": (set(), set()),
+    "heads": (set(), set()),
+    "recipes": (set(), set()),
+    "dependencies": (set(), {"torch"}),
+    "ops": ({"errors"}, {"torch"}),
+    "backbone": ({"ops", "errors"}, {"torch"}),
+    "weights": ({"backbone", "errors", "heads"}, {"torch", "safetensors"}),
+    "data": ({"errors"}, {"cv2", "numpy", "PIL", "pycocotools", "rich"}),
+    "report": (
+        {"data", "errors"},
+        {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},
+    ),
+    "torchvision": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
+    "detectron2": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
+    "benchmark": ({"backbone", "ops", *SHARED}, None),
+    "cli": ({"backbone", "data", "detectron2", "ops", "report", "torchvision", "weights", *SHARED}, None),
+}
 
-def imported(path):
+
+def module_name(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path):
     """Yield the full name of every module that a file imports, at any depth."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -17,42 +46,47 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_the_backbone_imports_torch_triton_and_itself_alone():
-    files = list((ROOT / "backbone").glob("*.py"))
-    assert len(files) > 5
-    for path in files:
-        for module in imported(path):
-            top = module.split(".")[0]
-            is_own = module.startswith("mvit_det.backbone") or module == "mvit_det.errors"
-            torch_and = {"torch", "triton"} if path.name.startswith("triton_") else {"torch"}
-            assert is_own or top in torch_and | sys.stdlib_module_names, f"{path} imports {module}"
+def packages_of(module):
+    parts = module.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts))}
 
 
-def test_weights_import_the_backbone_torch_and_safetensors_alone():
-    files = list((ROOT / "weights").glob("*.py"))
-    assert len(files) > 5
-    for path in files:
-        for module in imported(path):
-            top = module.split(".")[0]
-            is_own = (
-                module.startswith(("mvit_det.backbone", "mvit_det.weights")) or module == "mvit_det.errors"
-            )
-            assert is_own or top in {"torch", "safetensors", *sys.stdlib_module_names}, f"{path}: {module}"
+FILES = {module_name(path): path for path in ROOT.rglob("*.py")}
+IMPORTS = {name: set(imported_modules(path)) for name, path in FILES.items()}
 
 
-def test_the_two_homes_never_import_each_other():
-    for home, other in (("torchvision", "detectron2"), ("detectron2", "torchvision")):
-        for path in (ROOT / home).glob("*.py"):
-            for module in imported(path):
-                assert not module.startswith(f"mvit_det.{other}"), f"{path} imports {module}"
+@pytest.mark.parametrize("part", RULES)
+def test_imports_follow_the_arrows(part):
+    allowed, third_party = RULES[part]
+    members = [name for name in FILES if name.split(".")[1:2] == [part]]
+    assert members, f"no module in mvit_det.{part}"
+    for name in members:
+        for module in IMPORTS[name]:
+            top, _, rest = module.partition(".")
+            if top == "mvit_det":
+                other = rest.partition(".")[0]
+                assert other in {*allowed, part, "", "__version__"}, f"{name} imports {module}"
+            elif third_party is not None and top not in sys.stdlib_module_names:
+                extra = {"triton"} if name.startswith("mvit_det.ops.triton") else set()
+                assert top in third_party | extra, f"{name} imports {module}"
 
 
-def test_what_the_homes_share_knows_neither():
-    names = ("console", "errors", "images", "predict", "report", "run_folder", "visualize")
-    shared = [*ROOT.glob("coco/*.py"), *(ROOT / f"{name}.py" for name in names)]
-    for path in shared:
-        for module in imported(path):
-            assert not module.startswith(("mvit_det.torchvision", "mvit_det.detectron2")), path
-            assert module.split(".")[0] not in ("torchvision", "detectron2", "lightning"), path
+def test_every_part_has_a_rule():
+    parts = {name.split(".")[1] for name in FILES if name.count(".")}
+    assert parts == {*RULES, "__main__"}
+
+
+def test_there_are_no_import_cycles():
+    # Importing a module runs the __init__ of each package that it is in.
+    graph = {}
+    for name, modules in IMPORTS.items():
+        found = {module for module in modules if module in FILES}
+        packages = {
+            ".".join(module.split(".")[:n]) for module in found for n in range(1, module.count(".") + 1)
+        }
+        own = {".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)}
+        graph[name] = (found | packages) - own - {name, "mvit_det"}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules

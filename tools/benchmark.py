@@ -8,6 +8,6 @@ from mvit_det.errors import one_line_errors
 
 if __name__ == "__main__":
     with one_line_errors():
-        from mvit_det.benchmark import main
+        from mvit_det.benchmark.main import main
 
         main()

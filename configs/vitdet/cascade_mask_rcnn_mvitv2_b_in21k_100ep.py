@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN, MViTv2-B, ViTDet's recipe, 100 epochs. Published: 55.6 box AP, 48.1 mask AP."""
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from ..common.models.cascade_mask_rcnn import model
 from ..common.models.vitdet import to_vitdet

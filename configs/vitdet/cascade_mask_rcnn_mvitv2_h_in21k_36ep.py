@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN, MViTv2-H, ViTDet's recipe, 36 epochs. Published: 55.9 box AP, 48.3 mask AP."""
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from ..common.schedule import STEPS_36_EPOCHS
 from ..common.schedule import lr_multiplier_36_epochs as lr_multiplier

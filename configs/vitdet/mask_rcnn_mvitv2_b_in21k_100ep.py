@@ -1,6 +1,6 @@
 """Mask R-CNN, MViTv2-B, ViTDet's recipe, 100 epochs."""
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from ..common.data.coco_lsj_square import dataloader
 from ..common.models.mask_rcnn import model

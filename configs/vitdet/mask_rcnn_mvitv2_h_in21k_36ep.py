@@ -1,6 +1,6 @@
 """Mask R-CNN, MViTv2-H, ViTDet's recipe, 36 epochs."""
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from ..common.schedule import STEPS_36_EPOCHS
 from ..common.schedule import lr_multiplier_36_epochs as lr_multiplier

@@ -1,6 +1,6 @@
 """Mask R-CNN, MViTv2-L, ViTDet's recipe, 50 epochs."""
 
-from mvit_det.detectron2.backbone import variant_keywords
+from mvit_det.backbone.mvit import variant_keywords
 
 from ..common.schedule import STEPS_50_EPOCHS
 from ..common.schedule import lr_multiplier_50_epochs as lr_multiplier

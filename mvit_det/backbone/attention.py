@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mvit_det.backbone.attend import attend
-from mvit_det.backbone.norms import pool_and_norm
 from mvit_det.backbone.rel_pos import relative_rows
 from mvit_det.backbone.variants import BlockSpec
+from mvit_det.ops.attention import attend
+from mvit_det.ops.norm import pool_and_norm
 
 
 class MultiScaleAttention(nn.Module):

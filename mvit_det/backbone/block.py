@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from mvit_det.backbone.attention import MultiScaleAttention
-from mvit_det.backbone.layers import DropPath, Mlp
-from mvit_det.backbone.recompute import Layer, linears
-from mvit_det.backbone.rows import affine, by_rows
+from mvit_det.backbone.drop_path import DropPath
+from mvit_det.backbone.mlp import Mlp
 from mvit_det.backbone.variants import BlockSpec
+from mvit_det.ops.checkpointing import Layer, linears
+from mvit_det.ops.chunking import affine, by_rows
 
 
 class MultiScaleBlock(nn.Module):

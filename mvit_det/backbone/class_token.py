@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from mvit_det.backbone.attention import MultiScaleAttention
 from mvit_det.backbone.block import MultiScaleBlock
-from mvit_det.backbone.precision import cast
 from mvit_det.backbone.rel_pos import relative_rows
+from mvit_det.ops.autocast import cast
 
 HW = tuple[int, int]
 

@@ -1,6 +1,5 @@
 """MViT as an image classifier, the form in which it is pretrained."""
 
-from dataclasses import asdict
 from functools import partial
 from typing import Any, cast
 
@@ -10,10 +9,8 @@ from torch import Tensor, nn
 from mvit_det.backbone.abs_pos import absolute_positions
 from mvit_det.backbone.block import MultiScaleBlock
 from mvit_det.backbone.class_token import run_with_class_token
-from mvit_det.backbone.mvit import MViT, init_weights
-from mvit_det.backbone.recompute import recomputed
-from mvit_det.backbone.variants import VARIANTS
-from mvit_det.errors import unknown_name
+from mvit_det.backbone.mvit import MViT, init_weights, variant_keywords
+from mvit_det.ops.checkpointing import recomputed
 
 
 class MViTClassifier(nn.Module):
@@ -114,9 +111,7 @@ def build_classifier(
 
     Source: MViTv2 paper, section B.2.
     """
-    if name not in VARIANTS:
-        raise unknown_name("variant", name, VARIANTS)
-    keywords = asdict(VARIANTS[name]) | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+    keywords = variant_keywords(name)
     has_token = keywords["use_abs_pos"] if class_token is None else class_token
     del keywords["double_global_kv_stride"]  # of detectors
     return MViTClassifier(num_classes, class_token=has_token, **keywords | overrides)

@@ -1,7 +1,6 @@
 """MViT: the backbone that gives the outputs of its four stages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -9,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mvit_det.backbone.abs_pos import absolute_positions
-from mvit_det.backbone.attend import IMPLEMENTATIONS
 from mvit_det.backbone.block import MultiScaleBlock
-from mvit_det.backbone.layers import PatchEmbed
-from mvit_det.backbone.norms import normalise
-from mvit_det.backbone.recompute import recomputed
+from mvit_det.backbone.patch_embed import PatchEmbed
 from mvit_det.backbone.variants import VARIANTS, block_schedule
 from mvit_det.errors import unknown_name
+from mvit_det.ops.attention import IMPLEMENTATIONS
+from mvit_det.ops.checkpointing import recomputed
+from mvit_det.ops.norm import normalise
 
 STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
 RECOMPUTE = ("none", "cheap", "block")
@@ -58,7 +57,7 @@ class MViT(nn.Module):
             run); ``"block"``, all that is inside of a block.
         attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
             ``"sdpa"``, ``"tiled"``, ``"native"`` or ``"triton"`` names one, see
-            :mod:`mvit_det.backbone.attend`. Norms and pooling take our kernels wherever these run.
+            :mod:`mvit_det.ops.attention`. Norms and pooling take our kernels wherever these run.
         dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or else, as in
             MViTv1, in the MLP of the last block before; then the outputs of the first three stages
             already have the doubled width.
@@ -204,13 +203,21 @@ def init_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def variant_keywords(name: str) -> dict[str, Any]:
+    """Return the keywords of :class:`MViT` that build a variant.
+
+    Raises:
+        InputError: if there is no such variant; the message gives the nearest name.
+    """
+    if name not in VARIANTS:
+        raise unknown_name("variant", name, VARIANTS)
+    return VARIANTS[name].keywords() | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+
+
 def build_mvit(name: str, **overrides: Any) -> MViT:
     """Build a variant by its name; ``overrides`` are keywords of :class:`MViT`.
 
     Raises:
-        ValueError: if no variant has that name; the message gives the nearest.
+        InputError: if there is no such variant; the message gives the nearest name.
     """
-    if name not in VARIANTS:
-        raise unknown_name("variant", name, VARIANTS)
-    keywords = asdict(VARIANTS[name]) | {"norm_layer": partial(nn.LayerNorm, eps=1e-6)} | overrides
-    return MViT(**keywords)
+    return MViT(**variant_keywords(name) | overrides)

@@ -1,30 +1,50 @@
 """The table of variants, and the pure function that turns one into per-block numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What sets one MViT apart from the next; every field is a keyword of :class:`MViT`.
+    """What sets one MViT apart from another.
 
-    Source: MViTv2 paper, Table 1 and section 5; the stochastic depth rates are those of the
-    released detectors. Of MViTv1 none was released for detection. Its rates are those of section B.3
-    for the MViTv2 of the same size; that its global blocks keep their stage's stride follows from the
-    multiply-adds in Table 4, 326, 373 and 438 G.
+    Attributes:
+        depths: number of blocks in each stage.
+        embed_dim: channels of the first stage; they double with each stage.
+        num_heads: heads of the first stage; they double with each stage.
+        drop_path_rate: stochastic depth of the last block.
+
+    The other fields are keywords of :class:`mvit_det.MViT`.
+
+    Source: MViTv2, arXiv 2112.01526, Table 1 and section 5; the stochastic depth rates are those of the
+    released detectors. No MViTv1 was released for detection: its rates are those of section B.3 for the
+    MViTv2 of the same size, and its global blocks keep their stage's stride because that gives the
+    multiply-adds of Table 4 (326, 373 and 438 G).
     """
 
-    embed_dim: int
-    depth: int
-    num_heads: int
-    last_block_indexes: tuple[int, int, int, int]
-    drop_path_rate: float
+    depths: tuple[int, int, int, int]
+    embed_dim: int = 96
+    num_heads: int = 1
+    drop_path_rate: float = 0.0
     dim_mul_in_att: bool = True
     double_global_kv_stride: bool = True
     residual_pooling: bool = True
     pool_unstrided_queries: bool = True
     use_abs_pos: bool = False
     use_rel_pos: bool = True
+
+    @property
+    def last_block_indexes(self) -> tuple[int, ...]:
+        """The index of the last block of each stage."""
+        return tuple(total - 1 for total in accumulate(self.depths))
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the keywords of :class:`mvit_det.MViT` that build this variant, without the norm."""
+        keywords = asdict(self)
+        depths = keywords.pop("depths")
+        return {"depth": sum(depths), "last_block_indexes": self.last_block_indexes} | keywords
 
 
 _MVITV1 = {
@@ -37,15 +57,16 @@ _MVITV1 = {
 }
 
 VARIANTS: dict[str, Variant] = {
-    "mvitv2_nano": Variant(32, 6, 1, (0, 2, 4, 5), 0.0),  # ours: trains on a CPU
-    "mvitv2_t": Variant(96, 10, 1, (0, 2, 7, 9), 0.2),
-    "mvitv2_s": Variant(96, 16, 1, (0, 2, 13, 15), 0.2),
-    "mvitv2_b": Variant(96, 24, 1, (1, 4, 20, 23), 0.4),
-    "mvitv2_l": Variant(144, 48, 2, (1, 7, 43, 47), 0.5),
-    "mvitv2_h": Variant(192, 80, 3, (3, 11, 71, 79), 0.6),
-    "mvitv1_t": Variant(96, 10, 1, (0, 2, 7, 9), 0.1, **_MVITV1),
-    "mvitv1_s": Variant(96, 16, 1, (0, 2, 13, 15), 0.3, **_MVITV1),
-    "mvitv1_b": Variant(96, 24, 1, (1, 4, 20, 23), 0.4, **_MVITV1),
+    # Ours, small enough to train on a CPU.
+    "mvitv2_nano": Variant((1, 2, 2, 1), embed_dim=32),
+    "mvitv2_t": Variant((1, 2, 5, 2), drop_path_rate=0.2),
+    "mvitv2_s": Variant((1, 2, 11, 2), drop_path_rate=0.2),
+    "mvitv2_b": Variant((2, 3, 16, 3), drop_path_rate=0.4),
+    "mvitv2_l": Variant((2, 6, 36, 4), embed_dim=144, num_heads=2, drop_path_rate=0.5),
+    "mvitv2_h": Variant((4, 8, 60, 8), embed_dim=192, num_heads=3, drop_path_rate=0.6),
+    "mvitv1_t": Variant((1, 2, 5, 2), drop_path_rate=0.1, **_MVITV1),
+    "mvitv1_s": Variant((1, 2, 11, 2), drop_path_rate=0.3, **_MVITV1),
+    "mvitv1_b": Variant((2, 3, 16, 3), drop_path_rate=0.4, **_MVITV1),
 }
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from mvit_det.backbone import VARIANTS, build_mvit
-from mvit_det.backbone.attend import choose
+from mvit_det.backbone.mvit import build_mvit
+from mvit_det.backbone.variants import VARIANTS
 from mvit_det.benchmark.measure import DTYPES, MATRIX_SIDE, MODES, WARM_UPS
 from mvit_det.benchmark.others import MODULES, VARIANTS_OF, load, our_keywords
 from mvit_det.errors import DependencyError, InputError, unknown_name
+from mvit_det.ops.attention import choose
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

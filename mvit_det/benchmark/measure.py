@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mvit_det.backbone import build_mvit
+from mvit_det.backbone.mvit import build_mvit
 from mvit_det.benchmark.others import Side
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

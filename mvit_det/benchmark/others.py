@@ -1,7 +1,6 @@
 """The models that ours is compared with."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from inspect import signature
@@ -10,8 +9,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from mvit_det.backbone import VARIANTS, build_mvit
-from mvit_det.doctor import explain_detectron2
+from mvit_det.backbone.mvit import build_mvit, variant_keywords
+from mvit_det.backbone.variants import VARIANTS
+from mvit_det.dependencies import explain_detectron2
 from mvit_det.errors import DependencyError, InputError, unknown_name
 
 MODULES = {  # of each model but ours
@@ -63,8 +63,8 @@ def build_other(who: str, variant: str, ours: nn.Module) -> Side:
         model = package.SwinTransformer(**shape, drop_path_rate=0.0)
     else:
         known = signature(package.MViT).parameters  # what it has no keyword for, MViTv2 never changes
-        keywords = {key: value for key, value in asdict(VARIANTS[variant]).items() if key in known}
-        keywords |= {"norm_layer": partial(nn.LayerNorm, eps=1e-6), "drop_path_rate": 0.0}
+        keywords = {key: value for key, value in variant_keywords(variant).items() if key in known}
+        keywords["drop_path_rate"] = 0.0
         model = package.MViT(**keywords)
         model.load_state_dict(ours.state_dict(), strict=True)
     return Side(model, model)

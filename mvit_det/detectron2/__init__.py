@@ -2,14 +2,18 @@
 
 import warnings
 
-from mvit_det.doctor import explain_detectron2
+from mvit_det.dependencies import explain_detectron2
 from mvit_det.errors import DependencyError
 
 try:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # theirs to mend
-        from mvit_det.detectron2.backbone import MViTBackbone
-        from mvit_det.detectron2.yacs import add_mvit_config, build_mvit_backbone, build_mvit_fpn_backbone
+        from mvit_det.detectron2.models.mvit_backbone import MViTBackbone
+        from mvit_det.detectron2.models.yacs import (
+            add_mvit_config,
+            build_mvit_backbone,
+            build_mvit_fpn_backbone,
+        )
 except (ImportError, AttributeError) as error:  # Detectron2 is missing, or does not fit what is installed
     raise DependencyError(explain_detectron2(error)) from error
 

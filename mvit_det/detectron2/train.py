@@ -17,16 +17,16 @@ from omegaconf.errors import ConfigAttributeError
 from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from mvit_det.backbone import MViT
-from mvit_det.detectron2.averaging import EMA, averaged_copy
-from mvit_det.detectron2.checks import check_run
-from mvit_det.detectron2.config import build, load_config
-from mvit_det.detectron2.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
-from mvit_det.detectron2.loader import TrainLoader
-from mvit_det.detectron2.scaling import scale_to_batch
-from mvit_det.detectron2.trainer import Trainer
+from mvit_det.backbone.mvit import MViT
+from mvit_det.detectron2.data.train_loader import TrainLoader
+from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
+from mvit_det.detectron2.engine.ema import EMA, averaged_copy
+from mvit_det.detectron2.engine.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
+from mvit_det.detectron2.engine.run_checks import check_run
+from mvit_det.detectron2.engine.trainer import Trainer
+from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError, one_line_errors
-from mvit_det.memory import keep_pages
+from mvit_det.ops.allocator import keep_pages
 from mvit_det.weights import load_weights, load_whole, local_file, read_checkpoint
 
 EPILOG = """examples:

@@ -20,18 +20,18 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
-from mvit_det import run_folder
-from mvit_det.coco.annotations import read_coco
-from mvit_det.coco.results import read_results
-from mvit_det.detectron2.checks import check_classes
-from mvit_det.detectron2.config import build, load_config
-from mvit_det.detectron2.datasets import check_dataset, json_categories, registered_categories
-from mvit_det.detectron2.loader import Sample
+from mvit_det.data.annotations import read_coco
+from mvit_det.data.images import read_entry
+from mvit_det.data.results import read_results
+from mvit_det.detectron2.data.coco_json import check_dataset, json_categories, registered_categories
+from mvit_det.detectron2.data.train_loader import Sample
+from mvit_det.detectron2.engine.run_checks import check_classes
+from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError
-from mvit_det.images import read_entry
-from mvit_det.predict import Entries, PredictOptions, write_detections
-from mvit_det.report import draw_comparisons
-from mvit_det.visualize import Picture, draw_objects, write_image
+from mvit_det.report import run_folder
+from mvit_det.report.comparisons import draw_comparisons
+from mvit_det.report.drawing import Picture, draw_objects, write_image
+from mvit_det.report.predictions import Entries, PredictOptions, write_detections
 from mvit_det.weights import load_whole, local_file, read_checkpoint
 
 

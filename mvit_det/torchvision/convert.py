@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from mvit_det.coco.annotations import category_names, read_coco
+from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.errors import InputError
-from mvit_det.torchvision.checkpoint import KEY, config_of
+from mvit_det.torchvision.engine.detector_checkpoint import KEY, config_of
 from mvit_det.weights import (
     local_file,
     read_checkpoint,
@@ -13,7 +13,7 @@ from mvit_det.weights import (
     save_weights,
     to_torchvision,
 )
-from mvit_det.weights.homes import BACKBONE
+from mvit_det.weights.formats.detectors import BACKBONE
 
 
 def convert(source: str, out: Path, json: Path | None) -> None:

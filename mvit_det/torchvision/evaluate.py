@@ -10,18 +10,18 @@ from pycocotools.coco import COCO
 from rich.console import Console
 from torch.utils.data import DataLoader, Subset
 
-from mvit_det import run_folder
-from mvit_det.coco.annotations import category_names, read_coco
-from mvit_det.coco.evaluation import Metrics, metrics_tables
-from mvit_det.coco.results import write_json
-from mvit_det.console import track
-from mvit_det.images import check_images
-from mvit_det.report import draw_comparisons
-from mvit_det.torchvision.augmentation import to_float
-from mvit_det.torchvision.checkpoint import load_detector
-from mvit_det.torchvision.dataset import CocoPictures, collate
-from mvit_det.torchvision.module import DetectorModule
-from mvit_det.torchvision.trainer import (
+from mvit_det.data.annotations import category_names, read_coco
+from mvit_det.data.average_precision import Metrics, metrics_tables
+from mvit_det.data.images import check_images
+from mvit_det.data.results import write_json
+from mvit_det.report import run_folder
+from mvit_det.report.comparisons import draw_comparisons
+from mvit_det.report.console import track
+from mvit_det.torchvision.data.augmentation import to_float
+from mvit_det.torchvision.data.dataset import CocoPictures, collate
+from mvit_det.torchvision.engine.detector_checkpoint import load_detector
+from mvit_det.torchvision.engine.lightning_module import DetectorModule
+from mvit_det.torchvision.engine.lightning_trainer import (
     build_console,
     build_trainer,
     check_devices,

@@ -7,11 +7,11 @@ import torch
 from torchvision.models.detection import MaskRCNN
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.predict import PredictOptions, write_detections
-from mvit_det.torchvision.checkpoint import DetectorConfig, load_detector
-from mvit_det.torchvision.module import prediction_to_results
-from mvit_det.torchvision.trainer import build_console
-from mvit_det.visualize import Picture
+from mvit_det.report.drawing import Picture
+from mvit_det.report.predictions import PredictOptions, write_detections
+from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
+from mvit_det.torchvision.engine.lightning_module import prediction_to_results
+from mvit_det.torchvision.engine.lightning_trainer import build_console
 
 
 def predict(options: PredictOptions) -> None:

@@ -15,35 +15,36 @@ from pycocotools.coco import COCO
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mvit_det import __version__, run_folder
-from mvit_det.coco.annotations import category_names, read_coco
-from mvit_det.coco.evaluation import Metrics
-from mvit_det.coco.results import write_json
+from mvit_det import __version__
+from mvit_det.data.annotations import category_names, read_coco
+from mvit_det.data.average_precision import Metrics
+from mvit_det.data.results import write_json
 from mvit_det.errors import InputError
-from mvit_det.memory import what_was_missing
-from mvit_det.report import draw_curves
-from mvit_det.torchvision.augmentation import build_augmentation
-from mvit_det.torchvision.checkpoint import (
+from mvit_det.ops.allocator import what_was_missing
+from mvit_det.report import run_folder
+from mvit_det.report.curves import draw_curves
+from mvit_det.torchvision.data.augmentation import build_augmentation
+from mvit_det.torchvision.data.dataset import AspectRatioBatches, CocoPictures, collate
+from mvit_det.torchvision.engine.detector_checkpoint import (
     LONG_OVER_SHORT,
     SHORT_SIDE,
     SHORT_SIDE_OF,
     DetectorConfig,
     config_of,
 )
-from mvit_det.torchvision.dataset import AspectRatioBatches, CocoPictures, collate
-from mvit_det.torchvision.evaluate import check_pictures, evaluate_module, val_loader
-from mvit_det.torchvision.module import BEST_BY, DetectorModule
-from mvit_det.torchvision.schedule import Schedule, plan
-from mvit_det.torchvision.trainer import (
+from mvit_det.torchvision.engine.lightning_module import BEST_BY, DetectorModule
+from mvit_det.torchvision.engine.lightning_trainer import (
     build_console,
     build_trainer,
     check_devices,
     default_workers,
     process_rank,
 )
+from mvit_det.torchvision.engine.schedule import Schedule, plan
+from mvit_det.torchvision.evaluate import check_pictures, evaluate_module, val_loader
 from mvit_det.weights import Checkpoint, load_checkpoint, load_whole, local_file, read_checkpoint
 from mvit_det.weights.checkpoint import recognise
-from mvit_det.weights.files import read_file
+from mvit_det.weights.reading.files import read_file
 
 NUM_EVALUATIONS = 5  # at least, during a run
 LOG_EVERY = 10  # steps

@@ -1,10 +1,10 @@
 """Published and own weights: read safely, given our names, loaded into a model, written."""
 
 from mvit_det.weights.checkpoint import Checkpoint, read_checkpoint
-from mvit_det.weights.homes import to_detectron2, to_torchvision
+from mvit_det.weights.formats.detectors import to_detectron2, to_torchvision
 from mvit_det.weights.load import LoadReport, load_checkpoint, load_weights, load_whole
+from mvit_det.weights.reading.download import local_file
 from mvit_det.weights.save import save_for_detectron2, save_weights
-from mvit_det.weights.source import local_file
 
 __all__ = [
     "Checkpoint",

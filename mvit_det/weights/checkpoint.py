@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mvit_det.backbone import VARIANTS
+from mvit_det.backbone.variants import VARIANTS
 from mvit_det.errors import InputError
-from mvit_det.weights.files import read_config, read_file
-from mvit_det.weights.homes import BACKBONE, Weights, to_detectron2
-from mvit_det.weights.publishers import from_authors, from_timm, is_video
+from mvit_det.weights.formats.detectors import BACKBONE, Weights, to_detectron2
+from mvit_det.weights.formats.publishers import from_authors, from_timm, is_video
+from mvit_det.weights.reading.files import read_config, read_file
 
 PLACES = ("ema", "model_state", "model", "state_dict")  # of weights in a checkpoint; the first one counts
 WRAPPERS = ("module.", "_orig_mod.", "detector.")  # of DDP, of a compiled model, of a Lightning checkpoint
@@ -84,7 +84,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file and give its weights our names.
 
     Raises:
-        InputError: as :func:`mvit_det.weights.files.read_file`, or if the file is of another network.
+        InputError: as :func:`mvit_det.weights.reading.files.read_file`, or if the file is of another network.
     """
     content = read_file(path)
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
@@ -141,7 +141,7 @@ def variant_of(backbone: Mapping[str, Tensor]) -> str | None:
         depth += 1
     is_first_version = "blocks.0.attn.rel_pos_h" not in backbone
     for name, variant in VARIANTS.items():
-        if variant.depth != depth or is_first_version != name.startswith("mvitv1"):
+        if sum(variant.depths) != depth or is_first_version != name.startswith("mvitv1"):
             continue
         firsts = [end + 1 for end in variant.last_block_indexes[:3]]  # of stages 2 to 4
         widths = [_length(backbone.get(f"blocks.{first}.attn.proj.weight")) for first in firsts]

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mvit_det.backbone import MViT, MViTClassifier
 from mvit_det.backbone.abs_pos import absolute_positions
+from mvit_det.backbone.classifier import MViTClassifier
+from mvit_det.backbone.mvit import MViT
 from mvit_det.errors import InputError
 from mvit_det.weights.checkpoint import Checkpoint, read_checkpoint, unwrapped, variant_of
-from mvit_det.weights.homes import BACKBONE, Weights, to_torchvision
-from mvit_det.weights.source import local_file
+from mvit_det.weights.formats.detectors import BACKBONE, Weights, to_torchvision
+from mvit_det.weights.reading.download import local_file
 
 MIN_SHARE = 0.9  # of a backbone's tensors that a file of its weights fills
 OF_CLASSES = (

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mvit_det import build_mvit
-from mvit_det.backbone.layers import DropPath
+from mvit_det.backbone.drop_path import DropPath
 
 
 def test_drop_path_drops_whole_images_and_keeps_the_expectation():

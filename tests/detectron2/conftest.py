@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mvit_det.shapes import write_shapes
+from mvit_det.data.shapes import write_shapes
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

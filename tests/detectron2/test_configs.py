@@ -11,7 +11,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_backbone, build_model
 
 from mvit_det.detectron2 import MViTBackbone, add_mvit_config
-from mvit_det.detectron2.config import build, load_config
+from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"

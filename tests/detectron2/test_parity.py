@@ -21,7 +21,7 @@ def both(name, **changes):
     variant = VARIANTS[name]
     keywords = {
         "embed_dim": variant.embed_dim,
-        "depth": variant.depth,
+        "depth": sum(variant.depths),
         "num_heads": variant.num_heads,
         "last_block_indexes": variant.last_block_indexes,
         "norm_layer": partial(torch.nn.LayerNorm, eps=1e-6),

@@ -15,8 +15,8 @@ pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 from detectron2.data import DatasetMapper
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 
-from mvit_det.detectron2.config import build, load_config
-from mvit_det.detectron2.datasets import registered_categories
+from mvit_det.detectron2.data.coco_json import registered_categories
+from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.detectron2.visualize import detect, draw_sample, main
 from mvit_det.errors import InputError
 

@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from mvit_det import build_classifier, build_mvit
-from mvit_det.cli import main
+from mvit_det.cli.main import main
 from mvit_det.errors import InputError
-from mvit_det.torchvision.checkpoint import COCO_CATEGORIES, KEY, load_detector
 from mvit_det.torchvision.convert import convert
-from mvit_det.torchvision.detector import build_detector
+from mvit_det.torchvision.engine.detector_checkpoint import COCO_CATEGORIES, KEY, load_detector
+from mvit_det.torchvision.models.detector import build_detector
 from mvit_det.weights import load_weights, load_whole, read_checkpoint, to_detectron2
 
 CONFIG = {

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mvit_det import build_classifier, build_mvit
-from mvit_det.backbone import VARIANTS
+from mvit_det.backbone.variants import VARIANTS
 from mvit_det.errors import InputError
 from mvit_det.weights import load_weights, read_checkpoint
 from mvit_det.weights.checkpoint import keywords_of, variant_of

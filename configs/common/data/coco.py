@@ -5,7 +5,7 @@ from detectron2.config import LazyCall as L
 from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.evaluation import COCOEvaluator
 
-from mvit_det.detectron2.loader import TrainLoader
+from mvit_det.detectron2.data.train_loader import TrainLoader
 
 dataloader = dict(
     train=L(TrainLoader)(

@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from mvit_det.detectron2.datasets import JsonEvaluator, count_steps, mask_format, register_json
+from mvit_det.detectron2.data.coco_json import JsonEvaluator, count_steps, mask_format, register_json
 
 from .coco import dataloader
 

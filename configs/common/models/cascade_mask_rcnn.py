@@ -6,7 +6,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNConvFCHead
 
-from mvit_det.detectron2.heads import BoxPredictor, RegionBatchNorm
+from mvit_det.detectron2.models.roi_heads import BoxPredictor, RegionBatchNorm
 
 from .mask_rcnn import model
 

@@ -12,9 +12,9 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN, StandardRPNHead
 from detectron2.modeling.roi_heads import FastRCNNConvFCHead, StandardROIHeads
 
+from mvit_det.backbone.mvit import variant_keywords
 from mvit_det.detectron2 import MViTBackbone
-from mvit_det.detectron2.backbone import variant_keywords
-from mvit_det.detectron2.heads import BoxPredictor, MaskHead
+from mvit_det.detectron2.models.roi_heads import BoxPredictor, MaskHead
 
 
 def roi_pooler(output_size):

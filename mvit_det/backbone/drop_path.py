@@ -1,0 +1,28 @@
+"""Stochastic depth."""
+
+import torch
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drop a whole residual branch per image with probability ``rate``.
+
+    What is kept is scaled by 1 / (1 - rate), so that the expectation stays. Any shape (N, ...).
+    Source: "Deep Networks with Stochastic Depth", arXiv 1603.09382.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"drop path rate {rate}: must be at least 0 and below 1")
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        kept = 1 - self.rate
+        mask = torch.empty((x.shape[0],) + (1,) * (x.dim() - 1), dtype=x.dtype, device=x.device)
+        return x * mask.bernoulli_(kept).div_(kept)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:g}"

@@ -1,1 +1,0 @@
-"""COCO-format files: read and checked, evaluated, written; shared by both homes."""

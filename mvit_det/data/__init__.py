@@ -1,0 +1,1 @@
+"""Images, COCO annotations and results, and average precision."""

@@ -1,0 +1,1 @@
+"""The training loop on top of Detectron2's."""

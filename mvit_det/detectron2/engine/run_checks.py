@@ -1,0 +1,168 @@
+"""What is checked before a run writes anything."""
+
+import re
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from mvit_det.detectron2.data.coco_json import (
+    check_dataset,
+    check_pictures,
+    count_steps,
+    registered_categories,
+)
+from mvit_det.detectron2.engine.trainer import PRECISIONS
+from mvit_det.detectron2.lazy_config import build
+from mvit_det.errors import InputError, unknown_name
+from mvit_det.report import run_folder
+from mvit_det.weights import load_weights, load_whole, local_file, read_checkpoint
+
+NUMBERS = (  # key, type, lowest
+    ("dataloader.train.total_batch_size", int, 1),
+    ("dataloader.train.num_workers", int, 0),
+    ("dataloader.test.num_workers", int, 0),
+    ("optimizer.lr", (int, float), 0),
+    ("train.reference_batch_size", int, 1),
+    ("train.max_iter", int, 1),
+    ("train.eval_period", int, 0),
+    ("train.checkpointer.period", int, 1),
+    ("train.checkpointer.max_to_keep", int, 1),
+    ("train.log_period", int, 1),
+    ("train.accumulate", int, 1),
+    ("train.seed", int, -1),
+)
+METRIC = r"(bbox|segm|keypoints)/AP(50|75|s|m|l|-.+)?"
+
+
+def check_run(cfg: DictConfig, args: Namespace) -> None:
+    """Check what a run needs: numbers, devices, data, weights, and a folder that holds no other run.
+
+    Raises:
+        InputError: naming what is missing or does not fit, and what would be right.
+    """
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        if not (args.eval_only and key == "data.train.images"):
+            raise InputError(f"{key} is not set: add {key}=...")
+    _check_values(cfg)
+    _check_devices(cfg.train.device, args)
+    _check_data(cfg, args.eval_only)
+    model = _skeleton(cfg)
+    folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
+    run_folder.check_output(folder, names=(), overwrite=False, inputs=())
+    if args.eval_only:
+        if not checkpoint:
+            raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
+        load_whole(model, read_checkpoint(local_file(checkpoint)))
+        return
+    _check_batch(cfg, args.num_gpus * args.num_machines)
+    cfg.optimizer.params.model = model
+    build(cfg.optimizer)
+    build(cfg.lr_multiplier)
+
+    last = folder / "last_checkpoint"
+    held = sorted(path.name for path in folder.glob("model_*.pth"))
+    tag = last.read_text().strip() if last.is_file() else ""
+    if args.resume and tag:
+        try:
+            load_whole(model, read_checkpoint(folder / tag))
+        except InputError as error:
+            others = ", ".join(held)
+            raise InputError(f"{error}; {last} names it, and could name one of {others}") from None
+    elif held and args.resume:
+        raise InputError(f"{last}: names no checkpoint; write the name of one of {', '.join(held)} into it")
+    elif held or tag:
+        raise InputError(
+            f"{folder}: already holds a run with {', '.join(held) or tag}; add --resume to go on with "
+            "it, or name another folder by train.output_dir=..."
+        )
+    elif checkpoint:
+        load_weights(model, checkpoint)
+
+
+def check_classes(cfg: DictConfig, found: int) -> None:
+    """Raise an InputError if the model is not made for the number of classes ``found`` in its data."""
+    for key in ("model.roi_heads.num_classes", "model.num_classes"):
+        num_classes = build(OmegaConf.select(cfg, key))
+        if num_classes not in (None, found):
+            raise InputError(f"{key} is {num_classes}, but the data set has {found} classes")
+
+
+def _check_data(cfg: DictConfig, eval_only: bool) -> None:
+    data = OmegaConf.select(cfg, "data")
+    for part, of_data in (("train", "train"), ("test", "val")):
+        if eval_only and part == "train":
+            continue
+        names = build(cfg.dataloader[part].dataset.names)
+        for name in [names] if isinstance(names, str) else names:
+            check_dataset(name)
+            check_classes(cfg, len(registered_categories(name)))
+        if data is not None:
+            check_pictures(data[of_data].json, data[of_data].images)
+    if data is not None and not eval_only:
+        count_steps(data.train.json, epochs=1, batch_size=1)
+
+
+def _check_values(cfg: DictConfig) -> None:
+    for key, kind, lowest in NUMBERS + ((("train.epochs", int, 1),) if "epochs" in cfg.train else ()):
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, DictConfig):  # worked out from the data
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool) or not value >= lowest:
+            wanted = "a whole number" if kind is int else "a number"
+            raise InputError(f"{key} is {value!r}: expected {wanted} of at least {lowest}")
+    clip_norm, decay = cfg.train.clip_norm, cfg.train.ema.decay
+    if clip_norm is not None and not (isinstance(clip_norm, int | float) and clip_norm > 0):
+        raise InputError(f"train.clip_norm is {clip_norm!r}: expected a number above 0, or null for no limit")
+    if not (isinstance(decay, int | float) and 0 <= decay < 1):
+        raise InputError(f"train.ema.decay is {decay!r}: expected a number from 0 to below 1")
+    if cfg.train.seed >= 2**31:
+        raise InputError(f"train.seed is {cfg.train.seed}: expected a whole number below 2**31")
+    if cfg.train.amp.precision not in PRECISIONS:
+        raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
+    if not re.fullmatch(METRIC, str(cfg.train.best_metric)):
+        raise InputError(
+            f"train.best_metric is {cfg.train.best_metric!r}: expected one like bbox/AP, segm/AP50"
+        )
+    if not cfg.train.output_dir or not isinstance(cfg.train.output_dir, str):
+        raise InputError(f"train.output_dir is {cfg.train.output_dir!r}: expected a folder")
+
+
+def _skeleton(cfg: DictConfig) -> nn.Module:
+    """Build the model without its weights, or with them where its own code computes as it is built."""
+    try:
+        with torch.device("meta"):
+            return build(cfg.model)
+    except RuntimeError:
+        return build(cfg.model)
+
+
+def _check_batch(cfg: DictConfig, num_processes: int) -> None:
+    parts = num_processes * cfg.train.accumulate
+    batch_size = cfg.dataloader.train.total_batch_size
+    if batch_size % parts:
+        raise InputError(
+            f"dataloader.train.total_batch_size {batch_size}: must be a multiple of {parts}, which is "
+            f"{num_processes} processes x train.accumulate"
+        )
+
+
+def _check_devices(device: str, args: Namespace) -> None:
+    num_gpus, available = args.num_gpus, torch.cuda.device_count()
+    if num_gpus < 1 or args.num_machines < 1:
+        raise InputError("--num-gpus and --num-machines: must be at least 1")
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise InputError(f"--machine-rank {args.machine_rank}: must be from 0 to {args.num_machines - 1}")
+    if not re.fullmatch(r"auto|env://.*|file://.+|tcp://.+:\d+", args.dist_url):
+        raise InputError(f"--dist-url {args.dist_url}: expected tcp://HOST:PORT, or auto on one machine")
+    if device == "cpu":
+        if num_gpus > 1 and available:
+            raise InputError(
+                "train.device=cpu: hide the GPUs by CUDA_VISIBLE_DEVICES= to run processes on it"
+            )
+    elif not available:
+        raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
+    elif num_gpus > available:
+        raise InputError(f"--num-gpus {num_gpus}: this machine has {available}")

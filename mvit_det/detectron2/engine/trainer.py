@@ -1,0 +1,126 @@
+"""The training step: parts of a batch, mixed precision, clipping, and a stop at a loss that is not finite."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NoReturn
+
+import torch
+from detectron2.engine import SimpleTrainer
+from detectron2.utils import comm
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from mvit_det.detectron2.data.train_loader import Sample, TrainLoader, seed_generators
+from mvit_det.errors import one_line_errors
+from mvit_det.ops.allocator import what_was_missing
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
+
+
+class Trainer(SimpleTrainer):
+    """Detectron2's trainer with a step of our own.
+
+    Args:
+        model: returns a dict of losses, each a mean over the pictures it is given.
+        loader: the batches of this process.
+        optimizer: over the parameters of ``model``.
+        accumulate: parts in which a batch is worked through; the gradients are those of the whole.
+        precision: ``"bf16"`` or ``"fp16"`` for the forward pass, None for float32.
+        clip_norm: limit on the norm of the gradient.
+        seed: makes what is drawn at random in a step follow from the step alone; None: it does not.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: TrainLoader,
+        optimizer: Optimizer,
+        *,
+        accumulate: int = 1,
+        precision: str | None = None,
+        clip_norm: float | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(model, loader, optimizer)
+        self.accumulate, self.clip_norm, self.seed = accumulate, clip_norm, seed
+        self.dtype = PRECISIONS[precision] if precision else None
+        self.device = next(model.parameters()).device.type
+        # bf16 has the range of float32 and needs no scaling.
+        self.scaler = torch.amp.GradScaler(self.device, enabled=precision == "fp16")
+
+    def run_step(self) -> None:
+        start = time.perf_counter()
+        with one_line_errors():  # a picture may be damaged
+            batch = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+        if self.seed is not None:
+            seed_generators(self.seed, self.iter, comm.get_rank())
+
+        self.optimizer.zero_grad()
+        totals: dict[str, Tensor] = {}
+        for index in range(self.accumulate):
+            part = batch[index :: self.accumulate]
+            share = len(part) / len(batch)
+            with self._sync(is_last=index == self.accumulate - 1), self._enough_memory(part):
+                losses = self._losses(part)
+                self.scaler.scale(torch.stack([*losses.values()]).sum() * share).backward()
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0) + loss.detach() * share
+        self.after_backward()
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._write_metrics(totals, data_time)
+
+    def _sync(self, is_last: bool) -> AbstractContextManager[Any]:
+        """Let the processes exchange gradients once a step."""
+        if isinstance(self.model, DistributedDataParallel) and not is_last:
+            return self.model.no_sync()
+        return nullcontext()
+
+    @contextmanager
+    def _enough_memory(self, part: list[Sample]) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            sizes = ", ".join(" x ".join(map(str, sample["image"].shape[1:])) for sample in part)
+            self._stop(
+                f"{what_was_missing(error)}, for {len(part)} pictures of {sizes} px",
+                part,
+                "model.backbone.bottom_up.recompute=cheap or =block, a higher train.accumulate, a lower "
+                "dataloader.train.total_batch_size or smaller pictures bring it under",
+            )
+
+    def _losses(self, part: list[Sample]) -> dict[str, Tensor]:
+        try:
+            with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+                losses: dict[str, Tensor] = self.model(part)
+        except FloatingPointError as error:  # Detectron2's own check, of the proposals
+            self._stop(str(error), part, NOT_FINITE)
+        if not torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().all():
+            bad = [f"{name} is {loss.item()}" for name, loss in losses.items() if not loss.isfinite()]
+            self._stop(", ".join(bad), part, NOT_FINITE)
+        return losses
+
+    def _stop(self, reason: str, part: list[Sample], remedy: str) -> NoReturn:
+        pictures = ", ".join(sample["file_name"] for sample in part)
+        message = (
+            f"stopped at step {self.iter}: {reason}; the pictures were {pictures}; the last checkpoint "
+            f"stands; {remedy}"
+        )
+        logging.getLogger(__name__).error(message)
+        raise SystemExit(1 if comm.is_main_process() else message)  # the others log to files alone
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"grad_scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if state_dict["grad_scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state_dict["grad_scaler"])

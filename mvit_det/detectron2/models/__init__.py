@@ -1,0 +1,1 @@
+"""MViT backbones and heads for Detectron2."""

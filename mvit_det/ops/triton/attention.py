@@ -1,0 +1,136 @@
+"""Exact attention for GPUs as an operator of torch, by the kernels of :mod:`triton_attention_kernels`."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from mvit_det.ops.custom_op import empty_grads, operator, register_gradients
+from mvit_det.ops.relative_bias import relative_axes
+from mvit_det.ops.triton.attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
+from mvit_det.ops.windows import count_windows
+
+# Of a tile: queries, and keys, which warps multiply from shared memory or from registers.
+FORWARD_QUERIES, BACKWARD_QUERIES, SHARED_KEYS, REGISTER_KEYS = 128, 64, 64, 32
+QUERIES_OF_WARP = 16  # with fewer, warps of compute capability 9.0 would do the same work twice
+
+
+def triton_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
+    q_window: tuple[int, int],
+    kv_window: tuple[int, int],
+    residual: bool,
+) -> Tensor:
+    """:func:`mvit_det.ops.attention.attend` without storing the scores, forward or backward."""
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+    if rel_h is not None and rel_w is not None:
+        rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
+    return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)[0]
+
+
+def _empty_out(q: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, residual = others
+    attended = torch.empty_like(q) if residual else q.new_empty(0)
+    lse = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
+    return torch.empty_like(q), attended, lse
+
+
+@operator("triton_attention", _empty_out)
+def _forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
+    q_window: list[int],
+    kv_window: list[int],
+    residual: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the output, and for the backward pass what was attended to and the log-sum-exp of scores.
+
+    What was attended to is the output without the residual, whose rounded sum would hide digits; an empty
+    tensor if there is none. The log-sum-exp is that to base 2, (N, H, W, heads).
+    """
+    out, attended, lse = _empty_out(q, residual)
+    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    biases = [axis.biases() for axis in axes] or (None, None)
+    sizes, constants = _arguments(q, k, q_window, kv_window, FORWARD_QUERIES)
+    parts = triton.cdiv(q_window[0] * q_window[1], FORWARD_QUERIES)
+    with torch.cuda.device_of(q):  # else Triton takes the current GPU
+        attention_kernel[(count_windows(q, q_window) * parts,)](
+            q, k, v, *biases, out, attended if residual else None, lse, *sizes, **constants, num_stages=2
+        )
+    return out, attended, lse
+
+
+@operator("triton_attention_backward", empty_grads)
+def _backward(
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_h: Tensor | None,
+    rel_w: Tensor | None,
+    out: Tensor,
+    attended: Tensor,
+    lse: Tensor,
+    q_window: list[int],
+    kv_window: list[int],
+    residual: bool,
+) -> list[Tensor]:
+    """Return the gradients of queries, keys, values and, where there are some, relative positions."""
+    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    biases = [axis.biases() for axis in axes] or (None, None)
+    grads = [torch.empty_like(bias) for bias in biases if bias is not None]
+    attended = attended if residual else out
+    grad, delta = grad.contiguous(), torch.empty_like(lse)
+    grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
+    sizes, constants = _arguments(q, k, q_window, kv_window, BACKWARD_QUERIES)
+    windows = count_windows(q, q_window)
+    parts = triton.cdiv(q_window[0] * q_window[1], BACKWARD_QUERIES)
+    with torch.cuda.device_of(q):
+        grad_queries_kernel[(windows * parts,)](
+            q, k, v, *biases, attended, lse, grad, delta, grad_q, *(grads or (None, None)), *sizes,
+            **constants, RESIDUAL=residual, num_stages=2,
+        )  # fmt: skip
+        # More stages would spill more registers.
+        grad_keys_kernel[(windows * triton.cdiv(kv_window[0], constants["ROWS"]),)](
+            q, k, v, *biases, lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
+        )
+    grads_rel = [axis.backward(x, grad_q) for axis, x in zip(axes, grads, strict=True)]
+    return [grad_q, grad_k, grad_v, *grads_rel]
+
+
+register_gradients("triton_attention", _backward)
+
+
+def _arguments(
+    q: Tensor, k: Tensor, q_window: list[int], kv_window: list[int], queries: int
+) -> tuple[list[int], dict[str, Any]]:
+    """Return the values of ``SIZES`` and the constants of a kernel whose tiles have so many ``queries``."""
+    channels, columns = q.shape[-1], triton.next_power_of_2(kv_window[1])
+    first = max(16, triton.next_power_of_2(channels) // 2)  # a product needs 16
+    keys = max(SHARED_KEYS if _has_shared_operands(q.device) else REGISTER_KEYS, columns)
+    sizes = [*q.shape[1:3], *q_window, *k.shape[1:3], *kv_window, q.shape[3], q.shape[0]]
+    return sizes, {
+        "SCALE": channels**-0.5,
+        "C": channels,
+        "C_1": first,
+        "C_2": max(16, triton.next_power_of_2(channels - first)),
+        "QUERIES": queries,
+        "ROWS": keys // columns,
+        "COLUMNS": columns,
+        "ACC": tl.float64 if q.dtype == torch.float64 else tl.float32,
+        "num_warps": queries // QUERIES_OF_WARP,
+    }
+
+
+def _has_shared_operands(device: torch.device) -> bool:
+    """Return whether warps multiply from shared memory; else each has all keys of a tile in registers."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)

@@ -1,0 +1,163 @@
+"""LayerNorm for GPUs, with or without the pooling before it: a kernel each way.
+
+Under autocast torch reads a half-precision map, writes it in float32, normalises that into a third and
+rounds it into a fourth. Here a map is read once and written once, with all sums in float32; the backward
+pass keeps the input alone, and pools and normalises it again.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mvit_det.ops.triton.pooling import pooled, pooling_gradients
+
+TILE = 2048  # elements that a program holds
+PARTS = 1024  # programs of the backward pass, each with its sums for the gradients of weight and bias
+# What changes from map to map: what is compiled serves all.
+SIZES = ["num_rows", "map_h", "map_w", "pooled_h", "pooled_w", "heads", "stride"]
+
+
+def triton_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Return LayerNorm over the last axis of ``x`` (..., C), in its dtype."""
+    return _PooledNorm.apply(x.contiguous(), None, weight, bias, eps, 1)
+
+
+def triton_pooled_norm(
+    x: Tensor, kernel: Tensor, weight: Tensor, bias: Tensor, eps: float, stride: int
+) -> Tensor:
+    """Return LayerNorm over each head's channels after a depthwise convolution, the same for all heads.
+
+    Args:
+        x: (N, H, W, heads, C)
+        kernel: (C, 1, height, width), odd sides; zeros surround the map.
+        weight: (C,), and so ``bias``.
+        stride: of the convolution.
+
+    Returns:
+        (N, h, w, heads, C) in the dtype of ``x``, where h and w are H and W over the stride, rounded up.
+    """
+    return _PooledNorm.apply(x.contiguous(), kernel, weight, bias, eps, stride)
+
+
+class _PooledNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, kernel: Tensor | None, weight: Tensor, bias: Tensor, eps: float, stride: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, kernel, weight)
+        ctx.eps, ctx.stride = eps, stride
+        out = _empty(x, kernel, stride)
+        sizes, constants = _arguments(x, kernel, out, stride)
+        grid = (triton.cdiv(sizes[0], constants["ROWS"]),)
+        with torch.cuda.device_of(x):  # else Triton takes the current GPU
+            norm_kernel[grid](x, kernel, weight, bias, out, eps, *sizes, **constants)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        sizes, constants = _arguments(x, kernel, grad, ctx.stride)
+        parts = min(PARTS, triton.cdiv(sizes[0], constants["ROWS"]))
+        sums = torch.empty(2, parts, x.shape[-1], dtype=torch.float32, device=x.device)
+        grad_pooled = torch.empty_like(grad)
+        with torch.cuda.device_of(x):
+            grad_norm_kernel[(parts,)](
+                x, kernel, weight, grad, grad_pooled, sums, ctx.eps, *sizes, **constants
+            )
+        grad_x, grad_kernel = grad_pooled, None
+        if kernel is not None:
+            grad_x, grad_kernel = pooling_gradients(grad_pooled, x, kernel, ctx.stride)
+        grad_weight, grad_bias = sums.sum(1).to(weight.dtype)
+        return grad_x, grad_kernel, grad_weight, grad_bias, None, None
+
+
+def _empty(x: Tensor, kernel: Tensor | None, stride: int) -> Tensor:
+    if kernel is None:
+        return torch.empty_like(x)
+    n, height, width, heads, channels = x.shape
+    return x.new_empty(n, triton.cdiv(height, stride), triton.cdiv(width, stride), heads, channels)
+
+
+def _arguments(
+    x: Tensor, kernel: Tensor | None, out: Tensor, stride: int
+) -> tuple[list[int], dict[str, int]]:
+    """Return the values of ``SIZES`` and the constants that both kernels take."""
+    channels = x.shape[-1]
+    padded_c = triton.next_power_of_2(channels)
+    maps = [1] * 5 if kernel is None else [*x.shape[1:3], *out.shape[1:4]]
+    sides = (0, 0) if kernel is None else (kernel.shape[2], kernel.shape[3])
+    return [out.numel() // channels, *maps, stride], {
+        "C": channels,
+        "PADDED_C": padded_c,
+        "ROWS": max(1, TILE // padded_c),
+        "KERNEL_H": sides[0],
+        "KERNEL_W": sides[1],
+    }
+
+
+@triton.jit
+def _standardised(values, eps, C: tl.constexpr, PADDED_C: tl.constexpr):
+    """Return rows with mean 0 and variance 1, and the inverses of their standard deviations, (rows, 1)."""
+    is_channel = tl.arange(0, PADDED_C) < C
+    values = tl.where(is_channel, values - (tl.sum(values, 1) / C)[:, None], 0.0)
+    rstd = tl.rsqrt(tl.sum(values * values, 1) / C + eps)[:, None]
+    return values * rstd, rstd
+
+
+@triton.jit(do_not_specialize=SIZES)
+def norm_kernel(
+    x, kernel, weight, bias, out, eps, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
+    C: tl.constexpr, PADDED_C: tl.constexpr, ROWS: tl.constexpr,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
+):  # fmt: skip
+    """Write the norm of ``ROWS`` rows."""
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    values = pooled(
+        x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
+        C, PADDED_C, KERNEL_H, KERNEL_W,
+    )  # fmt: skip
+    values, _ = _standardised(values, eps, C, PADDED_C)
+    channels = tl.arange(0, PADDED_C)
+    scale = tl.load(weight + channels, channels < C, other=0.0)
+    shift = tl.load(bias + channels, channels < C, other=0.0)
+    mask = (rows < num_rows)[:, None] & (channels < C)
+    offsets = rows.to(tl.int64)[:, None] * C + channels
+    tl.store(out + offsets, (values * scale + shift).to(out.dtype.element_ty), mask)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def grad_norm_kernel(
+    x, kernel, weight, grad, grad_pooled, sums, eps,
+    num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
+    C: tl.constexpr, PADDED_C: tl.constexpr, ROWS: tl.constexpr,
+    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
+):  # fmt: skip
+    """Write the gradients of rows before the norm, and this program's sums for those of weight and bias."""
+    channels = tl.arange(0, PADDED_C)
+    scale = tl.load(weight + channels, channels < C, other=0.0)
+    sum_weight, sum_bias = tl.zeros((ROWS, PADDED_C), tl.float32), tl.zeros((ROWS, PADDED_C), tl.float32)
+    part, parts = tl.program_id(0), tl.num_programs(0)
+    for first in range(part * ROWS, num_rows, parts * ROWS):
+        rows = first + tl.arange(0, ROWS)
+        values = pooled(
+            x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
+            C, PADDED_C, KERNEL_H, KERNEL_W,
+        )  # fmt: skip
+        values, rstd = _standardised(values, eps, C, PADDED_C)
+        mask = (rows < num_rows)[:, None] & (channels < C)
+        values = tl.where(mask, values, 0.0)  # off the end: 0 * inf where eps is 0
+        offsets = rows.to(tl.int64)[:, None] * C + channels
+        grads = tl.load(grad + offsets, mask, other=0.0).to(tl.float32)
+        sum_weight += grads * values
+        sum_bias += grads
+        grads *= scale
+        grads -= (tl.sum(grads, 1)[:, None] + values * tl.sum(grads * values, 1)[:, None]) / C
+        tl.store(grad_pooled + offsets, (grads * rstd).to(grad_pooled.dtype.element_ty), mask)
+    tl.store(sums + part * C + channels, tl.sum(sum_weight, 0), channels < C)
+    tl.store(sums + (parts + part) * C + channels, tl.sum(sum_bias, 0), channels < C)

@@ -1,0 +1,1 @@
+"""What a run leaves behind: annotated images, curves and result files."""

@@ -1,0 +1,106 @@
+"""One bar for a whole run: losses and the time that is left."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+from mvit_det.torchvision.engine.lightning_module import DetectorModule
+
+NUM_LINES = 20  # that a run prints where there is no terminal
+
+# Short names for the bar, and how the names of their losses begin.
+GROUPS = {
+    "class": ("loss_classifier",),
+    "box": ("loss_box_reg",),
+    "mask": ("loss_mask",),
+    "rpn": ("loss_objectness", "loss_rpn"),
+}
+
+
+class RunProgress(L.Callback):
+    """A bar over all steps of a run, and one for each evaluation; lines where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=10),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, DetectorModule)
+        assert pl_module.schedule is not None
+        self.steps = pl_module.schedule.steps
+        self.first_step = self.last_step = trainer.global_step
+        self.started = time.monotonic()
+        self.run = self.progress.add_task("training", total=self.steps, note="")
+        self.progress.update(self.run, completed=self.first_step)
+        self.progress.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        step = trainer.global_step
+        if step == self.last_step:  # still accumulating
+            return
+        self.last_step = step
+        is_due = step % max(1, self.steps // NUM_LINES) == 0 or step == self.steps
+        if not (is_due or self.console.is_terminal):
+            return
+        note = loss_note(trainer.callback_metrics)
+        self.progress.update(self.run, completed=step, note=note)
+        if not self.console.is_terminal:
+            pace = (time.monotonic() - self.started) / (step - self.first_step)
+            left = time.strftime("%H:%M:%S", time.gmtime(pace * (self.steps - step)))
+            self.console.print(
+                f"step {step}/{self.steps}  {left} left  {note}", highlight=False, soft_wrap=True
+            )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.progress.stop()
+        self.progress.remove_task(self.run)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        total = sum(trainer.num_val_batches)
+        self.evaluation = self.progress.add_task("evaluating", total=total, note="")
+        self.progress.start()
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.progress.advance(self.evaluation)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, DetectorModule)
+        self.progress.remove_task(self.evaluation)
+        if trainer.state.fn == "validate":
+            self.progress.stop()
+            return
+        scores = ", ".join(f"{kind} AP {v['AP']}" for kind, v in pl_module.metrics.items())
+        self.console.print(f"after step {trainer.global_step}: {scores}", highlight=False, soft_wrap=True)
+
+    def on_exception(self, *args: Any, **kwargs: Any) -> None:
+        self.progress.stop()
+
+
+def loss_note(metrics: Mapping[str, Any]) -> str:
+    """Return the losses of a step in one short text, summed by head."""
+    losses = {name.removeprefix("train/"): float(value) for name, value in metrics.items()}
+    sums = {
+        short: sum(value for name, value in losses.items() if name.startswith(prefixes))
+        for short, prefixes in GROUPS.items()
+    }
+    parts = (f"{short} {value:.2f}" for short, value in sums.items())
+    return f"loss {losses.get('loss', 0.0):.2f}: {' '.join(parts)}"

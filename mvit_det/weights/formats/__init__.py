@@ -1,0 +1,1 @@
+"""The names that each publisher gives to the weights of an MViT."""

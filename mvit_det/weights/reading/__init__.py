@@ -1,0 +1,1 @@
+"""Reading files of weights without executing anything in them."""

@@ -1,0 +1,87 @@
+"""Every published file and the config that uses it, by names and shapes alone: none can be fetched here."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
+
+from mvit_det import build_classifier
+from mvit_det.detectron2.lazy_config import build, load_config
+from mvit_det.torchvision.engine.detector_checkpoint import config_of
+from mvit_det.weights import load_checkpoint, to_torchvision
+from mvit_det.weights.checkpoint import recognise
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PRETRAINED = "detectron2://ImageNetPretrained/mvitv2/"
+ZOO = [  # whole detectors in Detectron2's model zoo
+    "mask_rcnn_mvitv2_t_3x",
+    "cascade_mask_rcnn_mvitv2_t_3x",
+    "cascade_mask_rcnn_mvitv2_s_3x",
+    "cascade_mask_rcnn_mvitv2_b_3x",
+    "cascade_mask_rcnn_mvitv2_b_in21k_3x",
+    "cascade_mask_rcnn_mvitv2_l_in21k_lsj_50ep",
+    "cascade_mask_rcnn_mvitv2_h_in21k_lsj_3x",
+]
+
+
+def configs():
+    """Yield the name of every config and the file it starts from."""
+    for path in sorted(CONFIGS.rglob("*_mvitv*.py")):
+        if "common" not in path.parts:
+            cfg = load_config(str(path), ["model.roi_heads.num_classes=80"])
+            yield str(path.relative_to(CONFIGS).with_suffix("")), cfg
+
+
+def published_classifier(name):
+    """Return what the file of that name holds, on the meta device."""
+    size, images = re.fullmatch(r"MViTv2_(\w)_in(1k|21k)\.pyth", name).groups()
+    classifier = build_classifier(
+        f"mvitv2_{size.lower()}",
+        num_classes=1000 if images == "1k" else 19168,
+        class_token=images == "21k",
+        dim_mul_in_att=(size, images) != ("L", "1k"),
+    )
+    state = classifier.state_dict()
+    return {"model_state": {re.sub(r"^head\.", "head.projection.", key): w for key, w in state.items()}}
+
+
+def test_every_config_is_filled_by_the_file_that_it_starts_from():
+    started = 0
+    for config, cfg in configs():
+        source = cfg.train.init_checkpoint
+        if not source:
+            assert "nano" in config or "mvitv1" in config, config
+            continue
+        assert source.startswith(PRETRAINED)
+        name = source.removeprefix(PRETRAINED)
+        with torch.device("meta"):
+            model = build(cfg.model)
+            checkpoint = recognise(Path(name), published_classifier(name))
+        report = load_checkpoint(model, checkpoint)
+        backbone = {key for key in model.state_dict() if key.startswith("backbone.bottom_up.")}
+        assert backbone - {*report.loaded} == {key for key in backbone if "_norm." in key and "scale" in key}
+        assert not report.unfit, config
+        assert not report.resized, config
+        started += 1
+    assert started > 15
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_detector_of_the_zoo_fills_its_config_and_the_other_home(name):
+    cfg = load_config(str(CONFIGS / f"{name}.py"), [])
+    with torch.device("meta"):
+        model = build(cfg.model)
+        checkpoint = recognise(Path(f"{name}.pkl"), {"model": model.state_dict(), "__author__": "zoo"})
+        report = load_checkpoint(build(cfg.model), checkpoint)
+        assert len(report.loaded) == len(model.state_dict())
+        assert not report.unused
+        config = config_of(checkpoint)
+        detector = config.build()
+    assert config.variant in name.replace("_in21k", "")
+    assert config.cascade == name.startswith("cascade")
+    assert len(config.categories) == 80
+    assert detector.state_dict().keys() == to_torchvision(checkpoint.weights).keys()
+    assert len(load_checkpoint(detector, checkpoint).loaded) == len(detector.state_dict())

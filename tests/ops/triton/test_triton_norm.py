@@ -1,0 +1,90 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mvit_det.ops.norm import normalise, pool_and_norm
+
+pytestmark = pytest.mark.usefixtures("few_programs")
+
+
+@pytest.fixture
+def few_programs(kernels, monkeypatch):
+    """Let each program of a backward pass go over several parts of a map."""
+    for module in ("norm", "pooling"):
+        monkeypatch.setattr(f"mvit_det.ops.triton.{module}.PARTS", 2)
+
+
+def assert_as_torchs(found, x, layers, expected, dtype):
+    """Compare output and gradients with those of plain float64 layers."""
+    limit = {torch.float32: 1e-5, torch.float16: 4e-3}[dtype]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    upstream = torch.randn(found.shape)
+    grads = torch.autograd.grad(found, [x, *parameters], upstream.to(found.dtype))
+    exact_x = x.detach().double().requires_grad_()
+    for layer in layers:
+        layer.double()
+    exact = expected(exact_x)
+    exact_parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    exact_grads = torch.autograd.grad(exact, [exact_x, *exact_parameters], upstream.double())
+    for a, b in zip([found, *grads], [exact, *exact_grads], strict=True):
+        assert ((a - b).norm() / b.norm()).item() < limit
+
+
+def random_norm(channels):
+    norm = nn.LayerNorm(channels, eps=1e-6)
+    nn.init.normal_(norm.weight, 1, 0.5)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("shape", [(5, 7, 24), (1, 1, 96), (1030, 8), (3, 2500)])
+def test_layer_norm_is_torchs(shape, dtype):
+    torch.manual_seed(0)
+    x = (3 * torch.randn(shape) + 1).to(dtype).requires_grad_()
+    norm = random_norm(shape[-1])
+    found = normalise(norm, x)
+    assert found.dtype == dtype
+    assert_as_torchs(found, x, [norm], norm, dtype)
+
+
+def test_layer_norm_of_a_hand_written_row():
+    norm = nn.LayerNorm(3, eps=1e-12)
+    norm.bias.data.fill_(5.0)
+    found = normalise(norm, torch.tensor([[1.0, 2.0, 3.0]]))
+    torch.testing.assert_close(found, torch.tensor([[-(1.5**0.5), 0.0, 1.5**0.5]]) + 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride"),
+    [
+        ((2, 5, 7, 2, 24), (3, 3), 1),
+        ((1, 9, 6, 3, 16), (3, 3), 4),
+        ((2, 6, 5, 1, 96), (5, 3), 2),
+        ((1, 1, 1, 2, 8), (3, 3), 2),
+        ((2, 18, 17, 1, 72), (3, 3), 8),
+    ],
+)
+def test_pooling_and_its_norm_are_torchs(shape, kernel, stride, dtype):
+    torch.manual_seed(0)
+    channels = shape[-1]
+    x = torch.randn(shape).to(dtype).requires_grad_()
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    conv = nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+    norm = random_norm(channels)
+
+    def by_head(x):
+        heads = [conv(head.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) for head in x.unbind(3)]
+        return F.layer_norm(torch.stack(heads, dim=3), (channels,), norm.weight, norm.bias, norm.eps)
+
+    found = pool_and_norm(x, conv, norm)
+    assert found.dtype == dtype
+    assert_as_torchs(found, x, [conv, norm], by_head, dtype)
+
+
+def test_other_norms_and_activations_stay_torchs():
+    x = torch.randn(2, 4, 8)
+    for layer in (nn.GELU(), nn.RMSNorm(8), nn.LayerNorm(8, elementwise_affine=False)):
+        assert torch.equal(normalise(layer, x), layer(x))

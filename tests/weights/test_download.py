@@ -1,0 +1,104 @@
+"""Weights by URL: fetched once, whole, and only if they are weights."""
+
+import hashlib
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mvit_det import build_mvit
+from mvit_det.errors import InputError
+from mvit_det.weights import load_weights, local_file
+from mvit_det.weights.reading import download as source
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves a folder; what is below /half breaks off, and the server counts requests."""
+
+    def do_GET(self):
+        self.server.paths.append(self.path)
+        if self.path.startswith("/half"):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 500)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Yield a server of ``tmp_path/web`` whose files are kept below ``tmp_path/hub``."""
+    (tmp_path / "web/deep").mkdir(parents=True)
+    save_file(build_mvit("mvitv2_nano").state_dict(), tmp_path / "web/deep/nano.safetensors")
+    (tmp_path / "web/page.pth").write_text("<html>sorry</html>")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    handler = partial(Handler, directory=tmp_path / "web")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        httpd.paths = []
+        httpd.url = f"http://127.0.0.1:{httpd.server_port}"
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield httpd
+        httpd.shutdown()
+
+
+def test_a_url_is_fetched_once_and_kept(server, tmp_path):
+    url = f"{server.url}/deep/nano.safetensors"
+    for _ in range(2):
+        report = load_weights(build_mvit("mvitv2_nano"), url)
+    assert not report.missing
+    assert server.paths == ["/deep/nano.safetensors"]
+    kept = local_file(url)
+    assert kept.is_relative_to(tmp_path / "hub/mvit_det")
+    assert [path.name for path in kept.parent.iterdir()] == ["nano.safetensors"]
+
+
+def test_urls_that_differ_are_kept_apart(server):
+    urls = [f"{server.url}/deep/nano.safetensors?{query}" for query in ("", "id=1", "id=2")]
+    assert len({local_file(url) for url in urls}) == 3
+    assert len(server.paths) == 3
+
+
+def test_a_digest_is_checked(server, tmp_path):
+    url = f"{server.url}/deep/nano.safetensors"
+    digest = hashlib.sha256((tmp_path / "web/deep/nano.safetensors").read_bytes()).hexdigest()
+    assert local_file(f"{url}#sha256={digest}").is_file()
+    with pytest.raises(InputError, match=f"has not the digest of .* but {digest}; delete it"):
+        local_file(f"{url}#sha256={'0' * 64}")
+    with pytest.raises(InputError, match="expected sha256= and 64 hexadecimal digits"):
+        local_file(f"{url}#md5=00")
+
+
+def test_detectron2s_names_stand_for_its_storage(server, monkeypatch):
+    monkeypatch.setattr(source, "DETECTRON2", f"{server.url}/")
+    assert local_file("detectron2://deep/nano.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/page.pth", r"/page.pth: is a web page"),
+        ("/none.pth", r"/none.pth: cannot be fetched: HTTP Error 404"),
+        ("/half.pth", r"/half.pth: broke off after 500 of 1,000 bytes"),
+    ],
+)
+def test_what_is_not_a_whole_file_of_weights_is_not_kept(path, words, server, tmp_path):
+    with pytest.raises(InputError, match=words):
+        local_file(server.url + path)
+    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+
+
+def test_other_places_are_refused(tmp_path):
+    assert local_file(tmp_path / "a.pth") == tmp_path / "a.pth"
+    with pytest.raises(InputError, match="s3://bucket/a.pth: expected a path, http://"):
+        local_file("s3://bucket/a.pth")
+    for url in ("http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/", "http://[bad/a.pth", "http://a b/c"):
+        with pytest.raises(InputError, match="cannot be fetched"):
+            local_file(url)
