@@ -35,6 +35,12 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known)}")
 
 
+def out_of_memory_summary(error: Exception) -> str:
+    """Return how much memory was needed and how much was free, from an ``OutOfMemoryError`` of torch."""
+    needed, mark, _ = str(error).partition(" is free")
+    return " ".join((needed + mark).split())
+
+
 @contextmanager
 def one_line_errors(program: str | None = None) -> Iterator[None]:
     """Leave with one line on stderr, in place of a traceback, where the user can mend what is wrong.

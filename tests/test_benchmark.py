@@ -76,7 +76,7 @@ def test_head_is_readable():
     machine = {"cpu": "Some CPU", "cores": 2, "threads": 1, "torch": "2.11.0", "gpu": None}
     machine |= {"float32_matmul_precision": "highest", "copy_gb_per_s": 27.4}
     machine |= {"matrix_gflop_per_s": {"float32": 355.2, "bf16": 120.0}}
-    lines = head(machine, {"device": "cpu", "repeats": 7, "keep_pages": True}).splitlines()
+    lines = head(machine, {"device": "cpu", "repeats": 7, "keep_freed_memory": True}).splitlines()
     assert lines[:3] == [
         "Some CPU, cores 2, threads 1; torch 2.11.0, float32 matmul precision highest",
         "matrix rate float32 355 GFLOP/s, bf16 120 GFLOP/s; copy 27 GB/s",

@@ -74,7 +74,7 @@ def _build_parser() -> argparse.ArgumentParser:
     names = f"some of {', '.join(MODES)}; default: all"
     add("--modes", nargs="+", default=list(MODES), metavar="MODE", help=names)
     add("--repeats", type=int, default=7, help=f"after {WARM_UPS} warm-ups; default: %(default)s")
-    add("--keep-pages", action="store_true", help="ask glibc to keep freed memory, as training does")
+    add("--keep-freed-memory", action="store_true", help="ask glibc to keep freed memory, as training does")
     add("--out", type=Path, metavar="FOLDER", help="for benchmark.json and, of several sizes, benchmark.png")
     return parser
 

@@ -22,17 +22,17 @@ from mvit_det.benchmark.flags import parse
 from mvit_det.benchmark.measure import OUT_OF_MEMORY, compare, count_gflop, describe_machine
 from mvit_det.benchmark.others import TIMM_SIDE, VARIANTS_OF, Side, build_other
 from mvit_det.benchmark.report import head, plot, table_line
-from mvit_det.ops.allocator import keep_pages
+from mvit_det.ops.allocator import keep_freed_memory
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table, and write it; ``argv`` is that of ``tools/benchmark.py``."""
     args = parse(argv)
-    if args.keep_pages:
-        keep_pages()
+    if args.keep_freed_memory:
+        keep_freed_memory()
     torch.manual_seed(0)
     machine = describe_machine(args.device, args.dtypes)
-    settings = {key: getattr(args, key) for key in ("device", "repeats", "keep_pages")}
+    settings = {key: getattr(args, key) for key in ("device", "repeats", "keep_freed_memory")}
     print(head(machine, settings), flush=True)
     rows = []
     for row in _rows(args, machine["matrix_gflop_per_s"]):

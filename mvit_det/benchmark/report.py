@@ -29,7 +29,7 @@ def head(machine: dict[str, Any], settings: dict[str, Any]) -> str:
     """Return the lines above the table: the machine, its rates, how it is measured, and the columns."""
     gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
     rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in machine["matrix_gflop_per_s"].items())
-    pages = ", freed memory kept" if settings["keep_pages"] else ""
+    pages = ", freed memory kept" if settings["keep_freed_memory"] else ""
     return "\n".join(
         (
             f"{gpu}{machine['cpu']}, cores {machine['cores']}, threads {machine['threads']}; "

@@ -12,7 +12,7 @@ import torch
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.dependencies import COMMIT, REINSTALL_TORCH, explain_detectron2, one_line
 from mvit_det.errors import EXTRA, DependencyError
-from mvit_det.ops.availability import why_not
+from mvit_det.ops.availability import unavailable_reason
 
 
 def doctor() -> bool:
@@ -90,7 +90,7 @@ def _gpus() -> str:
 def _kernels(name: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reason = why_not(name)
+        reason = unavailable_reason(name)
     return f"left out: {reason}" if reason else "checked against torch's operators"
 
 

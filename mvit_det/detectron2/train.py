@@ -26,8 +26,8 @@ from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.engine.trainer import Trainer
 from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError, one_line_errors
-from mvit_det.ops.allocator import keep_pages
-from mvit_det.weights import load_weights, load_whole, local_file, read_checkpoint
+from mvit_det.ops.allocator import keep_freed_memory
+from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
 EPILOG = """examples:
   train_net.py --config-file configs/mask_rcnn_mvitv2_t_3x.py --num-gpus 8
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(args: Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     if cfg.train.device == "cpu":
-        keep_pages()
+        keep_freed_memory()
     with one_line_errors():
         if args.eval_only:
             setup_logger(distributed_rank=comm.get_rank())
@@ -81,7 +81,7 @@ def _run(args: Namespace) -> None:
 def evaluate(cfg: DictConfig) -> Results:
     """Evaluate ``train.init_checkpoint``, and print the table of average precisions, in percent."""
     model = build(cfg.model).to(cfg.train.device)
-    load_whole(model, read_checkpoint(local_file(cfg.train.init_checkpoint)))
+    load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint)))
     return _evaluate(cfg, model)
 
 

@@ -32,7 +32,7 @@ from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.drawing import Picture, draw_objects, write_image
 from mvit_det.report.predictions import Entries, PredictOptions, write_detections
-from mvit_det.weights import load_whole, local_file, read_checkpoint
+from mvit_det.weights import load_all_weights, local_file, read_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -112,7 +112,7 @@ def predict(args: Namespace) -> None:
     model = build(cfg.model).to(cfg.train.device).eval()
     categories = _categories(cfg)
     check_classes(cfg, len(categories))
-    load_whole(model, read_checkpoint(local_file(checkpoint)))
+    load_all_weights(model, read_checkpoint(local_file(checkpoint)))
     write_detections(
         PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite),
         partial(detect, model, build(cfg.dataloader.test.mapper), list(categories)),

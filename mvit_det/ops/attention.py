@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mvit_det.errors import InputError
 from mvit_det.ops.autocast import cast
-from mvit_det.ops.availability import has_native, has_triton, why_not
+from mvit_det.ops.availability import has_native, has_triton, unavailable_reason
 from mvit_det.ops.constants import one_hot_positions
 from mvit_det.ops.native.attention import native_attention
 from mvit_det.ops.reference import reference
@@ -110,9 +110,9 @@ def choose(
             reason += f" with rows of {keys_in_row} keys and heads of {channels} channels"
             reason += f" (at most {MAX_KEYS_IN_ROW} and {MAX_CHANNELS})"
         elif implementation == "triton" and device == "cuda":
-            reason += f" ({why_not('triton') or 'half precision only'})"
+            reason += f" ({unavailable_reason('triton') or 'half precision only'})"
         elif implementation == "native" and device == "cpu":
-            reason += f" ({why_not('native') or 'float32 only'})"
+            reason += f" ({unavailable_reason('native') or 'float32 only'})"
         raise InputError(
             f"attention {implementation!r}: cannot run {reason}; expected one of auto, {', '.join(able)}"
         )

@@ -29,7 +29,7 @@ def _runs(kernels: str) -> bool:
 
 
 def _reason(kernels: str) -> str:
-    return why_not(kernels)  # a compiler would trace through a cached function
+    return unavailable_reason(kernels)  # a compiler would trace through a cached function
 
 
 # What torch.compiler.assume_constant_result does, but for importing the compiler: two seconds.
@@ -37,7 +37,7 @@ _reason._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
-def why_not(kernels: str) -> str:
+def unavailable_reason(kernels: str) -> str:
     """Return why our kernels, ``"triton"`` or ``"native"``, are not for this machine; nothing where they are.
 
     They are tried once in a process, against torch's operators: Triton or a C compiler may be missing, or

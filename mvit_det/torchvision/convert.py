@@ -34,12 +34,12 @@ def convert(source: str, out: Path, json: Path | None) -> None:
             raise InputError(f"{path}: exists already; delete it, or name another file")
     checkpoint = read_checkpoint(local_file(source))
     is_detector = checkpoint.kind == "detector"
-    if json is not None and (not is_detector or KEY in checkpoint.facts):
+    if json is not None and (not is_detector or KEY in checkpoint.metadata):
         raise InputError(f"--json {json}: {source} needs no names of classes: it has its own, or no boxes")
     if is_detector:
         config = asdict(config_of(checkpoint, category_names(read_coco(json)) if json else None))
     else:
-        config = {"variant": checkpoint.variant, "backbone": checkpoint.keywords}
+        config = {"variant": checkpoint.variant, "backbone": checkpoint.backbone_keywords}
     weights = checkpoint.weights
     if out.suffix == ".pth":
         save_for_detectron2(

@@ -19,8 +19,7 @@ from mvit_det import __version__
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.results import write_json
-from mvit_det.errors import InputError
-from mvit_det.ops.allocator import what_was_missing
+from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.report import run_folder
 from mvit_det.report.curves import draw_curves
 from mvit_det.torchvision.data.augmentation import build_augmentation
@@ -42,8 +41,8 @@ from mvit_det.torchvision.engine.lightning_trainer import (
 )
 from mvit_det.torchvision.engine.schedule import Schedule, plan
 from mvit_det.torchvision.evaluate import check_pictures, evaluate_module, val_loader
-from mvit_det.weights import Checkpoint, load_checkpoint, load_whole, local_file, read_checkpoint
-from mvit_det.weights.checkpoint import recognise
+from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
+from mvit_det.weights.checkpoint import identify_checkpoint
 from mvit_det.weights.reading.files import read_file
 
 NUM_EVALUATIONS = 5  # at least, during a run
@@ -140,7 +139,7 @@ def train(options: TrainOptions) -> Metrics:
         )
     except torch.OutOfMemoryError as error:
         raise InputError(
-            f"{what_was_missing(error)}, for --batch-size {options.batch_size}: a smaller one with "
+            f"{out_of_memory_summary(error)}, for --batch-size {options.batch_size}: a smaller one with "
             "--accumulate, --recompute cheap or block, or a smaller --size bring it under"
         ) from None
     except SystemExit:  # how Lightning ends on Ctrl-C and on SIGTERM
@@ -151,7 +150,7 @@ def train(options: TrainOptions) -> Metrics:
     if held_out is None:
         console.print(f"wrote {last}; without --val-json it is not evaluated", highlight=False)
         return {}
-    load_whole(module.detector, read_checkpoint(best))
+    load_all_weights(module.detector, read_checkpoint(best))
     console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
     return evaluate_module(module, trainer, held_out, val_images, options.out, options.draw, console)
 
@@ -167,7 +166,7 @@ def _config(
         cascade=options.cascade,
         short_side=short_side,
         long_side=short_side if is_square else round(short_side * LONG_OVER_SHORT),
-        backbone=start.keywords if start is not None and start.variant == options.variant else {},
+        backbone=start.backbone_keywords if start is not None and start.variant == options.variant else {},
     )
     if truth is not None:
         config.check_categories(category_names(truth), options.json, str(options.val_json))
@@ -183,7 +182,7 @@ def _check_folder(options: TrainOptions, config: DetectorConfig, schedule: Sched
         return
     last = options.out / run_folder.LAST
     content = read_file(last)
-    trained = config_of(recognise(last, content))
+    trained = config_of(identify_checkpoint(last, content))
     if "optimizer_states" not in content:
         raise InputError(f"{last}: holds weights alone; expected the last.ckpt that the run wrote")
     trained.check_categories(config.categories, last, str(options.json))

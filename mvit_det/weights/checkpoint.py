@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mvit_det.backbone.variants import VARIANTS
 from mvit_det.errors import InputError
+from mvit_det.heads import HEADS
 from mvit_det.weights.formats.detectors import BACKBONE, Weights, to_detectron2
 from mvit_det.weights.formats.publishers import from_authors, from_timm, is_video
 from mvit_det.weights.reading.files import read_config, read_file
@@ -24,19 +25,19 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        origin: whose names it had.
+        format: whose names it had.
         kind: ``"backbone"``, ``"classifier"`` or ``"detector"``.
         weights: under our names, which are Detectron2's: a detector's backbone stands under
             ``backbone.bottom_up.``; a classifier's names are those of
             :class:`mvit_det.MViTClassifier`.
-        facts: what else the file says: of its training, and ``"mvit_det"``, our configuration.
+        metadata: what else the file says: of its training, and ``"mvit_det"``, our configuration.
     """
 
     path: Path
-    origin: str
+    format: str
     kind: str
     weights: Weights
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def backbone(self) -> Weights:
@@ -51,7 +52,7 @@ class Checkpoint:
         return variant_of(self.backbone)
 
     @property
-    def keywords(self) -> dict[str, Any]:
+    def backbone_keywords(self) -> dict[str, Any]:
         """What :func:`mvit_det.build_mvit` needs to know besides the variant."""
         return keywords_of(self.backbone)
 
@@ -67,17 +68,20 @@ class Checkpoint:
         return None
 
     @property
-    def is_cascade(self) -> bool:
-        """Whether it is a detector with several box heads."""
-        return any(key.startswith("roi_heads.box_head.1.") for key in self.weights)
+    def head(self) -> str | None:
+        """The name of the detection head in :data:`mvit_det.heads.HEADS`, None if it is no detector."""
+        if self.kind != "detector" or "roi_heads.mask_head.predictor.weight" not in self.weights:
+            return None
+        num_box_heads = 1 + any(key.startswith("roi_heads.box_head.1.") for key in self.weights)
+        return next(name for name, head in HEADS.items() if head.is_cascade == (num_box_heads > 1))
 
     def __str__(self) -> str:
         kind = self.kind
-        if "roi_heads.mask_head.predictor.weight" in self.weights:
-            kind = "Cascade Mask R-CNN" if self.is_cascade else "Mask R-CNN"
+        if self.head is not None:
+            kind = HEADS[self.head].title
         number = self.num_classes
         classes = "" if number is None else f", {number:,} class{'es' * (number != 1)}"
-        return f"{self.variant or 'an MViT of no known variant'}, {kind}{classes} ({self.origin})"
+        return f"{self.variant or 'an MViT of no known variant'}, {kind}{classes} ({self.format})"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -89,16 +93,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     content = read_file(path)
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
         content = {"model": content, "mvit_det": read_config(path)}
-    return recognise(path, content)
+    return identify_checkpoint(path, content)
 
 
-def recognise(path: Path, content: Any) -> Checkpoint:
+def identify_checkpoint(path: Path, content: Any) -> Checkpoint:
     """:func:`read_checkpoint` for what has been read from a file.
 
     Raises:
         InputError: if it is of another network.
     """
-    found, facts = _find_weights(content)
+    found, metadata = _find_weights(content)
     if not found:
         raise InputError(f"{path}: holds no tensors by names; expected the weights of an MViT")
     weights = {unwrapped(key): weight for key, weight in found.items()}
@@ -124,7 +128,7 @@ def recognise(path: Path, content: Any) -> Checkpoint:
     kind = "classifier" if "head.weight" in weights else "backbone"
     if any(key.startswith(BACKBONE) for key in weights):
         kind = "detector"
-    checkpoint = Checkpoint(path, origin, kind, weights, facts)
+    checkpoint = Checkpoint(path, origin, kind, weights, metadata)
     names = checkpoint.backbone
     if "blocks.0.attn.pool_k.weight" not in names or "patch_embed.proj.weight" not in names:
         raise InputError(
@@ -176,17 +180,17 @@ def _find_weights(content: Any) -> tuple[Weights, dict[str, Any]]:
     """Return the mapping of names to tensors in a checkpoint, and the plain values beside it."""
     if not isinstance(content, Mapping):
         return {}, {}
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         key: value
         for key, value in content.items()
         if isinstance(value, float | str) or (isinstance(value, int) and abs(value) < 2**63)
     }
-    facts.pop("mvit_det", None)
+    metadata.pop("mvit_det", None)
     if isinstance(content.get("mvit_det"), Mapping):
-        facts["mvit_det"] = dict(content["mvit_det"])
+        metadata["mvit_det"] = dict(content["mvit_det"])
     for inside in (*(content.get(place) for place in PLACES), content):
         if isinstance(inside, Mapping):
             weights = {k: w for k, w in inside.items() if isinstance(k, str) and isinstance(w, Tensor)}
             if weights:
-                return weights, facts
-    return {}, facts
+                return weights, metadata
+    return {}, metadata

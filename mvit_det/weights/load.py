@@ -94,7 +94,7 @@ def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: 
     return report
 
 
-def load_whole(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
+def load_all_weights(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
     """Load a model of which the file has every weight: :func:`load_checkpoint`, but nothing may be missing.
 
     Raises:

@@ -26,14 +26,14 @@ def inspect(path: Path) -> str:
         f"  {parameters:,} numbers in {len(weights)} tensors ({', '.join(dtypes)}), "
         f"{sum(weight.numel() for weight in backbone.values()):,} of them the backbone's",
     ]
-    keywords = "".join(f", {key}={value}" for key, value in checkpoint.keywords.items())
+    keywords = "".join(f", {key}={value}" for key, value in checkpoint.backbone_keywords.items())
     if checkpoint.variant is not None:
         lines.append(f'  backbone: build_mvit("{checkpoint.variant}"{keywords})')
     if "pos_embed" in backbone:
         lines.append(f"  absolute positions: {backbone['pos_embed'].shape[1]} tokens")
     if "cls_token" in weights:
         lines.append("  with a class token")
-    return "\n".join([*lines, *(f"  {key}: {value}" for key, value in _told(checkpoint.facts).items())])
+    return "\n".join([*lines, *(f"  {key}: {value}" for key, value in _told(checkpoint.metadata).items())])
 
 
 def _told(facts: dict[str, Any]) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def test_scores_and_stages_are_timms(name, tmp_path):
     ours = build_classifier(variant, num_classes=7, **keywords).eval()
     save_file(theirs.state_dict(), tmp_path / "model.safetensors")
     checkpoint = read_checkpoint(tmp_path / "model.safetensors")
-    assert (checkpoint.origin, checkpoint.variant) == ("timm", variant)
-    assert checkpoint.keywords == {k: v for k, v in keywords.items() if k == "dim_mul_in_att"}
+    assert (checkpoint.format, checkpoint.variant) == ("timm", variant)
+    assert checkpoint.backbone_keywords == {k: v for k, v in keywords.items() if k == "dim_mul_in_att"}
     assert len(load_checkpoint(ours, checkpoint).loaded) == len(ours.state_dict())
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 

@@ -12,7 +12,7 @@ from mvit_det import build_classifier
 from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.torchvision.engine.detector_checkpoint import config_of
 from mvit_det.weights import load_checkpoint, to_torchvision
-from mvit_det.weights.checkpoint import recognise
+from mvit_det.weights.checkpoint import identify_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAINED = "detectron2://ImageNetPretrained/mvitv2/"
@@ -59,7 +59,7 @@ def test_every_config_is_filled_by_the_file_that_it_starts_from():
         name = source.removeprefix(PRETRAINED)
         with torch.device("meta"):
             model = build(cfg.model)
-            checkpoint = recognise(Path(name), published_classifier(name))
+            checkpoint = identify_checkpoint(Path(name), published_classifier(name))
         report = load_checkpoint(model, checkpoint)
         backbone = {key for key in model.state_dict() if key.startswith("backbone.bottom_up.")}
         assert backbone - {*report.loaded} == {key for key in backbone if "_norm." in key and "scale" in key}
@@ -74,7 +74,9 @@ def test_every_detector_of_the_zoo_fills_its_config_and_the_other_home(name):
     cfg = load_config(str(CONFIGS / f"{name}.py"), [])
     with torch.device("meta"):
         model = build(cfg.model)
-        checkpoint = recognise(Path(f"{name}.pkl"), {"model": model.state_dict(), "__author__": "zoo"})
+        checkpoint = identify_checkpoint(
+            Path(f"{name}.pkl"), {"model": model.state_dict(), "__author__": "zoo"}
+        )
         report = load_checkpoint(build(cfg.model), checkpoint)
         assert len(report.loaded) == len(model.state_dict())
         assert not report.unused

@@ -12,7 +12,7 @@ from mvit_det.errors import InputError
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.engine.detector_checkpoint import COCO_CATEGORIES, KEY, load_detector
 from mvit_det.torchvision.models.detector import build_detector
-from mvit_det.weights import load_weights, load_whole, read_checkpoint, to_detectron2
+from mvit_det.weights import load_all_weights, load_weights, read_checkpoint, to_detectron2
 
 CONFIG = {
     "variant": "mvitv2_nano",
@@ -175,7 +175,7 @@ def test_what_does_not_fit_whole_changes_nothing(trained):
     detector = build_detector("mvitv2_nano", 9, "roi_heads.box_head.1.0.0.weight" in state)
     before = {key: weight.clone() for key, weight in detector.state_dict().items()}
     with pytest.raises(InputError, match="has other classes in roi_heads"):
-        load_whole(detector, read_checkpoint(path))
+        load_all_weights(detector, read_checkpoint(path))
     assert_equal(detector.state_dict(), before)
 
 

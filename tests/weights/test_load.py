@@ -62,8 +62,8 @@ def test_a_published_classifier_fills_a_classifier_and_a_backbone(variant, optio
     checkpoint = read_checkpoint(path)
     assert (checkpoint.kind, checkpoint.num_classes) == ("classifier", 10)
     assert checkpoint.variant == variant
-    assert checkpoint.keywords == {k: v for k, v in options.items() if k == "dim_mul_in_att"}
-    assert checkpoint.origin == ("SlowFast" if is_slowfast else "the MViTv2 repository")
+    assert checkpoint.backbone_keywords == {k: v for k, v in options.items() if k == "dim_mul_in_att"}
+    assert checkpoint.format == ("SlowFast" if is_slowfast else "the MViTv2 repository")
 
     classifier = build_classifier(variant, num_classes=10, **options).eval()
     report = load_weights(classifier, path)
@@ -91,8 +91,8 @@ def test_a_pickle_of_arrays_is_read_to_the_bit(protocol, tmp_path):
     content = {"model": arrays, "__author__": "zoo", "iteration": np.int64(7), "lr": np.float32(0.5)}
     (tmp_path / "model_final.pkl").write_bytes(pickle.dumps(content, protocol))
     checkpoint = read_checkpoint(tmp_path / "model_final.pkl")
-    assert checkpoint.origin == "Detectron2"
-    assert checkpoint.facts == {"__author__": "zoo", "iteration": 7, "lr": 0.5}
+    assert checkpoint.format == "Detectron2"
+    assert checkpoint.metadata == {"__author__": "zoo", "iteration": 7, "lr": 0.5}
     assert checkpoint.weights.keys() == state.keys()
     for key, weight in checkpoint.weights.items():
         assert torch.equal(weight, state[key]), key

@@ -18,7 +18,7 @@ from mvit_det.detectron2.engine.trainer import PRECISIONS
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
-from mvit_det.weights import load_weights, load_whole, local_file, read_checkpoint
+from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
 NUMBERS = (  # key, type, lowest
     ("dataloader.train.total_batch_size", int, 1),
@@ -55,7 +55,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     if args.eval_only:
         if not checkpoint:
             raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
-        load_whole(model, read_checkpoint(local_file(checkpoint)))
+        load_all_weights(model, read_checkpoint(local_file(checkpoint)))
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)
     cfg.optimizer.params.model = model
@@ -67,7 +67,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     tag = last.read_text().strip() if last.is_file() else ""
     if args.resume and tag:
         try:
-            load_whole(model, read_checkpoint(folder / tag))
+            load_all_weights(model, read_checkpoint(folder / tag))
         except InputError as error:
             others = ", ".join(held)
             raise InputError(f"{error}; {last} names it, and could name one of {others}") from None

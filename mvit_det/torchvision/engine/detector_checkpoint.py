@@ -11,7 +11,7 @@ from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
 from mvit_det.backbone.variants import VARIANTS
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.torchvision.models.detector import build_detector
-from mvit_det.weights import Checkpoint, load_whole, read_checkpoint
+from mvit_det.weights import Checkpoint, load_all_weights, read_checkpoint
 
 KEY = "mvit_det"  # of the configuration in a checkpoint
 SHORT_SIDE, SHORT_SIDE_OF = 800, {"mvitv2_nano": 256}  # px, at test time
@@ -97,8 +97,8 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
         raise InputError(f"{path}: holds {checkpoint}; its blocks fit none of {', '.join(VARIANTS)}")
     short_side = SHORT_SIDE_OF.get(checkpoint.variant, SHORT_SIDE)
     long_side = round(short_side * LONG_OVER_SHORT)
-    if KEY in checkpoint.facts:
-        config = checkpoint.facts[KEY]
+    if KEY in checkpoint.metadata:
+        config = checkpoint.metadata[KEY]
         try:
             categories = {int(category_id): str(name) for category_id, name in config["categories"].items()}
             short_side, long_side = config["short_side"], config["long_side"]
@@ -118,10 +118,10 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
     return DetectorConfig(
         variant=checkpoint.variant,
         categories=categories,
-        cascade=checkpoint.is_cascade,
+        cascade=checkpoint.head == "cascade_mask_rcnn",
         short_side=short_side,
         long_side=long_side,
-        backbone=checkpoint.keywords,
+        backbone=checkpoint.backbone_keywords,
     )
 
 
@@ -137,5 +137,5 @@ def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
     checkpoint = read_checkpoint(path)
     config = config_of(checkpoint)
     detector = config.build()
-    load_whole(detector, checkpoint)
+    load_all_weights(detector, checkpoint)
     return detector.eval(), config

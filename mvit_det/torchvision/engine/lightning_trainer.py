@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from mvit_det.errors import InputError
-from mvit_det.ops.allocator import keep_pages
+from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.torchvision.engine.progress import RunProgress
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
@@ -50,7 +50,7 @@ def build_trainer(
         **kwargs: of Lightning's ``Trainer``.
     """
     if not torch.cuda.is_available():
-        keep_pages()
+        keep_freed_memory()
     torch.set_float32_matmul_precision("high")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)

@@ -15,10 +15,10 @@ from mvit_det.ops.reference import reference
 
 @pytest.fixture(autouse=True)
 def anew():
-    kernels.why_not.cache_clear()
+    kernels.unavailable_reason.cache_clear()
     library.cache_clear()
     yield
-    kernels.why_not.cache_clear()
+    kernels.unavailable_reason.cache_clear()
     library.cache_clear()
 
 
@@ -63,7 +63,7 @@ def test_kernels_that_fail_are_left_out_with_a_warning(gpu, monkeypatch):
     checked(monkeypatch, check)
     with pytest.warns(UserWarning, match=r"Triton kernels are left out.*RuntimeError: no C compiler"):
         assert not kernels.has_triton("cuda", torch.bfloat16)
-    assert kernels.why_not("triton") == "RuntimeError: no C compiler"
+    assert kernels.unavailable_reason("triton") == "RuntimeError: no C compiler"
 
 
 def test_what_surrounds_the_first_call_stays_out_of_the_check(gpu, monkeypatch):
@@ -80,7 +80,7 @@ def test_what_surrounds_the_first_call_stays_out_of_the_check(gpu, monkeypatch):
 
 def test_an_older_gpu_is_told(gpu, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    assert kernels.why_not("triton") == "they need compute capability 8.0"
+    assert kernels.unavailable_reason("triton") == "they need compute capability 8.0"
 
 
 @pytest.fixture(params=[torch.float32, torch.float64])
@@ -129,17 +129,17 @@ def test_without_a_working_compiler_torchs_operators_run(compiler, reason, monke
 def test_an_older_processor_is_told(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NO AVX")
     assert not kernels.has_native("cpu", torch.float32)
-    assert kernels.why_not("native") == "it needs a processor with AVX2"
+    assert kernels.unavailable_reason("native") == "it needs a processor with AVX2"
 
 
 def test_a_compiler_takes_the_answer_as_a_constant(monkeypatch):
     calls = []
 
-    def why_not(name):
+    def unavailable_reason(name):
         calls.append(torch.ones(2, requires_grad=True).sum().backward())  # not for a graph
         return ""
 
-    monkeypatch.setattr(kernels, "why_not", why_not)
+    monkeypatch.setattr(kernels, "unavailable_reason", unavailable_reason)
 
     @torch.compile(fullgraph=True, backend="eager")
     def double(x):
