@@ -15,7 +15,7 @@ from mvit_det.benchmark.machine import MATRIX_SIDE
 from mvit_det.benchmark.measure import DTYPES, MODES
 from mvit_det.benchmark.opponents import MODULES, VARIANTS_OF, import_package, open_opponent, our_keywords
 from mvit_det.errors import DependencyError, InputError, unknown_name
-from mvit_det.ops.attention import choose
+from mvit_det.ops.attention import choose_implementation
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -108,7 +108,7 @@ def _check_opponent(name: str, args: argparse.Namespace) -> None:
         with torch.device("meta"):
             build_mvit("mvitv2_nano", **keywords)
         for dtype in args.dtypes:
-            choose(keywords.get("attention", "auto"), args.device, DTYPES[dtype])
+            choose_implementation(keywords.get("attention", "auto"), args.device, DTYPES[dtype])
     elif name.startswith("checkout:"):
         with open_opponent(name, "mvitv2_nano", build_mvit("mvitv2_nano")):
             pass
