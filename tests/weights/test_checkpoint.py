@@ -52,11 +52,8 @@ def test_wrappers_are_stripped_from_names(key):
     assert strip_wrappers(key) == "a.b"
 
 
-def test_the_averaged_weights_of_a_checkpoint_come_first():
-    weights = build_mvit("mvitv2_nano").state_dict()
-    average = {key: weight + 1 for key, weight in weights.items()}
-    content = {"model": weights, "ema": {"n_averaged": torch.tensor(3), **average}, "epoch": 4, "hooks": [1]}
-    checkpoint = identify_checkpoint(Path("a.pth"), content)
-    assert checkpoint.weights.keys() == weights.keys()
-    assert torch.equal(checkpoint.weights["patch_embed.proj.bias"], average["patch_embed.proj.bias"])
-    assert checkpoint.metadata == {"epoch": 4}
+def test_plain_values_beside_the_weights_are_metadata():
+    content = {"model": build_mvit("mvitv2_nano").state_dict(), "epoch": 4, "hooks": [1], "seed": 2**63}
+    checkpoint = identify_checkpoint(Path("a.pth"), content | {"mvit_det": {"variant": "mvitv2_nano"}})
+    assert checkpoint.metadata == {"epoch": 4, "mvit_det": {"variant": "mvitv2_nano"}}
+    assert identify_checkpoint(Path("a.pth"), content | {"mvit_det": "text"}).metadata == {"epoch": 4}
