@@ -158,9 +158,8 @@ def _check_backbone(
     if not problems:
         return
     key = problems[0]
-    variant = (
-        identify_variant({name.removeprefix(prefix): tensor for name, tensor in state.items()}) or "MViT"
-    )
+    own_weights = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    variant = identify_variant(own_weights) or "MViT"
     actual = f"has the shape {tuple(weights[key].shape)}" if key in weights else "is missing"
     raise InputError(
         f"{checkpoint.path}: holds {checkpoint}, and fills {filled:.0%} of the blocks of this {variant}: "
