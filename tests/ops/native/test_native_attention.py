@@ -15,15 +15,15 @@ pytestmark = pytest.mark.usefixtures("native")
 def library(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CC", request.param)
-        return native_attention.library.__wrapped__()
+        return native_attention.load_library.__wrapped__()
 
 
 @pytest.mark.parametrize("parts", [1, 3])  # of the queries of a window, for threads
 @pytest.mark.parametrize("channels", [6, 72])
 @pytest.mark.parametrize("case", CASES)
 def test_it_gives_what_the_reference_gives(case, channels, parts, library, monkeypatch):
-    monkeypatch.setattr(native_attention, "library", lambda: library)
-    monkeypatch.setattr(native_attention, "_parts", lambda q, q_window: parts)
+    monkeypatch.setattr(native_attention, "load_library", lambda: library)
+    monkeypatch.setattr(native_attention, "_num_parts", lambda q, q_window: parts)
     tensors, *windows = inputs(case, torch.float32, channels)
     for given, residual in ((tensors, False), (tensors, True), ([*tensors[:3], None, None], True)):
         exact = [tensor if tensor is None else tensor.double() for tensor in given]

@@ -9,17 +9,17 @@ import torch
 from mvit_det import MViT
 from mvit_det.ops import availability as kernels
 from mvit_det.ops.attention import choose_implementation
-from mvit_det.ops.native.attention import library
+from mvit_det.ops.native.attention import load_library
 from mvit_det.ops.reference import reference_attention
 
 
 @pytest.fixture(autouse=True)
 def anew():
     kernels.unavailable_reason.cache_clear()
-    library.cache_clear()
+    load_library.cache_clear()
     yield
     kernels.unavailable_reason.cache_clear()
-    library.cache_clear()
+    load_library.cache_clear()
 
 
 @pytest.fixture
