@@ -58,7 +58,7 @@ class MultiScaleBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Run the block: (N, H, W, dim) -> (N, h, w, dim_out)."""
         normed = normalize(self.norm1, x, self.recompute)
-        shortcut = linear(self.proj, normed) if self.widens_in_attention else x  # (N, H, W, dim_att)
+        shortcut = self.project_shortcut(x, normed, self.widens_in_attention)  # (N, H, W, dim_att)
         x = self.pool_shortcut(shortcut) + self.drop_path(self.attn(normed))  # (N, h, w, dim_att)
         if self.training:  # stochastic depth drops the branch of whole images, so chunks would be wrong
             return self.add_mlp(x)
@@ -68,8 +68,12 @@ class MultiScaleBlock(nn.Module):
     def add_mlp(self, x: Tensor) -> Tensor:
         """Apply the MLP with its shortcut: (..., dim_att) -> (..., dim_out)."""
         normed = normalize(self.norm2, x, self.recompute)
-        shortcut = linear(self.proj, normed) if self.widens_in_mlp else x
+        shortcut = self.project_shortcut(x, normed, self.widens_in_mlp)
         return shortcut + self.drop_path(self.mlp(normed))
+
+    def project_shortcut(self, x: Tensor, normed: Tensor, widens: bool) -> Tensor:
+        """Return the shortcut of a branch: its input, or a linear layer on ``normed`` if it changes the width."""
+        return linear(self.proj, normed) if self.proj is not None and widens else x
 
     def pool_shortcut(self, x: Tensor) -> Tensor:
         """Max-pool the shortcut with the stride of the queries: (N, H, W, C) -> (N, h, w, C)."""

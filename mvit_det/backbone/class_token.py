@@ -81,7 +81,7 @@ class ClassTokenBlock(MultiScaleBlock):
             (N, 1 + h * w, dim_out), and h and w.
         """
         normed = normalize(self.norm1, tokens, self.recompute)
-        shortcut = linear(self.proj, normed) if self.widens_in_attention else tokens
+        shortcut = self.project_shortcut(tokens, normed, self.widens_in_attention)
         pooled = self.pool_shortcut(shortcut[:, 1:].unflatten(1, map_hw)).flatten(1, 2)
         shortcut = torch.cat([shortcut[:, :1], pooled], dim=1)
         attended, map_hw = self.attn(normed, map_hw)
