@@ -49,7 +49,8 @@ def docstring(module, name):
 
 @pytest.mark.parametrize(("package", "name"), PUBLIC)
 def test_every_public_name_is_documented(package, name):
-    documented = re.findall(r"^::: (\S+)$", "".join(p.read_text() for p in REFERENCE.glob("*.md")), re.MULTILINE)
+    pages = "".join(path.read_text() for path in REFERENCE.glob("*.md"))
+    documented = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
     assert f"{package}.{name}" in documented
     assert docstring(package, name)
 

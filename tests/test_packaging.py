@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,16 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions):
         if path.is_file() and path.suffix in (".py", ".c", ".h", ".typed")
     }
     assert {"mvit_det/py.typed", "mvit_det/ops/native/attention.c"} <= package
-    assert package <= names
+    configs = {
+        f"mvit_det/{path.relative_to(ROOT).as_posix()}"
+        for path in (ROOT / "configs").rglob("*")
+        if path.suffix in (".py", ".yaml")
+    }
+    assert {
+        "mvit_det/configs/mask_rcnn_mvitv2_t_3x.py",
+        "mvit_det/configs/mask_rcnn_mvitv2_t.yaml",
+    } <= configs
+    assert package | configs <= names
     assert {name.split("/")[0] for name in names} == {"mvit_det"}
 
 
@@ -108,6 +118,18 @@ def test_the_installed_wheel_runs_without_the_checkout(installed, tmp_path):
     assert lines[1] == "torch.Size([2, 3]) attention.c maps.h vectors.h"
     info = run("-m", "mvit_det", "info", "mvitv2_nano", cwd=tmp_path, PYTHONPATH=str(installed))
     assert "1,246,112" in info
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("detectron2") is None, reason="needs Detectron2")
+def test_the_installed_wheel_has_the_lazy_configs(installed, tmp_path):
+    script = """
+        from mvit_det.detectron2 import get_config
+        cfg = get_config("cascade_mask_rcnn_mvitv2_t_3x")
+        print(cfg.train.max_iter)
+    """
+    script = "\n".join(line.strip() for line in script.splitlines())
+    assert run("-c", script, cwd=tmp_path, PYTHONPATH=str(installed)).split()[-1] == "67500"
 
 
 def test_no_extra_names_a_url():

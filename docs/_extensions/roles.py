@@ -1,4 +1,4 @@
-"""Turn the Sphinx roles in docstrings, such as ``:func:`build_mvit```, into links that mkdocstrings resolves."""
+"""Turn the Sphinx roles in docstrings, such as ``:func:`build_mvit```, into links."""
 
 import re
 from typing import Any
