@@ -13,7 +13,7 @@ from mvit_det.backbone.variants import VARIANTS
 from mvit_det.benchmark.measure import DTYPES, MATRIX_SIDE, MODES, WARM_UPS
 from mvit_det.benchmark.others import MODULES, VARIANTS_OF, load, our_keywords
 from mvit_det.errors import DependencyError, InputError, unknown_name
-from mvit_det.ops.attention import choose
+from mvit_det.ops.attention import choose_implementation
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -98,7 +98,7 @@ def _check_against(who: str, args: argparse.Namespace) -> None:
         with torch.device("meta"):
             build_mvit("mvitv2_nano", **keywords)
         for dtype in args.dtypes:
-            choose(keywords.get("attention", "auto"), args.device, DTYPES[dtype])
+            choose_implementation(keywords.get("attention", "auto"), args.device, DTYPES[dtype])
     else:
         load(who)
         known = VARIANTS_OF.get(who, VARIANTS)

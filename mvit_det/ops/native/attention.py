@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mvit_det.ops.custom_op import empty_grads, operator, register_gradients
-from mvit_det.ops.relative_bias import relative_axes
+from mvit_det.ops.relative_bias import RelPos, relative_axes
 from mvit_det.ops.windows import count_windows
 
 SOURCE = Path(__file__).with_name("attention.c")
@@ -23,16 +23,14 @@ def native_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
+    rel_pos: RelPos | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
     residual: bool,
 ) -> Tensor:
-    """:func:`mvit_det.ops.attention.attend` without storing the scores, forward or backward."""
+    """Compute :func:`mvit_det.ops.attention.attention` without storing the scores."""
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    if rel_h is not None and rel_w is not None:
-        rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
+    rel_h, rel_w = (None, None) if rel_pos is None else (axis.contiguous() for axis in rel_pos)
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)
 
 
@@ -111,7 +109,8 @@ def _forward(
     residual: bool,
 ) -> Tensor:
     out = torch.empty_like(q)
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    rel_pos = None if rel_h is None or rel_w is None else RelPos(rel_h, rel_w)
+    axes = relative_axes(q, rel_pos, q_window, kv_window)
     bias_h, bias_w = [axis.biases() for axis in axes] or (None, None)
     parts = _parts(q, q_window)
     _attend(q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
@@ -131,7 +130,8 @@ def _backward(
     residual: bool,
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, where there are some, relative positions."""
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    rel_pos = None if rel_h is None or rel_w is None else RelPos(rel_h, rel_w)
+    axes = relative_axes(q, rel_pos, q_window, kv_window)
     parts = min(8, _parts(q, q_window))  # each holds gradients of keys and values of its own
     biases = [axis.biases() for axis in axes]
     grads = [torch.empty_like(bias) for bias in biases]

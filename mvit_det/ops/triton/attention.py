@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mvit_det.ops.custom_op import empty_grads, operator, register_gradients
-from mvit_det.ops.relative_bias import relative_axes
+from mvit_det.ops.relative_bias import RelPos, relative_axes
 from mvit_det.ops.triton.attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
 from mvit_det.ops.windows import count_windows
 
@@ -21,16 +21,14 @@ def triton_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
+    rel_pos: RelPos | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
     residual: bool,
 ) -> Tensor:
-    """:func:`mvit_det.ops.attention.attend` without storing the scores, forward or backward."""
+    """Compute :func:`mvit_det.ops.attention.attention` without storing the scores."""
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    if rel_h is not None and rel_w is not None:
-        rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
+    rel_h, rel_w = (None, None) if rel_pos is None else (axis.contiguous() for axis in rel_pos)
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)[0]
 
 
@@ -58,7 +56,8 @@ def _forward(
     tensor if there is none. The log-sum-exp is that to base 2, (N, H, W, heads).
     """
     out, attended, lse = _empty_out(q, residual)
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    rel_pos = None if rel_h is None or rel_w is None else RelPos(rel_h, rel_w)
+    axes = relative_axes(q, rel_pos, q_window, kv_window)
     biases = [axis.biases() for axis in axes] or (None, None)
     sizes, constants = _arguments(q, k, q_window, kv_window, FORWARD_QUERIES)
     parts = triton.cdiv(q_window[0] * q_window[1], FORWARD_QUERIES)
@@ -85,7 +84,8 @@ def _backward(
     residual: bool,
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, where there are some, relative positions."""
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    rel_pos = None if rel_h is None or rel_w is None else RelPos(rel_h, rel_w)
+    axes = relative_axes(q, rel_pos, q_window, kv_window)
     biases = [axis.biases() for axis in axes] or (None, None)
     grads = [torch.empty_like(bias) for bias in biases if bias is not None]
     attended = attended if residual else out

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mvit_det.ops.reference import pool
+from mvit_det.ops.pooling import depthwise_pool
 from mvit_det.ops.self_test import check_attention, compare, random_tensors
 from mvit_det.ops.triton.attention import triton_attention
 from mvit_det.ops.triton.norm import triton_norm, triton_pooled_norm
@@ -29,4 +29,4 @@ def _norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 
 def _pooled_norm(x: Tensor, kernel: Tensor, weight: Tensor, bias: Tensor, eps: float, stride: int) -> Tensor:
-    return _norm(pool(x, kernel, stride), weight, bias, eps)
+    return _norm(depthwise_pool(x, kernel, stride), weight, bias, eps)
