@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mvit_det.cli.main import main
+from mvit_det.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 PACKAGES = ("mvit_det", "mvit_det.weights", "mvit_det.torchvision", "mvit_det.detectron2")
-COMMANDS = ("demo", "train", "eval", "predict", "info", "inspect", "convert", "doctor")
 
 
 def source_of(module):
@@ -42,8 +41,9 @@ def docstring(module, name):
             value = following.value if isinstance(following, ast.Expr) else None
             return value.value if isinstance(value, ast.Constant) else None
     for node in ast.walk(ast.parse(source_of(module).read_text())):
-        if isinstance(node, ast.ImportFrom) and name in (alias.name for alias in node.names):
-            return docstring(node.module, name)
+        for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+            if name == (alias.asname or alias.name):
+                return docstring(node.module, alias.name)
     raise AssertionError(f"{module} does not define {name}")
 
 
@@ -71,3 +71,12 @@ def test_every_flag_is_documented(command, capsys):
 def test_the_readme_links_to_files_that_exist():
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
     assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+def test_contributing_names_files_that_exist():
+    names = re.findall(
+        r"`((?:configs|docs|mvit_det|tests|tools)/[\w./]*)`", (ROOT / "CONTRIBUTING.md").read_text()
+    )
+    missing = [name for name in names if not (ROOT / name).exists()]
+    assert len(names) > 20
+    assert not missing
