@@ -20,6 +20,11 @@ class RelPos(NamedTuple):
     h: Tensor
     w: Tensor
 
+    @classmethod
+    def from_optional(cls, h: Tensor | None, w: Tensor | None) -> "RelPos | None":
+        """Return the pair, or None without relative positions: operators of PyTorch take tensors only."""
+        return None if h is None or w is None else cls(h, w)
+
 
 class RelativeAxis:
     """The biases of all queries of a map to the keys of their windows, along one axis.

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("few_programs")
 def few_programs(kernels, monkeypatch):
     """Let each program of a backward pass go over several parts of a map."""
     for module in ("norm", "pooling"):
-        monkeypatch.setattr(f"mvit_det.ops.triton.{module}.PARTS", 2)
+        monkeypatch.setattr(f"mvit_det.ops.triton.{module}.MAX_PROGRAMS", 2)
 
 
 def assert_as_torchs(found, x, layers, expected, dtype):
