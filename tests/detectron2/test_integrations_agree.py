@@ -47,8 +47,9 @@ def build_in_detectron2(cascade):
 
 
 def build_in_torchvision(cascade):
+    head = "cascade_mask_rcnn" if cascade else "mask_rcnn"
     return build_detector(
-        "mvitv2_nano", 1 + NUM_CLASSES, cascade, min_size=SHORT_SIDE, max_size=LONG_SIDE
+        "mvitv2_nano", 1 + NUM_CLASSES, head, min_size=SHORT_SIDE, max_size=LONG_SIDE
     ).eval()
 
 

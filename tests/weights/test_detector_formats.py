@@ -10,7 +10,7 @@ from mvit_det.weights.formats.detectors import MODULES, to_detectron2, to_torchv
 
 def detector(num_classes, cascade):
     torch.manual_seed(0)
-    model = build_detector("mvitv2_nano", num_classes, cascade)
+    model = build_detector("mvitv2_nano", num_classes, "cascade_mask_rcnn" if cascade else "mask_rcnn")
     with torch.no_grad():
         for tensor in model.state_dict().values():  # norms start alike
             tensor.copy_(torch.randn(tensor.shape) * 10)
