@@ -68,11 +68,20 @@ class DetectorConfig:
         ids = list(self.categories)
         return [ids[label - 1] for label in labels.tolist()]
 
-    def check_categories(self, categories: Mapping[int, str], checkpoint: Path, dataset: Path) -> None:
-        """Raise an InputError that names both files if a data set has other categories than the detector."""
+    def check_categories(self, categories: Mapping[int, str], source: Path, dataset: Path) -> None:
+        """Check that a data set has the categories of this detector.
+
+        Args:
+            categories: id -> name in the data set.
+            source: the file that this configuration comes from.
+            dataset: the annotations of the data set.
+
+        Raises:
+            InputError: naming both files and their categories, if they differ.
+        """
         if dict(categories) != dict(self.categories):
             raise InputError(
-                f"{checkpoint}: has {_describe(self.categories)}, but {dataset} has {_describe(categories)}"
+                f"{source}: has {_describe(self.categories)}, but {dataset} has {_describe(categories)}"
             )
 
 

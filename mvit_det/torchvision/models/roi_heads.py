@@ -172,7 +172,7 @@ class DetectionHeads(RoIHeads):
 
 
 def add_background_deltas(deltas: Tensor, num_classes: int) -> Tensor:
-    """Return deltas (R, 4 * num_classes), as torchvision's loss expects: the background has some too."""
+    """Return deltas (R, 4 * num_classes) for torchvision's loss, whose class 0 is the background."""
     if deltas.shape[1] == 4:
         return deltas.repeat(1, num_classes)
     return F.pad(deltas, (4, 0))
