@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from mvit_det.backbone.abs_pos import absolute_positions
 from mvit_det.backbone.block import MultiScaleBlock
 from mvit_det.backbone.patch_embed import PatchEmbed
-from mvit_det.backbone.variants import VARIANTS, block_schedule
+from mvit_det.backbone.variants import RECOMPUTE, VARIANTS, block_schedule
 from mvit_det.errors import unknown_name
 from mvit_det.ops.attention import IMPLEMENTATIONS
 from mvit_det.ops.checkpointing import recomputed
 from mvit_det.ops.norm import normalise
 
 STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
-RECOMPUTE = ("none", "cheap", "block")
 
 
 class MViT(nn.Module):

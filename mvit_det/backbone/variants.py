@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
+RECOMPUTE = ("none", "cheap", "block")
 
 @dataclass(frozen=True)
 class Variant:

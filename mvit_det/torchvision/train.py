@@ -60,7 +60,7 @@ class TrainOptions:
     weights: str | None = None  # None: random
     val_json: Path | None = None
     val_images: Path | None = None  # None: where the training pictures are
-    cascade: bool = False
+    head: str = "mask_rcnn"
     epochs: int = 36
     batch_size: int = 4
     accumulate: int = 1
@@ -163,7 +163,7 @@ def _config(
     config = DetectorConfig(
         variant=options.variant,
         categories=category_names(data),
-        cascade=options.cascade,
+        cascade=options.head == "cascade_mask_rcnn",
         short_side=short_side,
         long_side=short_side if is_square else round(short_side * LONG_OVER_SHORT),
         backbone=start.backbone_keywords if start is not None and start.variant == options.variant else {},
