@@ -28,7 +28,7 @@ def write_shapes(folder: Path, num_train: int, num_val: int, seed: int = 0) -> N
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for image_id in range(1, number + 1):
-            picture, objects = draw_picture(random)
+            picture, objects = draw_image(random)
             name = f"{split}_{image_id:04d}.png"
             Image.fromarray(picture).save(folder / "images" / name)
             images.append({"id": image_id, "file_name": name, "width": SIDE, "height": SIDE})
@@ -40,7 +40,7 @@ def write_shapes(folder: Path, num_train: int, num_val: int, seed: int = 0) -> N
         write_json(folder / f"{split}.json", data)
 
 
-def draw_picture(
+def draw_image(
     random: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], list[tuple[int, NDArray[np.bool_]]]]:
     """Return an (SIDE, SIDE, 3) RGB picture and its objects as (category id, visible mask)."""

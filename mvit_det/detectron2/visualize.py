@@ -30,7 +30,7 @@ from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
-from mvit_det.report.drawing import Picture, draw_objects, write_image
+from mvit_det.report.drawing import RgbImage, draw_objects, write_image
 from mvit_det.report.predictions import Entries, PredictOptions, write_detections
 from mvit_det.weights import load_all_weights, local_file, read_checkpoint
 
@@ -73,7 +73,7 @@ def draw_data(args: Namespace) -> None:
     _say(f"wrote {folder}: {args.num} pictures")
 
 
-def draw_sample(sample: Sample, image_format: str, names: Mapping[int, str]) -> Picture:
+def draw_sample(sample: Sample, image_format: str, names: Mapping[int, str]) -> RgbImage:
     """Draw what Detectron2's training mapper returns.
 
     Args:
@@ -134,7 +134,7 @@ def _train_set(cfg: DictConfig) -> str:
 
 @torch.inference_mode()
 def detect(
-    model: nn.Module, mapper: DatasetMapper, category_ids: Sequence[int], image: Picture, image_id: int
+    model: nn.Module, mapper: DatasetMapper, category_ids: Sequence[int], image: RgbImage, image_id: int
 ) -> Entries:
     """Return the COCO results entries of one (H, W, 3) RGB picture, best first.
 

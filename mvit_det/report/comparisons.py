@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from mvit_det.data.annotations import category_names
 from mvit_det.data.images import read_entry
-from mvit_det.report.drawing import Picture, draw_objects, side_by_side, write_image
+from mvit_det.report.drawing import RgbImage, draw_objects, side_by_side, write_image
 
 MIN_SCORE = 0.5  # of a detection that is drawn
 MIN_SIDE = 320  # px; smaller pictures are enlarged, so that captions can be read
@@ -56,8 +56,8 @@ def draw_comparisons(
 
 
 def draw_results(
-    image: Picture, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
-) -> Picture:
+    image: RgbImage, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
+) -> RgbImage:
     """Draw COCO results entries on their picture, as :func:`draw_entries` does; masks where they have one."""
     no_mask = np.zeros(image.shape[:2], np.uint8)
     masks = [coco_mask.decode(e["segmentation"]) if "segmentation" in e else no_mask for e in results]
@@ -65,12 +65,12 @@ def draw_results(
 
 
 def draw_entries(
-    image: Picture,
+    image: RgbImage,
     entries: list[dict[str, Any]],
     masks: list[NDArray[np.uint8]],
     names: Mapping[int, str],
     zoom: int = 1,
-) -> Picture:
+) -> RgbImage:
     """Draw COCO annotations or results, with their scores where they have any.
 
     Args:

@@ -10,18 +10,18 @@ import supervision as sv
 from numpy.typing import NDArray
 from PIL import Image
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+RgbImage = NDArray[np.uint8]  # (H, W, 3) RGB
 PALETTE = sv.ColorPalette.from_matplotlib("tab10", 10)
 
 
 def draw_objects(
-    image: Picture,
+    image: RgbImage,
     boxes: NDArray[Any],
     masks: NDArray[np.bool_],
     labels: NDArray[Any],
     names: Mapping[int, str],
     scores: NDArray[Any] | None = None,
-) -> Picture:
+) -> RgbImage:
     """Return a copy of a picture with a coloured mask, a box and a caption for each object.
 
     Args:
@@ -56,7 +56,7 @@ def draw_objects(
     return captioner.annotate(drawn, objects, labels=captions) if any(captions) else drawn
 
 
-def side_by_side(left: Picture, right: Picture, titles: tuple[str, str]) -> Picture:
+def side_by_side(left: RgbImage, right: RgbImage, titles: tuple[str, str]) -> RgbImage:
     """Return two pictures of one size beside each other, a title above each."""
     height, width, _ = left.shape
     bar, gap = 24, 8
@@ -67,7 +67,7 @@ def side_by_side(left: Picture, right: Picture, titles: tuple[str, str]) -> Pict
     return sheet
 
 
-def write_image(path: Path, image: Picture) -> None:
+def write_image(path: Path, image: RgbImage) -> None:
     """Write an RGB picture; the suffix of ``path`` gives the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)

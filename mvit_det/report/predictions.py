@@ -19,12 +19,12 @@ from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_results
 from mvit_det.report.console import track
-from mvit_det.report.drawing import Picture, write_image
+from mvit_det.report.drawing import RgbImage, write_image
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 
 Entries = list[dict[str, Any]]
-Detect = Callable[[Picture, int], Entries]  # RGB picture, its id -> COCO results entries, best first
+Detect = Callable[[RgbImage, int], Entries]  # RGB picture, its id -> COCO results entries, best first
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def write_detections(
     """
     run_folder.refuse_training_run(options.out)
     inputs = (options.source, options.checkpoint)
-    run_folder.check_output(options.out, run_folder.OF_RESULTS, options.overwrite, inputs)
+    run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
     if options.source.suffix.lower() in VIDEO_SUFFIXES:
         images, results = _predict_video(options, detect, categories, console)
     else:
@@ -81,7 +81,7 @@ def _predict_images(
     paths = find_images(options.source)
     for path in track(paths, len(paths), "checking pictures", console):
         read_image(path)
-    run_folder.clear_output(options.out, run_folder.OF_RESULTS)
+    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     images, results = [], []
     for image_id, path in enumerate(track(paths, len(paths), "detecting", console), start=1):
         image = np.array(read_image(path))
@@ -97,7 +97,7 @@ def _predict_video(
     options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
 ) -> tuple[Entries, Entries]:
     frames, info = _open_video(options.source)
-    run_folder.clear_output(options.out, run_folder.OF_RESULTS)
+    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     folder = options.out / run_folder.PICTURES
     folder.mkdir(exist_ok=True)
     images, results = [], []
@@ -113,7 +113,7 @@ def _predict_video(
     return images, results
 
 
-def _open_video(path: Path) -> tuple[Iterator[Picture], sv.VideoInfo]:
+def _open_video(path: Path) -> tuple[Iterator[RgbImage], sv.VideoInfo]:
     """Return the RGB frames of a video, upright as OpenCV turns them, and its size and rate."""
     if not path.exists():
         raise InputError(f"{path}: no such video")
@@ -130,7 +130,7 @@ def _open_video(path: Path) -> tuple[Iterator[Picture], sv.VideoInfo]:
         total_frames=max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))),
     )
 
-    def frames() -> Iterator[Picture]:
+    def frames() -> Iterator[RgbImage]:
         frame = first
         more = True
         while more:
@@ -141,9 +141,9 @@ def _open_video(path: Path) -> tuple[Iterator[Picture], sv.VideoInfo]:
     return frames(), info
 
 
-def _image_entry(image_id: int, name: str, image: Picture) -> dict[str, Any]:
+def _image_entry(image_id: int, name: str, image: RgbImage) -> dict[str, Any]:
     return {"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]}
 
 
-def _drawn(image: Picture, found: Entries, score: float, categories: Mapping[int, str]) -> Picture:
+def _drawn(image: RgbImage, found: Entries, score: float, categories: Mapping[int, str]) -> RgbImage:
     return draw_results(image, [entry for entry in found if entry["score"] >= score], categories)

@@ -10,9 +10,9 @@ from mvit_det.errors import InputError
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
 METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
 
-OF_TRAINING = (SETTINGS, LAST, BEST, LOGS, CURVES)
-OF_RESULTS = (METRICS, DETECTIONS, IMAGES, PICTURES)
-OF_DETECTRON2 = ("last_checkpoint", "log.txt")  # of a training run there; it has a metrics.json of its own
+TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
+RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES)
+DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # of a training run there; it has a metrics.json of its own
 
 
 def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: Iterable[Path]) -> None:
@@ -41,7 +41,7 @@ def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: It
 
 def refuse_training_run(folder: Path) -> None:
     """Raise an InputError if results would mix with a training run, whose own they are not."""
-    if any((folder / name).exists() for name in (*OF_TRAINING, *OF_DETECTRON2)):
+    if any((folder / name).exists() for name in (*TRAINING_FILES, *DETECTRON2_FILES)):
         raise InputError(f"{folder}: already holds a training run; name another folder for the results")
 
 

@@ -59,9 +59,9 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     if process_rank() == 0:
         run_folder.refuse_training_run(options.out)
         inputs = (options.json, options.images)
-        run_folder.check_output(options.out, run_folder.OF_RESULTS, options.overwrite, inputs)
+        run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
         check_pictures(truth, options.images, console)
-        run_folder.clear_output(options.out, run_folder.OF_RESULTS)
+        run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     module = DetectorModule(config, detector, truth)
     trainer = build_trainer(
         precision=options.precision, devices=options.devices, console=console, logger=False

@@ -7,7 +7,7 @@ import torch
 from torchvision.models.detection import MaskRCNN
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.report.drawing import Picture
+from mvit_det.report.drawing import RgbImage
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.engine.lightning_module import prediction_to_results
@@ -26,7 +26,7 @@ def predict(options: PredictOptions) -> None:
 
 
 @torch.inference_mode()
-def detect(detector: MaskRCNN, config: DetectorConfig, image: Picture, image_id: int) -> list[dict[str, Any]]:
+def detect(detector: MaskRCNN, config: DetectorConfig, image: RgbImage, image_id: int) -> list[dict[str, Any]]:
     """Return the COCO results entries of one (H, W, 3) RGB picture, best first."""
     device = next(detector.parameters()).device
     tensor = F.to_dtype(F.to_image(image), torch.float32, scale=True)

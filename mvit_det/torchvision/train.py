@@ -118,7 +118,7 @@ def train(options: TrainOptions) -> Metrics:
         if truth is not None:
             check_pictures(truth, val_images, console)
         if not options.resume:
-            run_folder.clear_output(options.out, run_folder.OF_TRAINING + run_folder.OF_RESULTS)
+            run_folder.clear_output(options.out, run_folder.TRAINING_FILES + run_folder.RESULT_FILES)
         write_json(options.out / run_folder.SETTINGS, _settings(options, schedule))
     console.print(schedule.explanation, highlight=False, soft_wrap=True)
 
@@ -175,7 +175,7 @@ def _config(
 
 def _check_folder(options: TrainOptions, config: DetectorConfig, schedule: Schedule) -> None:
     if not options.resume:
-        names = run_folder.OF_TRAINING + run_folder.OF_RESULTS
+        names = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
         inputs = (options.json, options.images, options.val_json, options.val_images)
         given = [path for path in inputs if path is not None]
         run_folder.check_output(options.out, names, options.overwrite, given)

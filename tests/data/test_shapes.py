@@ -3,7 +3,7 @@ from PIL import Image
 
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.images import check_images
-from mvit_det.data.shapes import draw_picture, write_shapes
+from mvit_det.data.shapes import draw_image, write_shapes
 
 
 def test_the_folder_is_a_sound_data_set_and_the_seed_gives_it_again(tmp_path):
@@ -24,7 +24,7 @@ def test_the_folder_is_a_sound_data_set_and_the_seed_gives_it_again(tmp_path):
 def test_masks_are_what_is_visible():
     random = np.random.default_rng(0)
     for _ in range(20):
-        picture, objects = draw_picture(random)
+        picture, objects = draw_image(random)
         masks = np.array([mask for _, mask in objects])
         assert masks.shape[1:] == picture.shape[:2]
         assert masks.sum(0).max() == 1  # no pixel is of two objects

@@ -13,7 +13,7 @@ from detectron2.config import LazyConfig, instantiate
 from torchvision.ops import box_iou
 
 from mvit_det.backbone.mvit import variant_keywords
-from mvit_det.data.shapes import draw_picture
+from mvit_det.data.shapes import draw_image
 from mvit_det.torchvision import build_detector
 from mvit_det.weights.formats.detectors import to_detectron2
 
@@ -70,7 +70,7 @@ def pictures():
     """Return RGB pictures of many sizes, wide, tall, small and odd."""
     random = np.random.default_rng(0)
     shapes = ((224, 224), (201, 133), (97, 222), (47, 61), (160, 160), (224, 75))
-    return [np.ascontiguousarray(draw_picture(random)[0][:h, :w]) for h, w in shapes]
+    return [np.ascontiguousarray(draw_image(random)[0][:h, :w]) for h, w in shapes]
 
 
 @torch.no_grad()
