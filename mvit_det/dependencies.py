@@ -12,8 +12,8 @@ _DETECTRON2 = (
     "'setuptools<81'"
 )
 INSTALL_DETECTRON2 = f"pip install --no-build-isolation {_DETECTRON2}"
-# Every commit of Detectron2 is version 0.6: without these flags, pip keeps the installed one or reuses a wheel
-# that it built earlier.
+# Every commit of Detectron2 is version 0.6: without these flags, pip keeps the installed one or reuses a
+# wheel that it built earlier.
 REINSTALL_DETECTRON2 = (
     f"pip install --no-build-isolation --force-reinstall --no-deps --no-cache-dir {_DETECTRON2}"
 )
@@ -43,7 +43,9 @@ def explain_detectron2(error: BaseException) -> str:
     module = name.partition(".")[0]
     if isinstance(error, ImportError) and re.search(r"undefined symbol|\b_C\b", f"{text} {name}"):
         version = metadata.version("torch")
-        return f"Detectron2's compiled part was not built for torch {version} ({text}): {REINSTALL_DETECTRON2}"
+        return (
+            f"Detectron2's compiled part was not built for torch {version} ({text}): {REINSTALL_DETECTRON2}"
+        )
     if isinstance(error, ModuleNotFoundError) and module:
         if module == "detectron2":
             return f"Detectron2 is not installed (no module {name}): {INSTALL_DETECTRON2}"
@@ -58,9 +60,7 @@ def explain_detectron2(error: BaseException) -> str:
             return (
                 f"Detectron2 is too old for the installed version of {title} ({text}): {REINSTALL_DETECTRON2}"
             )
-    return (
-        f"Detectron2 cannot be imported ({text}); this installs the tested version: {REINSTALL_DETECTRON2}"
-    )
+    return f"Detectron2 cannot be imported ({text}); this installs the tested version: {REINSTALL_DETECTRON2}"
 
 
 def one_line(error: BaseException) -> str:

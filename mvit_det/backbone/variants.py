@@ -7,6 +7,7 @@ from typing import Any
 
 RECOMPUTE = ("none", "cheap", "block")
 
+
 @dataclass(frozen=True)
 class Variant:
     """What sets one MViT apart from another.

@@ -10,9 +10,7 @@ EXAMPLE = "mvit-det convert runs/demo/best.ckpt runs/demo/best.pth"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("source", help="weights, published or our own: a file, a URL or detectron2://...")
-    parser.add_argument(
-        "out", type=Path, help="file to write: NAME.safetensors or, for Detectron2, NAME.pth"
-    )
+    parser.add_argument("out", type=Path, help="file to write: NAME.safetensors or, for Detectron2, NAME.pth")
     parser.add_argument(
         "--json",
         type=Path,

@@ -77,7 +77,10 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_schedule_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=positive(int), default=36, help="default: %(default)s")
     parser.add_argument(
-        "--batch-size", type=positive(int), default=4, help="images per batch and device; default: %(default)s"
+        "--batch-size",
+        type=positive(int),
+        default=4,
+        help="images per batch and device; default: %(default)s",
     )
     parser.add_argument(
         "--accumulate",
@@ -90,7 +93,9 @@ def _add_schedule_arguments(parser: argparse.ArgumentParser) -> None:
         "--lr", type=positive(float), help="peak learning rate; default: scaled to the images per step"
     )
     parser.add_argument("--clip-norm", type=positive(float), help="maximum norm of the gradient")
-    sizes = (f"{recipe.short_side} for {variant}" for variant, recipe in RECIPES.items() if variant != "default")
+    sizes = (
+        f"{recipe.short_side} for {variant}" for variant, recipe in RECIPES.items() if variant != "default"
+    )
     parser.add_argument(
         "--size",
         type=image_side(),

@@ -11,12 +11,12 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Subset
 
 from mvit_det.data.annotations import category_names, read_coco
-from mvit_det.data.average_precision import Metrics, metrics_tables
+from mvit_det.data.average_precision import Metrics
 from mvit_det.data.images import check_images
 from mvit_det.data.results import write_json
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
-from mvit_det.report.console import track
+from mvit_det.report.console import metrics_tables, track
 from mvit_det.torchvision.data.augmentation import to_float
 from mvit_det.torchvision.data.dataset import CocoPictures, collate
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector

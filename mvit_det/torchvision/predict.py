@@ -26,7 +26,9 @@ def predict(options: PredictOptions) -> None:
 
 
 @torch.inference_mode()
-def detect(detector: MaskRCNN, config: DetectorConfig, image: RgbImage, image_id: int) -> list[dict[str, Any]]:
+def detect(
+    detector: MaskRCNN, config: DetectorConfig, image: RgbImage, image_id: int
+) -> list[dict[str, Any]]:
     """Return the COCO results entries of one (H, W, 3) RGB picture, best first."""
     device = next(detector.parameters()).device
     tensor = F.to_dtype(F.to_image(image), torch.float32, scale=True)

@@ -83,7 +83,7 @@ def test_bad_input_is_named(coco_folder, coco_data):
         register_json(str(other), images, like=str(path))
     coco_data["images"][0]["file_name"] = "gone.png"
     (coco_folder / "gone.json").write_text(json.dumps(coco_data))
-    with pytest.raises(InputError, match=r"gone.png: no such picture"):
+    with pytest.raises(InputError, match=r"gone.png: no such image"):
         check_pictures(str(coco_folder / "gone.json"), images)
     with pytest.raises(InputError, match="unknown data set 'coco_2017_vall': did you mean 'coco_2017_val'"):
         check_dataset("coco_2017_vall")
