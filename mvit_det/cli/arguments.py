@@ -8,10 +8,12 @@ from typing import Any
 MIN_SIDE = 32  # px; the smallest image that the backbone takes
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+def add_data_arguments(parser: argparse._ActionsContainer) -> None:
     """Add ``--json`` and ``--images``, which name a data set."""
-    parser.add_argument("--json", type=Path, required=True, help="COCO-format JSON")
-    parser.add_argument("--images", type=Path, required=True, help="folder of its images")
+    parser.add_argument(
+        "--json", type=Path, required=True, help="annotations of the data set, a COCO-format JSON"
+    )
+    parser.add_argument("--images", type=Path, required=True, help="folder of the images")
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +27,13 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
 
 
-def add_device_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of training and evaluation: precision, devices, workers and drawing."""
+def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add ``--precision``, ``--devices`` and ``--workers``."""
     parser.add_argument(
-        "--precision", choices=("float32", "bf16"), default="float32", help="default: %(default)s"
+        "--precision",
+        choices=("float32", "bf16"),
+        default="float32",
+        help="float32, or mixed precision with bf16; default: %(default)s",
     )
     parser.add_argument(
         "--devices", type=positive(int), default=1, metavar="N", help="number of GPUs; default: %(default)s"
@@ -39,6 +44,10 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="data-loading processes per device; default: chosen from the number of CPU cores",
     )
+
+
+def add_draw_argument(parser: argparse._ActionsContainer) -> None:
+    """Add ``--draw``."""
     parser.add_argument(
         "--draw",
         type=non_negative(int),

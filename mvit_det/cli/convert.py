@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         type=Path,
-        help="COCO-format JSON with the class names of a detector, if its file has none",
+        help="COCO-format JSON with the class names of a detector whose file has none",
     )
 
 

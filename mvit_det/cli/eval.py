@@ -6,7 +6,8 @@ from typing import Any
 from mvit_det.cli.arguments import (
     add_checkpoint_arguments,
     add_data_arguments,
-    add_device_arguments,
+    add_draw_argument,
+    add_hardware_arguments,
     add_overwrite_argument,
 )
 
@@ -21,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_checkpoint_arguments(parser)
     add_data_arguments(parser)
-    add_device_arguments(parser)
+    add_hardware_arguments(parser)
+    add_draw_argument(parser)
     add_overwrite_argument(parser)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from mvit_det.backbone.variants import RECOMPUTE, VARIANTS
 from mvit_det.cli.arguments import (
     add_data_arguments,
-    add_device_arguments,
+    add_draw_argument,
+    add_hardware_arguments,
     add_overwrite_argument,
     image_side,
     non_negative,
@@ -25,18 +26,21 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_data_arguments(parser)
-    parser.add_argument("--val-json", type=Path, help="COCO-format JSON of the validation set")
-    parser.add_argument(
+    data = parser.add_argument_group("data")
+    add_data_arguments(data)
+    data.add_argument("--val-json", type=Path, help="annotations of the validation set; default: none")
+    data.add_argument(
         "--val-images", type=Path, help="folder of the validation images; default: that of --images"
     )
-    parser.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
-    _add_model_arguments(parser)
-    _add_schedule_arguments(parser)
-    add_device_arguments(parser)
-    folder = parser.add_mutually_exclusive_group()
-    folder.add_argument("--resume", action="store_true", help="continue the run in --out")
-    add_overwrite_argument(folder)
+    _add_model_arguments(parser.add_argument_group("model"))
+    _add_schedule_arguments(parser.add_argument_group("schedule"))
+    add_hardware_arguments(parser.add_argument_group("hardware"))
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
+    add_draw_argument(output)
+    earlier_run = output.add_mutually_exclusive_group()
+    earlier_run.add_argument("--resume", action="store_true", help="continue the run in --out")
+    add_overwrite_argument(earlier_run)
 
 
 def run(**options: Any) -> None:
@@ -47,7 +51,7 @@ def run(**options: Any) -> None:
     train(TrainOptions(**options))
 
 
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
     head = parser.add_mutually_exclusive_group()
     head.add_argument("--head", choices=HEADS, default="mask_rcnn", help="default: %(default)s")
@@ -74,12 +78,13 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_schedule_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epochs", type=positive(int), default=36, help="default: %(default)s")
+def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument("--epochs", type=positive(int), default=36, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--batch-size",
         type=positive(int),
         default=4,
+        metavar="N",
         help="images per batch and device; default: %(default)s",
     )
     parser.add_argument(
@@ -92,7 +97,7 @@ def _add_schedule_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lr", type=positive(float), help="peak learning rate; default: scaled to the images per step"
     )
-    parser.add_argument("--clip-norm", type=positive(float), help="maximum norm of the gradient")
+    parser.add_argument("--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none")
     sizes = (
         f"{recipe.short_side} for {variant}" for variant, recipe in RECIPES.items() if variant != "default"
     )

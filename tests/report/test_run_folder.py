@@ -25,8 +25,9 @@ def test_an_earlier_run_is_replaced_only_on_request(folder):
 
 
 def test_inputs_are_not_removed(folder):
+    inputs = [folder / "notes.txt", folder / "pictures" / "a.png"]
     with pytest.raises(InputError, match=r"a\.png: --overwrite would remove it with .*pictures"):
-        check_output(folder, NAMES, overwrite=True, inputs=[folder / "notes.txt", folder / "pictures" / "a.png"])
+        check_output(folder, NAMES, overwrite=True, inputs=inputs)
 
 
 def test_the_output_must_be_a_folder(folder):
