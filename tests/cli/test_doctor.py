@@ -103,6 +103,7 @@ def test_any_error_becomes_one_short_line():
     assert len(explain_detectron2(OSError("long " * 1000))) < 700
 
 
+@pytest.mark.slow
 def test_detectron2_is_missing(tmp_path):
     done = run(
         fake_detectron2(tmp_path, "raise ModuleNotFoundError('none', name='detectron2')"),
@@ -117,6 +118,7 @@ def test_detectron2_is_missing(tmp_path):
     assert done.stdout.endswith(f"\nDetectron2 integration (tools/) does not work: {cause}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.detectron2
 def test_everything_works(capsys):
     main(["doctor"])
@@ -125,6 +127,7 @@ def test_everything_works(capsys):
         assert line in lines
 
 
+@pytest.mark.slow
 def test_broken_packages_do_not_stop_the_command(tmp_path):
     """torchvision exits the interpreter, and the installation of Detectron2 is incomplete."""
     (tmp_path / "torchvision.py").write_text("raise SystemExit('no')")
