@@ -97,7 +97,9 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--lr", type=positive(float), help="peak learning rate; default: scaled to the images per step"
     )
-    parser.add_argument("--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none")
+    parser.add_argument(
+        "--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none"
+    )
     sizes = (
         f"{recipe.short_side} for {variant}" for variant, recipe in RECIPES.items() if variant != "default"
     )
