@@ -1,4 +1,4 @@
-"""MViT: the backbone that gives the outputs of its four stages."""
+"""MViT: a backbone that returns the outputs of its four stages."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from mvit_det.backbone.abs_pos import absolute_positions
 from mvit_det.backbone.block import MultiScaleBlock
+from mvit_det.backbone.block_spec import block_specs
 from mvit_det.backbone.patch_embed import PatchEmbed
-from mvit_det.backbone.variants import RECOMPUTE, VARIANTS, block_schedule
+from mvit_det.backbone.variants import RECOMPUTE, VARIANTS
 from mvit_det.errors import unknown_name
 from mvit_det.ops.attention import IMPLEMENTATIONS
-from mvit_det.ops.checkpointing import recomputed
-from mvit_det.ops.norm import normalise
+from mvit_det.ops.checkpointing import checkpoint_module
+from mvit_det.ops.norm import normalize
 
 STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
 
@@ -22,58 +23,63 @@ STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
 class MViT(nn.Module):
     """MViT backbone with hybrid window attention, for images of any size from 32 x 32 px.
 
-    Keywords, defaults and parameter names are those of ``detectron2.modeling.MViT``; the last ones, from
-    ``recompute``, are ours.
+    Keywords, defaults and parameter names are those of ``detectron2.modeling.MViT``. The keywords from
+    ``recompute`` on are additions.
 
     Args:
-        img_size: side of the square images of pretraining, px; sets the length of the tables of
-            relative positions.
-        patch_kernel, patch_stride, patch_padding: the patch embedding's convolution.
-        in_chans: channels of an image.
+        img_size: side of the square images of pretraining, px. It sets the length of the tables of relative
+            positions.
+        patch_kernel: kernel size of the patch embedding, px.
+        patch_stride: stride of the patch embedding, px.
+        patch_padding: padding of the patch embedding, px.
+        in_chans: number of channels of an image.
         embed_dim: width of the first stage; it doubles with each stage.
         depth: number of blocks.
-        num_heads: heads of the first stage; they double with each stage.
+        num_heads: number of heads in the first stage; it doubles with each stage.
         last_block_indexes: index of the last block of each of the four stages.
-        qkv_pool_kernel: kernel of the pooling of queries, keys and values; odd sides.
-        adaptive_kv_stride: stride on keys and values in the first stage; halves with each stage.
-        adaptive_window_size: side of a window in the first stage, in tokens; halves with each stage. With
-            0 every block attends globally.
-        residual_pooling: add the pooled queries to the attention's output.
-        mlp_ratio: hidden width of an MLP over its width.
+        qkv_pool_kernel: kernel size of the pooling of queries, keys and values, tokens; odd.
+        adaptive_kv_stride: pooling stride of keys and values in the first stage; it halves with each stage.
+        adaptive_window_size: side of a window in the first stage, tokens; it halves with each stage. With 0,
+            every block attends globally.
+        residual_pooling: add the pooled queries to the output of the attention.
+        mlp_ratio: hidden width of an MLP divided by its input width.
         qkv_bias: whether the projection to queries, keys and values has a bias.
-        drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
-        norm_layer: called with a width, returns a norm over the last axis.
-        act_layer: called without arguments, returns the activation of an MLP.
+        drop_path_rate: stochastic depth rate of the last block; it rises linearly from 0 at the first block.
+        norm_layer: callable that takes a width and returns a norm over the last axis.
+        act_layer: callable that returns the activation of an MLP.
         use_abs_pos: add absolute positions, resized (bicubic) to the size at hand.
-        use_rel_pos: add decomposed relative positions to the scores.
-        rel_pos_zero_init: start relative positions at zero rather than at random.
+        use_rel_pos: add decomposed relative positions to the attention scores.
+        rel_pos_zero_init: initialize relative positions with zeros rather than at random.
         use_act_checkpoint: if true, ``recompute`` is ``"block"``.
-        pretrain_img_size: side of the square images that absolute positions are laid out for, px.
-        pretrain_use_cls_token: whether absolute positions begin with one for a class token.
-        out_features: which of ``"scale2"`` to ``"scale5"`` to return, each with a norm of its own.
-        recompute: what the backward pass computes again rather than keeps: ``"none"``; ``"cheap"``, the
-            norms and activations before linear layers (the norms in any case where our kernels for GPUs
-            run); ``"block"``, all that is inside of a block.
-        attention: ``"auto"`` takes the implementation that suits the device; ``"reference"``,
-            ``"sdpa"``, ``"tiled"``, ``"native"`` or ``"triton"`` names one, see
-            :mod:`mvit_det.ops.attention`. Norms and pooling take our kernels wherever these run.
-        dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or else, as in
-            MViTv1, in the MLP of the last block before; then the outputs of the first three stages
-            already have the doubled width.
-        double_global_kv_stride: whether the last blocks of the second and the third stage, which attend
-            globally, have twice their stage's stride on keys and values.
-        pool_unstrided_queries: whether queries are pooled and normalised also where their stride is 1; in
+        pretrain_img_size: side of the square images that the table of absolute positions is for, px.
+        pretrain_use_cls_token: whether the table of absolute positions begins with that of a class token.
+        out_features: the stages to return, of ``"scale2"`` to ``"scale5"``, each with a norm of its own.
+        recompute: what the backward pass recomputes instead of keeping it in memory. ``"none"``: nothing;
+            ``"cheap"``: the outputs of norms and activations that linear layers read; ``"block"``: everything
+            inside a block.
+        attention: implementation of the attention: ``"auto"`` for the fastest that can run, or one of
+            ``"reference"``, ``"sdpa"``, ``"tiled"``, ``"native"``, ``"triton"``; see
+            :mod:`mvit_det.ops.attention`.
+        dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or, as in MViTv1,
+            in the MLP of the block before it. Then the outputs of the first three stages already have the
+            doubled width.
+        double_global_kv_stride: whether the last blocks of stages 2 and 3, which attend globally, double
+            their stage's pooling stride of keys and values.
+        pool_unstrided_queries: whether queries are pooled and normalized also where their stride is 1. In
             MViTv1 they are not.
 
     Attributes:
-        out_channels: name of each output -> its channels.
-        out_strides: name of each output -> its stride in pixels.
+        out_channels: name of each output -> number of channels.
+        out_strides: name of each output -> stride, px.
 
     Raises:
-        ValueError: for an unknown name in ``out_features`` or numbers that do not fit together.
+        ValueError: if ``out_features``, ``recompute`` or ``attention`` has an unknown name, or if numbers do
+            not fit together (see :func:`mvit_det.backbone.block_spec.block_specs`).
 
     Source: MViTv2, arXiv 2112.01526.
     """
+
+    block_class: type[MultiScaleBlock] = MultiScaleBlock
 
     def __init__(
         self,
@@ -118,7 +124,7 @@ class MViT(nn.Module):
         for name in out_features:
             if name not in STAGE_NAMES:
                 raise unknown_name("output in out_features", name, STAGE_NAMES)
-        schedule = block_schedule(
+        specs = block_specs(
             embed_dim=embed_dim,
             depth=depth,
             num_heads=num_heads,
@@ -141,7 +147,7 @@ class MViT(nn.Module):
             positions = torch.zeros(1, rows * columns + pretrain_use_cls_token, embed_dim)
             self.pos_embed = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
         self.blocks = nn.ModuleList(
-            MultiScaleBlock(
+            self.block_class(
                 block,
                 pool_kernel=qkv_pool_kernel,
                 residual_pooling=residual_pooling,
@@ -154,48 +160,48 @@ class MViT(nn.Module):
                 implementation=attention,
                 recompute=self.recompute == "cheap",
             )
-            for block in schedule
+            for block in specs
         )
         self.out_channels: dict[str, int] = {}
         self.out_strides: dict[str, int] = {}
         self._name_after_block: dict[int, str] = {}
         for stage, (name, index) in enumerate(zip(STAGE_NAMES, last_block_indexes, strict=True)):
             if name in out_features:
-                self.out_channels[name] = schedule[index].dim_out
+                self.out_channels[name] = specs[index].dim_out
                 self.out_strides[name] = patch_stride[0] * 2**stage
                 self._name_after_block[index] = name
-                self.add_module(f"{name}_norm", norm_layer(schedule[index].dim_out))
+                self.add_module(f"{name}_norm", norm_layer(specs[index].dim_out))
         self.apply(init_weights)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the maps of the chosen stages.
+        """Return the outputs of the stages in ``out_features``.
 
         Args:
             images: (N, in_chans, H, W), H and W of at least 32 px.
 
         Returns:
-            name -> (N, C, h, w), where h and w are H and W over the stage's stride, rounded up. Under
-            autocast they have the dtype of the norm: float32 where torch computes it on a GPU, else half.
+            name -> (N, C, h, w), where h and w are H and W divided by the stage's stride, rounded up. Under
+            autocast the outputs have the dtype of the norms.
 
         Raises:
-            ValueError: if there is no batch axis, or an image has a side below 32 px.
+            ValueError: if ``images`` has no batch axis, or a side is below 32 px.
         """
-        x = self.patch_embed(images)
+        x = self.patch_embed(images)  # (N, h, w, C)
         if self.pos_embed is not None:
             map_hw = (x.shape[1], x.shape[2])
             x = x + absolute_positions(self.pos_embed, map_hw, self.pretrain_use_cls_token)
 
         outputs = {}
         for index, block in enumerate(self.blocks):
-            x = recomputed(block, x) if self.recompute == "block" else block(x)
+            x = checkpoint_module(block, x) if self.recompute == "block" else block(x)
             if index in self._name_after_block:
                 name = self._name_after_block[index]
-                outputs[name] = normalise(self.get_submodule(f"{name}_norm"), x).permute(0, 3, 1, 2)
+                outputs[name] = normalize(self.get_submodule(f"{name}_norm"), x).permute(0, 3, 1, 2)
         return outputs
 
 
 def init_weights(module: nn.Module) -> None:
-    """Start a linear layer as the published models were: for :meth:`torch.nn.Module.apply`."""
+    """Initialize a linear layer as in the published models; an argument for :meth:`torch.nn.Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,59 +1,82 @@
-"""The biases that relative positions along one axis give a map's queries, and their gradients."""
+"""Relative positions as attention takes them, and the biases that they add to its scores."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mvit_det.ops.constants import one_hot_places
+from mvit_det.ops.constants import one_hot_offsets
+
+
+class RelPos(NamedTuple):
+    """The relative positions of the queries and keys of a window, one tensor for each axis.
+
+    Attributes:
+        h: (rows of queries, rows of keys, C)
+        w: (columns of queries, columns of keys, C)
+    """
+
+    h: Tensor
+    w: Tensor
+
+    @classmethod
+    def from_optional(cls, h: Tensor | None, w: Tensor | None) -> "RelPos | None":
+        """Return the pair, or None without relative positions: operators of PyTorch take tensors only."""
+        return None if h is None or w is None else cls(h, w)
 
 
 class RelativeAxis:
-    """The biases of all queries of a map to the keys of their windows along one axis.
+    """The biases of all queries of a map to the keys of their windows, along one axis.
 
     Args:
-        rel: (height or width of a window, keys, C)
+        rel_pos: (height or width of a window of queries, keys, C)
         q: (N, H, W, heads, C), contiguous.
-        by_columns: whether the axis is that of the columns.
+        along_width: whether the axis is the width.
     """
 
-    def __init__(self, rel: Tensor, q: Tensor, by_columns: bool) -> None:
+    def __init__(self, rel_pos: Tensor, q: Tensor, along_width: bool) -> None:
         n, height, width, heads, _ = q.shape
-        self.by_columns = by_columns
-        sizes = (1, width, heads) if by_columns else (n, height, 1)
-        # A product, and so its gradient: a sum by index would have no fixed order on a GPU.
-        self.places = one_hot_places(len(rel), *sizes, rel.dtype, rel.device)
-        rows = self.places @ rel.flatten(1)
-        self.rows = rows.unflatten(1, rel.shape[1:])  # (N * H, or W * heads; keys; C)
-        self.queries = self.flat(q)
+        self.along_width = along_width
+        sizes = (1, width, heads) if along_width else (n, height, 1)
+        # The relative positions of each query as a product with one-hot vectors, and so their gradient too:
+        # a sum by index would have no fixed order on a GPU.
+        self.offsets = one_hot_offsets(len(rel_pos), *sizes, rel_pos.dtype, rel_pos.device)
+        rel_pos_of_queries = self.offsets @ rel_pos.flatten(1)
+        self.rel_pos = rel_pos_of_queries.unflatten(1, rel_pos.shape[1:])  # (N * H or W * heads, keys, C)
+        self.queries = self.as_batch(q)
 
-    def flat(self, x: Tensor) -> Tensor:
-        """Return a view of a map, (N * H, W * heads, C), or by columns (W * heads, N * H, C)."""
+    def as_batch(self, x: Tensor) -> Tensor:
+        """Return a map as a batch of matrices: (N * H, W * heads, C), or along the width its transpose."""
         x = x.flatten(2, 3).flatten(0, 1)
-        return x.transpose(0, 1) if self.by_columns else x
+        return x.transpose(0, 1) if self.along_width else x
 
     def biases(self) -> Tensor:
-        """Return (N * H, W * heads, keys), or by columns (W * heads, N * H, keys): neither copies queries."""
-        return torch.bmm(self.queries, self.rows.mT)
+        """Return the biases: (N * H, W * heads, keys), or along the width (W * heads, N * H, keys)."""
+        return torch.bmm(self.queries, self.rel_pos.mT)
 
     def backward(self, grad: Tensor, grad_q: Tensor) -> Tensor:
-        """Add to ``grad_q``, a map, what the gradient of :meth:`biases` gives; return that of ``rel``."""
-        self.flat(grad_q).baddbmm_(grad, self.rows)
-        grad_rows = torch.bmm(grad.mT, self.queries)
-        return (self.places.mT @ grad_rows.flatten(1)).unflatten(1, grad_rows.shape[1:])
+        """Propagate the gradient of :meth:`biases`.
+
+        Args:
+            grad: gradient of the biases.
+            grad_q: (N, H, W, heads, C) gradient of the queries, to which this adds.
+
+        Returns:
+            the gradient of ``rel_pos``.
+        """
+        self.as_batch(grad_q).baddbmm_(grad, self.rel_pos)
+        grad_of_queries = torch.bmm(grad.mT, self.queries)
+        return (self.offsets.mT @ grad_of_queries.flatten(1)).unflatten(1, grad_of_queries.shape[1:])
 
 
 def relative_axes(
-    q: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
-    q_window: Sequence[int],
-    kv_window: Sequence[int],
+    q: Tensor, rel_pos: RelPos | None, q_window: Sequence[int], kv_window: Sequence[int]
 ) -> list[RelativeAxis]:
-    """Return the axis of rows and that of columns, or none without relative positions."""
-    if rel_h is None or rel_w is None:
+    """Return the height and the width as axes with biases, or no axis without relative positions."""
+    if rel_pos is None:
         return []
-    for rel, *lengths in zip((rel_h, rel_w), q_window, kv_window, strict=True):
+    for axis, *lengths in zip(rel_pos, q_window, kv_window, strict=True):
         expected = (*lengths, q.shape[-1])
-        assert rel.shape == expected, f"relative positions {tuple(rel.shape)}, not {expected}"
-    return [RelativeAxis(rel_h, q, False), RelativeAxis(rel_w, q, True)]
+        assert axis.shape == expected, f"relative positions of shape {tuple(axis.shape)}, expected {expected}"
+    return [RelativeAxis(rel_pos.h, q, False), RelativeAxis(rel_pos.w, q, True)]

@@ -14,23 +14,23 @@ from torch import Tensor
 from mvit_det.ops.chunking import cached_elements
 from mvit_det.ops.constants import one_hot_positions
 from mvit_det.ops.custom_op import empty_grads, operator, register_gradients
+from mvit_det.ops.relative_bias import RelPos
 from mvit_det.ops.windows import num_windows
 
 
-def tiled(
+def tiled_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
+    rel_pos: RelPos | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
     residual: bool,
 ) -> Tensor:
-    """:func:`mvit_det.ops.attention.attend` without storing the scores, forward or backward."""
-    if rel_h is None or rel_w is None:  # no keys in the tables: heads that are not widened
-        rel_h, rel_w = (q.new_empty(length, 0, q.shape[-1]) for length in q_window)
-    return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)
+    """Compute :func:`mvit_det.ops.attention.attention` one tile of scores at a time."""
+    if rel_pos is None:  # no keys in the relative positions: heads that are not widened
+        rel_pos = RelPos(*(q.new_empty(length, 0, q.shape[-1]) for length in q_window))
+    return _forward(q, k, v, *rel_pos, list(q_window), list(kv_window), residual)
 
 
 class _Group(NamedTuple):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mvit_det import VARIANTS, build_mvit
-from mvit_det.backbone.variants import block_schedule
+from mvit_det.backbone.block_spec import block_specs
 
 NUM_PARAMETERS = {
     "mvitv2_nano": 1_246_112,
@@ -33,7 +33,7 @@ def schedule(**changes):
         "double_global_kv_stride": True,
         "pool_unstrided_queries": True,
     }
-    return block_schedule(**(numbers | changes))
+    return block_specs(**(numbers | changes))
 
 
 def test_every_variant_has_its_number_of_parameters():
@@ -99,8 +99,8 @@ def test_mvitv1_has_the_depths_of_mvitv2_and_none_of_its_additions(name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"last_block_indexes": (0, 2, 7)}, "four rising block indexes"),
-        ({"last_block_indexes": (0, 7, 2, 9)}, "four rising block indexes"),
+        ({"last_block_indexes": (0, 2, 7)}, "four increasing block indexes"),
+        ({"last_block_indexes": (0, 7, 2, 9)}, "four increasing block indexes"),
         ({"last_block_indexes": (0, 2, 7, 8)}, "depth - 1 = 9"),
         ({"num_heads": 5}, "multiple of num_heads, 5"),
         ({"window_size": 54}, "window of 54 tokens, which its pooling stride 4 does not divide"),

@@ -15,7 +15,7 @@ from torchvision.ops import box_iou
 from mvit_det.backbone.mvit import variant_keywords
 from mvit_det.data.shapes import draw_image
 from mvit_det.torchvision import build_detector
-from mvit_det.weights.formats.detectors import to_detectron2
+from mvit_det.weights import to_detectron2
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHORT_SIDE, LONG_SIDE = 160, 267  # px, at inference

@@ -63,7 +63,7 @@ def test_every_config_is_filled_by_the_file_that_it_starts_from():
         report = load_checkpoint(model, checkpoint)
         backbone = {key for key in model.state_dict() if key.startswith("backbone.bottom_up.")}
         assert backbone - {*report.loaded} == {key for key in backbone if "_norm." in key and "scale" in key}
-        assert not report.unfit, config
+        assert not report.shape_mismatch, config
         assert not report.resized, config
         started += 1
     assert started > 15

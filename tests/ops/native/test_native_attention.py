@@ -3,9 +3,8 @@ import math
 import pytest
 import torch
 
-from mvit_det.ops.attention import attend
 from mvit_det.ops.native import attention as native_attention
-from tests.ops.attention_cases import CASES, inputs, with_gradients
+from tests.ops.attention_cases import CASES, attend, inputs, with_gradients
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -51,17 +50,17 @@ def test_scores_far_below_the_largest_weigh_nothing():
     q = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)
     k = torch.tensor([[0.0, 0.0], [-600.0, 0.0], [-60.0, 0.0]]).view(1, 1, 3, 1, 2)
     v = torch.tensor([[1.0, 0.0], [0.0, 1e30], [0.0, 1e30]]).view(1, 1, 3, 1, 2)
-    out = attend(q, k, v, None, None, (1, 1), (1, 3), False, "native")
-    expected = attend(*(x.double() for x in (q, k, v)), None, None, (1, 1), (1, 3), False, "reference")
+    out = attend((q, k, v, None, None), (1, 1), (1, 3), False, "native")
+    expected = attend([*(x.double() for x in (q, k, v)), None, None], (1, 1), (1, 3), False, "reference")
     torch.testing.assert_close(out.double(), expected, rtol=1e-4, atol=0)
 
 
 def test_a_backward_pass_inside_of_autocast_is_as_outside():
     tensors, *windows = inputs("filled-up windows", torch.float32)
-    out = attend(*tensors, *windows, True, "native")
+    out = attend(tensors, *windows, True, "native")
     with torch.autocast("cpu", torch.bfloat16):
         found = torch.autograd.grad(out, tensors, torch.ones_like(out))
-    out = attend(*tensors, *windows, True, "native")
+    out = attend(tensors, *windows, True, "native")
     expected = torch.autograd.grad(out, tensors, torch.ones_like(out))
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
@@ -70,7 +69,7 @@ def test_a_backward_pass_inside_of_autocast_is_as_outside():
 def test_no_pictures_give_no_outputs():
     tensors, *windows = inputs("global", torch.float32)
     tensors[:3] = (tensor[:0] for tensor in tensors[:3])
-    out = attend(*tensors, *windows, True, "native")
+    out = attend(tensors, *windows, True, "native")
     assert out.shape == tensors[0].shape
     grad_q, *_, grad_table = torch.autograd.grad(out.sum(), tensors)
     assert grad_q.shape == out.shape
@@ -83,9 +82,9 @@ def test_what_does_not_fit_never_reaches_the_kernel(index):
     for shorter in (tensors[index][..., :-1].contiguous(), tensors[index][:, :-1].contiguous()):
         given = [*tensors[:index], shorter, *tensors[index + 1 :]]
         with pytest.raises((AssertionError, RuntimeError)):
-            attend(*given, *windows, True, "native")
+            attend(given, *windows, True, "native")
     with pytest.raises(AssertionError, match="float64 on cpu"):
-        attend(tensors[0], tensors[1], tensors[2].double(), *tensors[3:], *windows, True, "native")
+        attend([tensors[0], tensors[1], tensors[2].double(), *tensors[3:]], *windows, True, "native")
 
 
 def test_as_an_operator_it_keeps_torchs_rules():

@@ -10,6 +10,7 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 
+from mvit_det.ops.relative_bias import RelPos
 from mvit_det.ops.triton import attention
 from mvit_det.ops.triton.norm import triton_norm, triton_pooled_norm
 
@@ -37,8 +38,8 @@ def compile_all(capability: int) -> None:
         q, k = (torch.zeros(1, *hw, 2, 96, dtype=torch.bfloat16, requires_grad=True) for hw in (q_hw, kv_hw))
         sides = zip(q_window, kv_window, strict=True)
         rel = [torch.zeros(*side, 96, dtype=torch.bfloat16, requires_grad=True) for side in sides]
-        tables = rel if is_v2 else (None, None)
-        attention.triton_attention(q, k, k, *tables, q_window, kv_window, is_v2).sum().backward()
+        rel_pos = RelPos(*rel) if is_v2 else None
+        attention.triton_attention(q, k, k, rel_pos, q_window, kv_window, is_v2).sum().backward()
     weight, kernel = torch.zeros(96, requires_grad=True), torch.zeros(96, 1, 3, 3, requires_grad=True)
     triton_pooled_norm(q, kernel, weight, weight, 1e-6, 2).sum().backward()
     for channels in (96, 1152):

@@ -8,9 +8,9 @@ import torch
 
 from mvit_det import MViT
 from mvit_det.ops import availability as kernels
-from mvit_det.ops.attention import choose
+from mvit_det.ops.attention import choose_implementation
 from mvit_det.ops.native.attention import library
-from mvit_det.ops.reference import reference
+from mvit_det.ops.reference import reference_attention
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def test_the_kernel_in_c_runs_in_float32_where_it_is_right():
 
 def test_a_kernel_in_c_that_is_off_is_left_out(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    monkeypatch.setattr(kernels, "native_attention", lambda *arguments: 1.1 * reference(*arguments))
+    monkeypatch.setattr(kernels, "native_attention", lambda *arguments: 1.1 * reference_attention(*arguments))
     with pytest.warns(UserWarning, match=r"kernel in C is left out.*for attention is off by 0.2"):
         assert not kernels.has_native("cpu", torch.float32)
 
@@ -123,7 +123,7 @@ def test_without_a_working_compiler_torchs_operators_run(compiler, reason, monke
     ):
         model(torch.randn(1, 3, 32, 32))
     with pytest.raises(ValueError, match=rf"'native': cannot run in float32 on cpu \(.*{reason}"):
-        choose("native", "cpu", torch.float32)
+        choose_implementation("native", "cpu", torch.float32)
 
 
 def test_an_older_processor_is_told(monkeypatch):

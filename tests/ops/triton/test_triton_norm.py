@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mvit_det.ops.norm import normalise, pool_and_norm
+from mvit_det.ops.norm import normalize, pool_and_normalize
 
 pytestmark = pytest.mark.usefixtures("few_programs")
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("few_programs")
 def few_programs(kernels, monkeypatch):
     """Let each program of a backward pass go over several parts of a map."""
     for module in ("norm", "pooling"):
-        monkeypatch.setattr(f"mvit_det.ops.triton.{module}.PARTS", 2)
+        monkeypatch.setattr(f"mvit_det.ops.triton.{module}.MAX_PROGRAMS", 2)
 
 
 def assert_as_torchs(found, x, layers, expected, dtype):
@@ -44,7 +44,7 @@ def test_layer_norm_is_torchs(shape, dtype):
     torch.manual_seed(0)
     x = (3 * torch.randn(shape) + 1).to(dtype).requires_grad_()
     norm = random_norm(shape[-1])
-    found = normalise(norm, x)
+    found = normalize(norm, x)
     assert found.dtype == dtype
     assert_as_torchs(found, x, [norm], norm, dtype)
 
@@ -52,7 +52,7 @@ def test_layer_norm_is_torchs(shape, dtype):
 def test_layer_norm_of_a_hand_written_row():
     norm = nn.LayerNorm(3, eps=1e-12)
     norm.bias.data.fill_(5.0)
-    found = normalise(norm, torch.tensor([[1.0, 2.0, 3.0]]))
+    found = normalize(norm, torch.tensor([[1.0, 2.0, 3.0]]))
     torch.testing.assert_close(found, torch.tensor([[-(1.5**0.5), 0.0, 1.5**0.5]]) + 5)
 
 
@@ -79,7 +79,7 @@ def test_pooling_and_its_norm_are_torchs(shape, kernel, stride, dtype):
         heads = [conv(head.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) for head in x.unbind(3)]
         return F.layer_norm(torch.stack(heads, dim=3), (channels,), norm.weight, norm.bias, norm.eps)
 
-    found = pool_and_norm(x, conv, norm)
+    found = pool_and_normalize(x, conv, norm)
     assert found.dtype == dtype
     assert_as_torchs(found, x, [conv, norm], by_head, dtype)
 
@@ -87,4 +87,4 @@ def test_pooling_and_its_norm_are_torchs(shape, kernel, stride, dtype):
 def test_other_norms_and_activations_stay_torchs():
     x = torch.randn(2, 4, 8)
     for layer in (nn.GELU(), nn.RMSNorm(8), nn.LayerNorm(8, elementwise_affine=False)):
-        assert torch.equal(normalise(layer, x), layer(x))
+        assert torch.equal(normalize(layer, x), layer(x))
