@@ -219,7 +219,7 @@ def test_a_run_starts_from_weights_of_its_variant(capfd, data, tmp_path):
     assert torch.equal(weights, classifier.blocks[2].mlp.fc1.weight)
 
 
-def test_a_terminated_run_names_the_option_that_continues_it(data, tmp_path):
+def test_a_terminated_run_says_how_to_continue(data, tmp_path):
     arguments = train_arguments(data, tmp_path / "out", "--epochs", 60)
     command = [sys.executable, "-m", "mvit_det", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -229,7 +229,9 @@ def test_a_terminated_run_names_the_option_that_continues_it(data, tmp_path):
                 break
         lines = process.stderr.read().strip().splitlines()
     assert process.returncode == 1
-    assert lines[-1].startswith("mvit-det: interrupted; --resume ")
+    assert lines[-1].startswith("mvit-det: interrupted; ")
+    assert "resume" in lines[-1]
+    assert "last.ckpt" in lines[-1]
     assert "Traceback" not in "".join(lines)
 
 
@@ -271,9 +273,8 @@ def test_out_of_memory_names_the_sizes_and_what_reduces_them(capfd, data, tmp_pa
     with pytest.raises(SystemExit, match="2"):
         run_command(*train_arguments(data, tmp_path / "out"))
     line = last_line(capfd)
-    assert (
-        "Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which 1.00 GiB is free" in line
-    )
+    assert "Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB" in line
+    assert "1.00 GiB is free" in line
     assert "If reserved" not in line
-    for option in ("--batch-size 2", "--accumulate", "--recompute cheap or block", "--size"):
+    for option in ("accumulate", "recompute", "size"):
         assert option in line
