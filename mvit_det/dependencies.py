@@ -1,18 +1,26 @@
-"""The versions of other packages that are known to work, and the commands that install them."""
+"""The commands that install optional packages, and explanations of failed imports."""
 
 import re
 import textwrap
+from importlib import metadata
 
-import torch
+INSTALL_EXTRA = "pip install 'mvit_det[torchvision]'"
 
-COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # of Detectron2, known to work
-PACKAGES = f"'detectron2 @ git+https://github.com/facebookresearch/detectron2.git@{COMMIT}' 'setuptools<81'"
-INSTALL = f"pip install --no-build-isolation {PACKAGES}"
-# They are all 0.6: without these flags pip keeps the one that is there, or takes the one it built before.
-REINSTALL = f"pip install --no-build-isolation --force-reinstall --no-deps --no-cache-dir {PACKAGES}"
+DETECTRON2_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # the tested one
+_DETECTRON2 = (
+    f"'detectron2 @ git+https://github.com/facebookresearch/detectron2.git@{DETECTRON2_COMMIT}' "
+    "'setuptools<81'"
+)
+INSTALL_DETECTRON2 = f"pip install --no-build-isolation {_DETECTRON2}"
+# Every commit of Detectron2 is version 0.6: without these flags, pip keeps the installed one or reuses a
+# wheel that it built earlier.
+REINSTALL_DETECTRON2 = (
+    f"pip install --no-build-isolation --force-reinstall --no-deps --no-cache-dir {_DETECTRON2}"
+)
 REINSTALL_TORCH = "pip install --force-reinstall torch torchvision"
 
-DISTRIBUTIONS = {  # pip's name, where one imports another
+# Name of a module -> name of its package for pip, where they differ.
+DISTRIBUTIONS = {
     "PIL": "pillow",
     "antlr4": "antlr4-python3-runtime",
     "cv2": "opencv-python",
@@ -21,26 +29,40 @@ DISTRIBUTIONS = {  # pip's name, where one imports another
 }
 
 
+def explain_missing_module(error: ModuleNotFoundError) -> str:
+    """Return one line that names the missing module and the command that installs it."""
+    module = (error.name or "").partition(".")[0]
+    command = INSTALL_DETECTRON2 if module == "detectron2" else INSTALL_EXTRA
+    return f"{error.name} is not installed: {command}"
+
+
 def explain_detectron2(error: BaseException) -> str:
-    """Return one line on why Detectron2 cannot be imported, with the command that mends it."""
+    """Return one line that says why Detectron2 cannot be imported, with the command that fixes it."""
     text = one_line(error)
     name = (error.name or "") if isinstance(error, ImportError) else ""
-    package = name.partition(".")[0]
+    module = name.partition(".")[0]
     if isinstance(error, ImportError) and re.search(r"undefined symbol|\b_C\b", f"{text} {name}"):
-        return f"Detectron2's compiled part was not built for torch {torch.__version__} ({text}): {REINSTALL}"
-    if isinstance(error, ModuleNotFoundError) and package:
-        if package == "detectron2":
-            return f"Detectron2 is not installed (no module {name}): {INSTALL}"
-        if package == "pkg_resources":
+        version = metadata.version("torch")
+        return (
+            f"Detectron2's compiled part was not built for torch {version} ({text}): {REINSTALL_DETECTRON2}"
+        )
+    if isinstance(error, ModuleNotFoundError) and module:
+        if module == "detectron2":
+            return f"Detectron2 is not installed (no module {name}): {INSTALL_DETECTRON2}"
+        if module == "pkg_resources":
             return "Detectron2 needs pkg_resources, which setuptools 81+ lacks: pip install 'setuptools<81'"
-        missing = DISTRIBUTIONS.get(package, package)
-        return f"Detectron2 needs {package}, which is not installed: pip install {missing}"
-    for module, other in (("PIL", "Pillow"), ("numpy", "NumPy")):
+        return (
+            f"Detectron2 needs {module}, which is not installed: "
+            f"pip install {DISTRIBUTIONS.get(module, module)}"
+        )
+    for module, title in (("PIL", "Pillow"), ("numpy", "NumPy")):
         if text.startswith(f"AttributeError: module '{module}"):
-            return f"Detectron2 is too old for the {other} installed here ({text}): {REINSTALL}"
-    return f"Detectron2 cannot be used ({text}); this installs the version known to work: {REINSTALL}"
+            return (
+                f"Detectron2 is too old for the installed version of {title} ({text}): {REINSTALL_DETECTRON2}"
+            )
+    return f"Detectron2 cannot be imported ({text}); this installs the tested version: {REINSTALL_DETECTRON2}"
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception as one line of at most 300 characters."""
+    """Return the type and the message of an exception as one line of at most 300 characters."""
     return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")

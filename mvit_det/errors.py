@@ -1,4 +1,4 @@
-"""The exceptions for what cannot be used, and the one line that a command or a script makes of them."""
+"""Exceptions for input and packages that cannot be used, and their one-line form on the terminal."""
 
 import difflib
 import multiprocessing
@@ -9,68 +9,72 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-EXTRA = "pip install '.[torchvision]' in the project's folder, for tools/ '.[detectron2]'"
+from mvit_det.dependencies import explain_missing_module
 
 
 class InputError(ValueError):
     """A file, a folder, a name or a value from the user that cannot be used.
 
-    The message is one line: it names the bad value and says what would be right.
-    The command line prints it without a traceback and exits with status 2.
+    The message is one line that names the bad value and says what would be right. Commands print it without
+    a traceback and exit with status 2; see :func:`one_line_errors`.
     """
 
 
 class DependencyError(ImportError):
-    """A package that is missing, or that does not fit what else is installed.
+    """A package that is missing, or that does not fit the other installed packages.
 
-    The message is one line: it names the cause and the line that mends it.
+    The message is one line that names the cause and the command that fixes it.
     """
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """Return the error for a ``name`` that is not among the ``known`` ones, with the nearest of them."""
+    """Return the error for a ``name`` that is not in ``known``; its message suggests the closest one."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known)}")
+    matches = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
+    hint = f"did you mean {matches[0]!r}? " if matches else ""
+    return InputError(f"unknown {kind} {name!r}: {hint}expected one of {', '.join(known)}")
 
 
 def out_of_memory_summary(error: Exception) -> str:
-    """Return how much memory was needed and how much was free, from an ``OutOfMemoryError`` of torch."""
-    needed, mark, _ = str(error).partition(" is free")
-    return " ".join((needed + mark).split())
+    """Return the sizes of needed and free memory from the message of a ``torch.OutOfMemoryError``."""
+    sizes, separator, _ = str(error).partition(" is free")
+    return " ".join((sizes + separator).split())
 
 
 @contextmanager
 def one_line_errors(program: str | None = None) -> Iterator[None]:
-    """Leave with one line on stderr, in place of a traceback, where the user can mend what is wrong.
+    """Turn errors that the user can fix into one line on stderr and an exit status.
 
-    The exit status is 2 for bad input and for packages that are missing, 1 for an interrupt.
+    The status is 2 for bad input and missing packages, and 1 for an interrupt. Other exceptions pass
+    through with their traceback.
 
     Args:
-        program: the name at the start of the line; None is the script's.
+        program: name at the start of the line; None takes the file name of the running script.
+
+    Raises:
+        SystemExit: in place of the exceptions above.
     """
     program = program or Path(sys.argv[0]).name
     try:
         yield
     except (InputError, DependencyError) as error:
         message = str(error)
-        if message.startswith("Caught InputError in DataLoader"):  # and its traceback
+        if message.startswith("Caught InputError in DataLoader"):  # followed by the worker's traceback
             message = message.rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2]
-        _leave(f"{program}: error: {' '.join(message.splitlines())}", 2)
+        _exit(f"{program}: error: {' '.join(message.splitlines())}", 2)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("mvit_det"):  # ours to mend
+        if error.name is None or error.name.startswith("mvit_det"):  # a mistake in this package
             raise
-        _leave(f"{program}: error: {error.name} is not installed: {EXTRA}", 2)
+        _exit(f"{program}: error: {explain_missing_module(error)}", 2)
     except KeyboardInterrupt as interrupt:
-        if multiprocessing.parent_process():  # which says it for all
+        if multiprocessing.parent_process():  # the parent process prints the line
             raise
-        _leave("; ".join(filter(None, (f"{program}: interrupted", str(interrupt)))), 1)
-    except BrokenPipeError:  # the reader of a pipe has gone
+        _exit("; ".join(filter(None, (f"{program}: interrupted", str(interrupt)))), 1)
+    except BrokenPipeError:  # the reader of our output, such as head(1), has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
-def _leave(line: str, status: int) -> NoReturn:
-    print(line, file=sys.stderr)
+def _exit(line: str, status: int) -> NoReturn:
+    sys.stderr.write(f"{line}\n")  # in one call, so that lines of several processes do not interleave
     sys.exit(status)

@@ -1,22 +1,77 @@
+"""Fixtures of several test packages, and the handling of the markers ``gpu`` and ``detectron2``."""
+
 import json
 import os
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from mvit_det.dependencies import explain_detectron2
 from mvit_det.ops.availability import has_native
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported: its kernels run on a CPU
+DETECTRON2_TESTS = Path(__file__).with_name("detectron2")
+
+
+def pytest_configure():
+    # The models are small: more threads gain little, and results would depend on the number of cores.
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it at import; its interpreter needs no GPU
+
+
+@cache
+def detectron2_problem():
+    """Return why Detectron2 cannot be imported, or None if it can."""
+    try:
+        import_module("detectron2.modeling")
+    except Exception as error:
+        return explain_detectron2(error)
+    return None
+
+
+class Detectron2Module(pytest.Module):
+    """A test module that is marked ``detectron2``, and skipped if Detectron2 cannot be imported."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.add_marker("detectron2")
+
+    def collect(self):
+        if detectron2_problem():
+            pytest.skip(detectron2_problem(), allow_module_level=True)
+        return super().collect()
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    if DETECTRON2_TESTS in module_path.parents:
+        return Detectron2Module.from_parent(parent, path=module_path)
+    return None
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    if item.get_closest_marker("detectron2") and detectron2_problem():
+        pytest.skip(detectron2_problem())
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    """Seed torch, so that a test draws the same numbers in any order."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
 def coco_data():
-    """Two categories with ids that are not contiguous; a polygon, two RLE, a crowd, an empty picture."""
-    half = {"size": [40, 60], "counts": [1200, 1200]}  # columns 30 to 59
+    """A data set with gaps in the category ids, a polygon, two RLE masks, a crowd, and an empty image."""
+    right_half = {"size": [40, 60], "counts": [1200, 1200]}  # columns 30 to 59
     return {
         "images": [
             {"id": 7, "file_name": "a.png", "width": 60, "height": 40},
@@ -36,7 +91,7 @@ def coco_data():
                 "image_id": 7,
                 "category_id": 4,
                 "bbox": [30, 0, 30, 40],
-                "segmentation": half,
+                "segmentation": right_half,
                 "iscrowd": 0,
                 "area": 1200,
             },
@@ -45,7 +100,7 @@ def coco_data():
                 "image_id": 7,
                 "category_id": 4,
                 "bbox": [30, 0, 30, 40],
-                "segmentation": half,
+                "segmentation": right_half,
                 "iscrowd": 1,
                 "area": 1200,
             },
@@ -56,7 +111,7 @@ def coco_data():
 
 @pytest.fixture
 def coco_folder(tmp_path, coco_data):
-    """The data set of ``coco_data`` as ``data.json`` and ``images`` in a folder."""
+    """A folder with ``coco_data`` as ``data.json``, and its images in ``images``."""
     (tmp_path / "images").mkdir()
     random = np.random.default_rng(0)
     for image in coco_data["images"]:
@@ -68,7 +123,7 @@ def coco_folder(tmp_path, coco_data):
 
 @pytest.fixture
 def kernels(monkeypatch):
-    """Let our Triton kernels run in Triton's interpreter, in any dtype; it cannot multiply bfloat16."""
+    """Run our Triton kernels in Triton's interpreter, in any dtype; it cannot multiply bfloat16."""
     if find_spec("triton") is None or torch.cuda.is_available():
         pytest.skip("needs Triton's interpreter: Triton, and no GPU")
     for module in ("norm", "attention"):
@@ -77,5 +132,6 @@ def kernels(monkeypatch):
 
 @pytest.fixture
 def native():
+    """Skip the test if the C kernel is not available."""
     if not has_native("cpu", torch.float32):
         pytest.skip("needs a processor with AVX2 and a C compiler")

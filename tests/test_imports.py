@@ -14,14 +14,14 @@ ROOT = Path(mvit_det.__file__).parent
 # part -> the parts that it may import besides itself, and the third-party packages (None: any).
 SHARED = {"errors", "heads", "recipes", "dependencies"}
 RULES = {
-    "errors": (set(), set()),
+    "errors": ({"dependencies"}, set()),
     "heads": (set(), set()),
     "recipes": (set(), set()),
-    "dependencies": (set(), {"torch"}),
+    "dependencies": (set(), set()),
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "heads"}, {"torch", "safetensors"}),
-    "data": ({"errors"}, {"cv2", "numpy", "PIL", "pycocotools", "rich"}),
+    "data": ({"errors"}, {"cv2", "numpy", "PIL", "pycocotools"}),
     "report": (
         {"data", "errors"},
         {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},

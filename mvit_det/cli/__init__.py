@@ -1,1 +1,1 @@
-"""The command ``mvit-det``."""
+"""The command ``mvit-det``: one module per subcommand."""

@@ -1,38 +1,50 @@
-"""The whole job on made-up pictures: write, train, evaluate, look."""
+"""``mvit-det demo``: generate a data set, train on it and evaluate, in minutes on a CPU."""
 
+import argparse
 from pathlib import Path
 
-from mvit_det.data.average_precision import Metrics
-from mvit_det.data.shapes import write_shapes
-from mvit_det.report import run_folder
-from mvit_det.torchvision.train import TrainOptions, train
+from mvit_det.cli.arguments import add_overwrite_argument, positive
 
-DATA = "shapes"
-VARIANT = "mvitv2_nano"
-SIZE = 224  # px, short side
-NUM_TRAIN, NUM_VAL = 160, 32
-EPOCHS = 10
+HELP = "train on generated images of shapes, evaluate, and draw the detections"
+EXAMPLE = "mvit-det demo --out runs/demo"
+
+DATA = "shapes"  # the folder of the data set, inside that of the run
+NUM_TRAIN, NUM_VAL = 160, 32  # images
+SHORT_SIDE = 224  # px
 
 
-def demo(out: Path, epochs: int = EPOCHS, overwrite: bool = False) -> Metrics:
-    """Write a set of shapes to ``out/shapes``, then train on it and evaluate on its held-out pictures.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="folder of the run; default: %(default)s"
+    )
+    parser.add_argument("--epochs", type=positive(int), default=10, help="default: %(default)s")
+    add_overwrite_argument(parser)
+
+
+def run(out: Path, epochs: int, overwrite: bool) -> None:
+    """Write a data set to ``out/shapes``, train on it, and evaluate on its validation images.
 
     Raises:
         InputError: before anything is written, if ``out`` holds another run.
     """
-    names = (*run_folder.OF_TRAINING, *run_folder.OF_RESULTS, DATA)
-    run_folder.check_output(out, names, overwrite, inputs=())
-    run_folder.clear_output(out, names)
+    from mvit_det.data.shapes import write_shapes
+    from mvit_det.report.run_folder import RESULT_FILES, TRAINING_FILES, check_output, clear_output
+    from mvit_det.torchvision.train import TrainOptions, train
+
+    names = (*TRAINING_FILES, *RESULT_FILES, DATA)
+    check_output(out, names, overwrite, inputs=())
+    clear_output(out, names)
     data = out / DATA
     write_shapes(data, NUM_TRAIN, NUM_VAL)
-    return train(
+    train(
         TrainOptions(
             json=data / "train.json",
             images=data / "images",
             val_json=data / "val.json",
-            variant=VARIANT,
+            variant="mvitv2_nano",
             out=out,
-            size=SIZE,
+            size=SHORT_SIDE,
             augmentation="flip",
             epochs=epochs,
         )

@@ -1,28 +1,65 @@
-"""What a variant is: parameters, multiply-adds and output shapes; needs torch only."""
+"""``mvit-det info``: show the size and the cost of a variant."""
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+import argparse
 
-from mvit_det.backbone.mvit import build_mvit
+from mvit_det.backbone.variants import VARIANTS
+from mvit_det.cli.arguments import positive
+from mvit_det.errors import InputError
+
+HELP = "show the variants: parameters, multiply-adds and output shapes"
+EXAMPLE = "mvit-det info mvitv2_t --size 800 1216"
+DEFAULT_SIZE = (800, 1216)  # px
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("variant", nargs="?", help=f"one of {', '.join(VARIANTS)}; default: all")
+    parser.add_argument(
+        "--size",
+        type=positive(int),
+        nargs=2,
+        default=DEFAULT_SIZE,
+        metavar=("HEIGHT", "WIDTH"),
+        help=f"size of the image, px; default: {DEFAULT_SIZE[0]} {DEFAULT_SIZE[1]}",
+    )
+
+
+def run(variant: str | None, size: tuple[int, int]) -> None:
+    """Print a description of one variant, or of all."""
+    for name in VARIANTS if variant is None else [variant]:
+        try:
+            print(describe(name, *size))
+        except ValueError as error:  # the model rejects the name or the size
+            raise InputError(error) from None
 
 
 def describe(variant: str, height: int, width: int) -> str:
-    """Return a few lines on a variant for an image of ``height`` x ``width`` px.
+    """Return the parameters, multiply-adds and output shapes of a backbone for one image.
 
-    Multiply-adds are those of matrix products and convolutions, counted without computing them.
+    Nothing is computed: the model is on the meta device. Multiply-adds are those of matrix products and
+    convolutions.
+
+    Args:
+        variant: a key of :data:`mvit_det.VARIANTS`.
+        height: of the image, px.
+        width: of the image, px.
     """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from mvit_det.backbone.mvit import build_mvit
+
     with torch.device("meta"):
         model = build_mvit(variant).eval()
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             outputs = model(torch.empty(1, 3, height, width))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
     lines = [
-        f"{variant}: {parameters:,} parameters, {counter.get_total_flops() / 2e9:,.1f} G "
+        f"{variant}: {num_parameters:,} parameters, {counter.get_total_flops() / 2e9:,.1f} G "
         f"multiply-adds for {height} x {width} px"
     ]
     for name, output in outputs.items():
         _, channels, rows, columns = output.shape
-        stride = model.out_strides[name]
-        lines.append(f"  {name}: {channels} x {rows} x {columns}, stride {stride}")
+        lines.append(f"  {name}: {channels} x {rows} x {columns}, stride {model.out_strides[name]}")
     return "\n".join(lines)

@@ -1,92 +1,56 @@
-"""The command ``mvit-det``: parses, calls, and turns an input error into one line and status 2."""
+"""The entry point of ``mvit-det``: parses the command line and runs one subcommand."""
 
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+import argparse
+from collections.abc import Sequence
 
-from mvit_det.backbone.variants import VARIANTS
-from mvit_det.cli.arguments import build_parser
-from mvit_det.cli.doctor import doctor
-from mvit_det.cli.info import describe
-from mvit_det.errors import InputError, one_line_errors
+from mvit_det import __version__
+from mvit_det.cli import convert, demo, doctor, eval, info, inspect, predict, train
+from mvit_det.errors import one_line_errors
+
+# Each module has HELP, EXAMPLE, add_arguments(parser) and run(**options). Parsing imports nothing outside the
+# standard library, so that --help is quick; a module imports what its command needs in run().
+COMMANDS = {
+    "demo": demo,
+    "train": train,
+    "eval": eval,
+    "predict": predict,
+    "convert": convert,
+    "inspect": inspect,
+    "info": info,
+    "doctor": doctor,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; leave with status 1 when interrupted, 2 for bad input."""
+    """Run one subcommand.
+
+    Args:
+        arguments: the command line without the program's name; None reads it from ``sys.argv``.
+
+    Raises:
+        SystemExit: with status 2 for bad input, or 1 for an interrupt.
+    """
     options = vars(build_parser().parse_args(arguments))
     command = COMMANDS[options.pop("command")]
     with one_line_errors("mvit-det"):
-        command(**options)
+        command.run(**options)
 
 
-# The commands import what they need when they run: info needs torch alone, and --help is quick.
-
-
-def _demo(**options: Any) -> None:
-    from mvit_det.cli.demo import demo
-
-    demo(**options)
-
-
-def _train(**options: Any) -> None:
-    from mvit_det.torchvision.train import TrainOptions, train
-
-    options["head"] = "cascade_mask_rcnn" if options.pop("cascade") else "mask_rcnn"
-    options["out"] = options["out"] or Path("runs", options["variant"])
-    train(TrainOptions(**options))
-
-
-def _eval(**options: Any) -> None:
-    from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
-    from mvit_det.weights import local_file
-
-    options["checkpoint"] = local_file(options["checkpoint"])
-    evaluate_checkpoint(EvalOptions(**options))
-
-
-def _predict(**options: Any) -> None:
-    from mvit_det.report.predictions import PredictOptions
-    from mvit_det.torchvision.predict import predict
-    from mvit_det.weights import local_file
-
-    options["checkpoint"] = local_file(options["checkpoint"])
-    predict(PredictOptions(**options))
-
-
-def _convert(**options: Any) -> None:
-    from mvit_det.torchvision.convert import convert
-
-    convert(**options)
-
-
-def _inspect(source: str) -> None:
-    from mvit_det.weights import local_file
-    from mvit_det.weights.summary import inspect
-
-    print(inspect(local_file(source)))
-
-
-def _info(variant: str | None, size: tuple[int, int]) -> None:
-    for name in VARIANTS if variant is None else [variant]:
-        try:
-            print(describe(name, *size))
-        except ValueError as error:  # the model says what is wrong with the variant or the size
-            raise InputError(error) from None
-
-
-def _doctor() -> None:
-    if not doctor():
-        sys.exit(1)
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": _demo,
-    "train": _train,
-    "eval": _eval,
-    "predict": _predict,
-    "convert": _convert,
-    "inspect": _inspect,
-    "info": _info,
-    "doctor": _doctor,
-}
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; it stores the name of the subcommand in ``command``."""
+    parser = argparse.ArgumentParser(
+        "mvit-det", description="Train and run MViTv2 object detectors: Mask R-CNN and Cascade Mask R-CNN."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, module in COMMANDS.items():
+        module.add_arguments(
+            subparsers.add_parser(
+                name,
+                help=module.HELP,
+                description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
+                epilog=f"example:\n  {module.EXAMPLE}",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+        )
+    return parser

@@ -1,1 +1,1 @@
-"""Images, COCO annotations and results, and average precision."""
+"""Data sets in COCO's format: images, annotations, results and average precision."""

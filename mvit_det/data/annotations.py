@@ -1,4 +1,4 @@
-"""Read a COCO-format JSON, and check it before anything is computed or allocated from it."""
+"""Reading of COCO-format annotations, which are checked before anything is computed from them."""
 
 import contextlib
 import io
@@ -18,26 +18,26 @@ from mvit_det.data.fields import (
     check_segmentation,
     read_json,
     require,
-    short,
+    shorten,
     to_numbers,
 )
 from mvit_det.errors import InputError
 
-MAX_SIDE = 32_767  # px; more would overflow what pycocotools allocates
+MAX_SIDE = 32_767  # px; pycocotools' allocations overflow above it
 LISTS = ("images", "annotations", "categories")
 
 
 def read_coco(path: Path) -> COCO:
-    """Read a COCO-format instance file and return pycocotools' index of it.
+    """Read a COCO-format instance file into pycocotools' index.
 
-    Boxes are [x, y, width, height] and polygons [x, y, x, y, ...], in pixels. A missing ``iscrowd``
-    is 0 and a missing ``area`` is that of the mask; annotations are numbered anew from 1, since
-    pycocotools takes the id 0 for "no match".
+    Boxes are [x, y, width, height] and polygons [x, y, x, y, ...], in pixels. A missing ``iscrowd`` becomes
+    0, and a missing ``area`` that of the mask. Annotations are renumbered from 1, because pycocotools uses
+    the id 0 for "no match".
 
     Raises:
-        InputError: naming the file, the field and what would be right, if the file is missing, is
-            not JSON, lacks a list, repeats or misses an id, or holds a box or a mask that is not
-            finite or does not fit its picture.
+        InputError: if the file is missing or is not JSON, if a list or an id is missing, if ids repeat, or if
+            a box or a mask is not finite or does not fit its image. The message names the file, the field and
+            the expected value.
 
     Source: the COCO data format, https://cocodataset.org/#format-data.
     """
@@ -56,7 +56,7 @@ def read_coco(path: Path) -> COCO:
 
 
 def index_coco(data: dict[str, Any]) -> COCO:
-    """Return pycocotools' index of the contents of a COCO file, without its printing."""
+    """Return pycocotools' index of the contents of a COCO file, without printing to stdout."""
     coco = COCO()
     coco.dataset = data
     with contextlib.redirect_stdout(io.StringIO()):
@@ -65,19 +65,19 @@ def index_coco(data: dict[str, Any]) -> COCO:
 
 
 def category_names(coco: COCO) -> dict[int, str]:
-    """Return category id -> name in the order of the ids, which is the order of the labels 1, 2, ..."""
+    """Return category id -> name, sorted by id; the labels 1, 2, ... have the same order."""
     return {category["id"]: category["name"] for category in coco.loadCats(sorted(coco.getCatIds()))}
 
 
 def _check(data: Mapping[str, Any]) -> None:
     for name in LISTS:
         if not isinstance(data.get(name), list):
-            found = "is missing" if name not in data else "is not a list"
-            raise FieldError(f"{name}: {found}; a COCO file has the lists {', '.join(LISTS)}")
+            problem = "is missing" if name not in data else "is not a list"
+            raise FieldError(f"{name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
         check_objects(data[name], name)
     for name in ("images", "categories"):
         if not data[name]:
-            raise FieldError(f"{name}: is empty; expected at least one")
+            raise FieldError(f"{name}: is empty; expected at least one entry")
     for number, category in enumerate(data["categories"]):
         require(category, f"categories[{number}]", id=int, name=str)
     for number, image in enumerate(data["images"]):
@@ -96,9 +96,10 @@ def _check_image(image: Mapping[str, Any], where: str) -> None:
 
 
 def _by_id(data: Mapping[str, Any], name: str) -> dict[int, dict[str, Any]]:
-    repeated = [key for key, count in Counter(e["id"] for e in data[name]).items() if count > 1]
+    counts = Counter(entry["id"] for entry in data[name])
+    repeated = [id_ for id_, count in counts.items() if count > 1]
     if repeated:
-        raise FieldError(f"{name}: the id {repeated[0]} stands more than once; ids must differ")
+        raise FieldError(f"{name}: the id {repeated[0]} is repeated; ids must be unique")
     return {entry["id"]: entry for entry in data[name]}
 
 
@@ -110,9 +111,9 @@ def _check_annotation(
 ) -> None:
     check_references(annotation, where, images, categories)
     if annotation.setdefault("iscrowd", 0) not in (0, 1):
-        raise FieldError(f"{where}.iscrowd: {short(annotation['iscrowd'])} is neither 0 nor 1")
+        raise FieldError(f"{where}.iscrowd: {shorten(annotation['iscrowd'])} is neither 0 nor 1")
     if "area" in annotation:
-        to_numbers([annotation["area"]], f"{where}.area", "the mask's area in pixels")
+        to_numbers([annotation["area"]], f"{where}.area", "the area of the mask in pixels")
     check_box(annotation.get("bbox"), f"{where}.bbox")
     image = images[annotation["image_id"]]
     check_segmentation(annotation.get("segmentation"), f"{where}.segmentation", image)

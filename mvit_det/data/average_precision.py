@@ -1,4 +1,4 @@
-"""COCO's average precision for boxes and masks, by pycocotools."""
+"""COCO's average precision of boxes and masks, computed by pycocotools."""
 
 import contextlib
 import io
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from rich.table import Table
 
 from mvit_det.data.annotations import category_names, index_coco
 
@@ -20,35 +19,35 @@ def evaluate(coco: COCO, results: list[dict[str, Any]]) -> Metrics:
     """Return the average precision of boxes and masks, in percent.
 
     Args:
-        coco: the truth.
-        results: entries of a COCO results file, over any of its pictures.
+        coco: the ground truth.
+        results: entries of a COCO results file.
 
     Returns:
-        ``{"box": {...}, "mask": {...}}``, each with ``AP`` (mean over IoU 0.5 to 0.95), ``AP50``,
-        ``AP75``, ``APs``, ``APm``, ``APl`` (objects below 32², between, above 96² pixels) and
-        ``per_class``: category name -> AP. None stands where the truth has no such object.
+        ``{"box": {...}, "mask": {...}}``, each with ``AP`` (mean over IoU thresholds 0.5 to 0.95), ``AP50``,
+        ``AP75``, ``APs``, ``APm``, ``APl`` (objects below 32², between, and above 96² pixels) and
+        ``per_class`` (category name -> AP). A value is None if the ground truth has no such object.
 
     Source: COCO's detection evaluation, https://cocodataset.org/#detection-eval.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        found = _load_results(coco, results)
+        detections = _load_results(coco, results)
         return {
-            kind: _average_precision(coco, found, iou_type)
+            kind: _average_precision(coco, detections, iou_type)
             for kind, iou_type in (("box", "bbox"), ("mask", "segm"))
         }
 
 
 def _load_results(coco: COCO, results: list[dict[str, Any]]) -> COCO:
     if results:
-        return coco.loadRes([dict(entry) for entry in results])  # loadRes writes into them
+        return coco.loadRes([dict(entry) for entry in results])  # copies, since loadRes modifies them
     return index_coco({**coco.dataset, "annotations": []})  # loadRes fails on an empty list
 
 
-def _average_precision(coco: COCO, found: COCO, iou_type: str) -> dict[str, Any]:
-    run = COCOeval(coco, found, iou_type)
+def _average_precision(coco: COCO, detections: COCO, iou_type: str) -> dict[str, Any]:
+    run = COCOeval(coco, detections, iou_type)
     run.evaluate()
     run.accumulate()
-    precision = run.eval["precision"]  # (IoU, recall, category, area, detections), -1: no truth
+    precision = run.eval["precision"]  # (IoU, recall, category, area, max detections)
     iou = run.params.iouThrs
     ap50, ap75 = precision[np.isclose(iou, 0.5)], precision[np.isclose(iou, 0.75)]
     values = [precision[:, :, :, 0], ap50[:, :, :, 0], ap75[:, :, :, 0]]
@@ -67,24 +66,5 @@ def _average_precision(coco: COCO, found: COCO, iou_type: str) -> dict[str, Any]
 
 
 def _mean(precision: NDArray[Any]) -> float | None:
-    known = precision[precision > -1]
+    known = precision[precision > -1]  # -1 marks categories without objects
     return round(100 * float(known.mean()), 2) if known.size else None
-
-
-def metrics_tables(metrics: Metrics) -> tuple[Table, Table]:
-    """Return the metrics as tables for the screen: the whole, and the AP of each class."""
-    whole = Table("average precision, %")
-    for name in METRICS:
-        whole.add_column(name, justify="right")
-    for kind, values in metrics.items():
-        whole.add_row(kind, *(_cell(values[name]) for name in METRICS))
-    classes = Table("class")
-    for kind in metrics:
-        classes.add_column(f"{kind} AP", justify="right")
-    for name in metrics["box"]["per_class"]:
-        classes.add_row(name, *(_cell(values["per_class"][name]) for values in metrics.values()))
-    return whole, classes
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""Checks of the fields of a COCO-format file: each names the field and says what would be right."""
+"""Checks of the fields of a COCO-format file; the errors name the field and the expected value."""
 
 import json
 import math
@@ -11,13 +11,24 @@ from numpy.typing import NDArray
 
 from mvit_det.errors import InputError
 
+_TYPE_NAMES = {int: "a whole number", str: "a string"}
+
 
 class FieldError(Exception):
-    """What is wrong with which field; who reads the file adds its name."""
+    """A field with a bad value; the caller adds the name of the file."""
 
 
 def read_json(path: Path, kind: type, expected: str) -> Any:
-    """Return the contents of a JSON file, which must be of one kind, described as ``expected``."""
+    """Return the contents of a JSON file.
+
+    Args:
+        path: the file.
+        kind: the required type of the contents.
+        expected: a description of the contents for the error.
+
+    Raises:
+        InputError: if the file cannot be read, is not JSON, or holds another type.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -35,22 +46,19 @@ def read_json(path: Path, kind: type, expected: str) -> Any:
 
 
 def check_objects(entries: list[Any], name: str) -> None:
-    """Check that all entries of a list are objects."""
+    """Check that all entries of the list ``name`` are JSON objects."""
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise FieldError(f"{name}[{number}]: {short(entry)} is not an object")
+            raise FieldError(f"{name}[{number}]: {shorten(entry)} is not an object")
 
 
 def require(entry: Mapping[str, Any], where: str, **fields: type) -> None:
-    """Check that fields are there and of a type."""
+    """Check that an entry has the given fields, each of its type."""
     for field, kind in fields.items():
         if field not in entry:
-            raise FieldError(f"{where}.{field}: is missing; expected {_NAMES[kind]}")
+            raise FieldError(f"{where}.{field}: is missing; expected {_TYPE_NAMES[kind]}")
         if not isinstance(entry[field], kind) or isinstance(entry[field], bool):
-            raise FieldError(f"{where}.{field}: {short(entry[field])} is not {_NAMES[kind]}")
-
-
-_NAMES = {int: "a whole number", str: "a text"}
+            raise FieldError(f"{where}.{field}: {shorten(entry[field])} is not {_TYPE_NAMES[kind]}")
 
 
 def check_references(
@@ -59,26 +67,23 @@ def check_references(
     images: Mapping[int, Any],
     categories: Mapping[int, Any],
 ) -> None:
-    """Check that the picture and the category of an entry are there, by their ids."""
+    """Check that ``image_id`` and ``category_id`` of an entry refer to a known image and category."""
     require(entry, where, image_id=int, category_id=int)
-    for field, known, of in (
-        ("image_id", images, "images"),
-        ("category_id", categories, "categories"),
-    ):
+    for field, known, name in (("image_id", images, "images"), ("category_id", categories, "categories")):
         if entry[field] not in known:
-            raise FieldError(f"{where}.{field}: no entry of {of} has the id {entry[field]}")
+            raise FieldError(f"{where}.{field}: no entry of {name} has the id {entry[field]}")
 
 
 def check_box(box: Any, where: str) -> None:
-    """Check one ``bbox``."""
+    """Check that ``box`` is [x, y, width, height] in pixels."""
     expected = "[x, y, width, height] in pixels"
     numbers = to_numbers(box, where, expected)
     if len(numbers) != 4 or numbers[2] < 0 or numbers[3] < 0:
-        raise FieldError(f"{where}: {short(box)} is not {expected}")
+        raise FieldError(f"{where}: {shorten(box)} is not {expected}")
 
 
 def check_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -> None:
-    """Check the polygons or the run-lengths of an entry of ``image``."""
+    """Check the polygons or the RLE of an object in ``image``, which is an entry of ``images``."""
     if isinstance(segmentation, dict):
         _check_rle(segmentation, where, image)
     elif isinstance(segmentation, list) and segmentation:
@@ -88,49 +93,56 @@ def check_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) 
             points = to_numbers(polygon, field, "a polygon [x, y, x, y, ...] in pixels")
             if len(points) < 6 or len(points) % 2:
                 raise FieldError(
-                    f"{field}: {len(points)} numbers are not a polygon; expected x and y of at "
-                    "least three points"
+                    f"{field}: {len(points)} numbers are not a polygon; expected x and y of at least 3 points"
                 )
-            if points.min() < -side or points.max() > 2 * side:  # pycocotools walks every pixel
+            # pycocotools visits every pixel on the outline, however far outside the image it is.
+            if points.min() < -side or points.max() > 2 * side:
                 raise FieldError(
-                    f"{field}: the polygon reaches from {points.min():g} to {points.max():g}, far "
-                    f"outside its picture of {image['width']} x {image['height']} px"
+                    f"{field}: the polygon spans {points.min():g} to {points.max():g}, far "
+                    f"outside its image of {image['width']} x {image['height']} px"
                 )
     else:
-        found = "is missing" if not segmentation else f"{short(segmentation)} is not a mask"
-        raise FieldError(f"{where}: {found}; a mask head trains on polygons or RLE")
+        problem = "is missing" if not segmentation else f"{shorten(segmentation)} is not a mask"
+        raise FieldError(f"{where}: {problem}; expected polygons or RLE")
 
 
 def _check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> None:
     size = [image["height"], image["width"]]
     if rle.get("size") != size:
-        raise FieldError(f"{where}.size: {short(rle.get('size'))} is not its picture's {size}")
+        raise FieldError(
+            f"{where}.size: {shorten(rle.get('size'))} is not the [height, width] of its image, {size}"
+        )
     counts = rle.get("counts")
     if isinstance(counts, str):
         runs: Sequence[int] = decode_counts(counts, f"{where}.counts")
     elif isinstance(counts, list) and all(type(run) is int for run in counts):
         runs = counts
     else:
-        raise FieldError(f"{where}.counts: {short(counts)} is neither a text nor a list of runs")
+        raise FieldError(f"{where}.counts: {shorten(counts)} is neither a string nor a list of runs")
     if min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
         raise FieldError(
-            f"{where}.counts: the runs cover {sum(runs)} pixels of the picture's {size[0] * size[1]}"
+            f"{where}.counts: the runs cover {sum(runs)} pixels; the image has {size[0] * size[1]}"
         )
 
 
 def decode_counts(text: str, where: str) -> list[int]:
-    """Return the runs of COCO's compressed RLE; pycocotools itself decodes a wrong one into noise.
+    """Return the run lengths of COCO's compressed RLE.
 
-    Each run is written in groups of five bits, lowest first, from the character "0" on; the sixth
-    bit says that more follow, the fifth of the last group is the sign, and from the fourth run on it
-    is the difference to the run two before.
+    pycocotools decodes a malformed string into noise without an error, so it is decoded here first.
+
+    A character encodes six bits, as its code minus that of "0". The lower five are a part of the run, the
+    least significant part first; the sixth is set if more parts follow. The fifth bit of the last part is
+    the sign. From the fourth run on, the difference to the run two places before is stored.
+
+    Raises:
+        FieldError: if a character is not part of the encoding, or the last run is incomplete.
     """
     runs: list[int] = []
     value = shift = 0
     for character in text:
         bits = ord(character) - 48
         if not 0 <= bits < 64:
-            raise FieldError(f"{where}: {character!r} stands in no compressed RLE")
+            raise FieldError(f"{where}: {character!r} is not a character of compressed RLE")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -140,27 +152,31 @@ def decode_counts(text: str, where: str) -> list[int]:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     if shift:
-        raise FieldError(f"{where}: the last run is not complete")
+        raise FieldError(f"{where}: the last run is incomplete")
     return runs
 
 
 def to_numbers(value: Any, where: str, expected: str) -> NDArray[Any]:
-    """Return a flat list of finite numbers as an array; ``expected`` describes it in an error."""
+    """Return a flat list of finite numbers as an array.
+
+    Raises:
+        FieldError: if ``value`` is anything else; ``expected`` describes it in the message.
+    """
     if value is None:
         raise FieldError(f"{where}: is missing; expected {expected}")
     try:
         numbers = np.asarray(value)
     except ValueError:  # lists of different lengths
-        raise FieldError(f"{where}: {short(value)} is not {expected}") from None
+        raise FieldError(f"{where}: {shorten(value)} is not {expected}") from None
     if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
-        raise FieldError(f"{where}: {short(value)} is not {expected}")
+        raise FieldError(f"{where}: {shorten(value)} is not {expected}")
     if not np.isfinite(numbers).all():
-        bad = next(v for v in numbers.tolist() if not math.isfinite(v))
-        raise FieldError(f"{where}: holds {bad}, which is not finite; expected {expected}")
+        bad = next(number for number in numbers.tolist() if not math.isfinite(number))
+        raise FieldError(f"{where}: contains {bad}, which is not finite; expected {expected}")
     return numbers
 
 
-def short(value: Any) -> str:
-    """Return a value as JSON, cut to what fits in an error."""
+def shorten(value: Any) -> str:
+    """Return a value as JSON of at most 60 characters, for an error."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""Any picture file as the upright 8-bit RGB that a person would see."""
+"""Reading of image files as upright 8-bit RGB."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,29 +15,27 @@ SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read a picture as upright RGB, 8 bits a channel.
+    """Read an image as upright RGB with 8 bits per channel.
 
-    The EXIF orientation is applied; 16-bit gray is scaled to 8 bits; what is transparent is laid on
-    white; gray, palette and CMYK become RGB. Of an animation it is the first frame.
+    Applies the EXIF orientation, scales 16-bit gray to 8 bits, puts transparent pixels on a white background,
+    and converts gray, palette and CMYK to RGB. An animation gives its first frame.
 
     Raises:
-        InputError: if the file is missing, empty, truncated or no picture.
+        InputError: if the file is missing, empty or truncated, or is not an image.
     """
     try:
         with Image.open(path) as image:
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such picture") from None
+        raise InputError(f"{path}: no such image") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; expected a picture") from None
+        raise InputError(f"{path}: is a folder; expected an image") from None
     except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        raise InputError(
-            f"{path}: is empty; expected a picture" if empty else f"{path}: is not a picture"
-        ) from None
+        problem = "is empty; expected an image" if path.stat().st_size == 0 else "is not an image"
+        raise InputError(f"{path}: {problem}") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: is too large a picture: {error}") from None
+        raise InputError(f"{path}: the image is too large: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: is truncated or cannot be read: {error}") from None
     except (SyntaxError, ValueError, EOFError) as error:
@@ -45,51 +43,51 @@ def read_image(path: Path) -> Image.Image:
 
 
 def find_images(source: Path) -> list[Path]:
-    """Return the picture that ``source`` is, or those directly inside the folder that it is, by name.
+    """Return ``source`` itself if it is a file, or the images directly inside it, sorted by name.
 
     Raises:
-        InputError: if there is none.
+        InputError: if ``source`` does not exist, or is a folder without images.
     """
     if not source.exists():
         raise InputError(f"{source}: no such file or folder")
     if source.is_file():
         return [source]
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise InputError(f"{source}: holds no picture; looked for {', '.join(sorted(SUFFIXES))}")
-    return found
+    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise InputError(f"{source}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
+    return paths
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed white; store 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16-bit gray: convert() would clip it at 255
+        raise ValueError("floating-point pixels have no defined white; store 8 or 16 bits per channel")
+    if image.mode.startswith("I"):  # 16-bit gray, which convert() would clip at 255
         pixels = np.asarray(image).clip(0, 2**16 - 1)
         image = Image.fromarray((pixels >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image)
+        background = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(background, image)
     return image.convert("RGB")
 
 
 def check_images(coco: COCO, folder: Path, track: Callable[[Iterable[Any], int], Iterable[Any]]) -> None:
-    """Read every picture of a data set once, before a run that would stumble over one.
+    """Read every image of a data set once, so that a bad one is reported before a run starts.
 
     Args:
         coco: the data set.
-        folder: where its ``file_name`` start.
-        track: wraps the pictures as they come, given their number, to show progress.
+        folder: the folder that each ``file_name`` is relative to.
+        track: wraps an iterable of the given length to show progress.
 
     Raises:
-        InputError: if the folder or a picture is missing or damaged, or if a picture's upright size
-            is not the ``width`` and ``height`` of its entry.
+        InputError: if the folder is missing, or an image is missing, damaged, or not of the ``width`` and
+            ``height`` in its entry once it is upright.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of pictures")
+        raise InputError(f"{folder}: no such folder of images")
     images = list(coco.imgs.values())
 
-    def check(entry: dict[str, Any]) -> None:  # and let go of the pixels
+    def check(entry: dict[str, Any]) -> None:  # returns None, so that the pixels are freed
         read_entry(folder, entry)
 
     with ThreadPoolExecutor() as pool:
@@ -98,12 +96,12 @@ def check_images(coco: COCO, folder: Path, track: Callable[[Iterable[Any], int],
 
 
 def read_entry(folder: Path, entry: dict[str, Any]) -> Image.Image:
-    """Read the picture of one COCO ``images`` entry; errors as in :func:`check_images`."""
+    """Read the image of one entry of ``images``; raises as :func:`check_images` does."""
     path = folder / entry["file_name"]
     image = read_image(path)
     if image.size != (entry["width"], entry["height"]):
         raise InputError(
-            f"{path}: is {image.width} x {image.height} px upright, but the entry with the id "
-            f"{entry['id']} in images says {entry['width']} x {entry['height']}"
+            f"{path}: is {image.width} x {image.height} px upright, but the entry of images with "
+            f"the id {entry['id']} says {entry['width']} x {entry['height']}"
         )
     return image

@@ -1,4 +1,4 @@
-"""COCO results files: detections written, and read again."""
+"""Writing and reading of COCO results files, which hold detections."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from mvit_det.data.fields import (
     check_references,
     check_segmentation,
     read_json,
-    short,
+    shorten,
 )
 from mvit_det.errors import InputError
 
@@ -30,20 +30,20 @@ def to_results(
     masks: NDArray[Any],
     category_ids: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Return one COCO results entry per detection of one picture.
+    """Return the COCO results entries of one image, one per detection.
 
     Args:
-        image_id: id of the picture.
+        image_id: id of the image.
         boxes: (K, 4) XYXY, px.
         scores: (K,) in 0..1.
-        masks: (K, H, W) bool, at the size of the picture.
-        category_ids: (K,) ids of the data set, not labels.
+        masks: (K, H, W) bool, at the size of the image.
+        category_ids: K category ids of the data set, not labels.
 
     Source: the COCO results format, https://cocodataset.org/#format-results.
     """
     results = []
     for box, score, mask, category_id in zip(boxes, scores, masks, category_ids, strict=True):
-        x1, y1, x2, y2 = (round(float(side), 2) for side in box)
+        x1, y1, x2, y2 = (round(float(coordinate), 2) for coordinate in box)
         rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
         results.append(
             {
@@ -58,17 +58,17 @@ def to_results(
 
 
 def read_results(path: Path, coco: COCO) -> list[dict[str, Any]]:
-    """Read a COCO results file over the pictures and categories of ``coco``.
+    """Read a COCO results file for the images and categories of ``coco``.
 
-    Every entry has a ``bbox``, that of its mask if the file gives none; where it has a
-    ``segmentation``, this is RLE.
+    In the returned entries, ``segmentation`` is RLE, or absent if the file has none; a missing ``bbox``
+    becomes that of the mask.
 
     Raises:
-        InputError: naming the file, the field and what would be right, if the file is missing or no
-            list of detections, or one of these refers to what ``coco`` has not, lacks a finite score,
-            or holds a box or a mask that is not finite or does not fit its picture.
+        InputError: if the file is missing or is not a list of detections, if an entry refers to an unknown
+            image or category, if a score is not finite, or if a box or a mask is not finite or does not fit
+            its image. The message names the file, the field and the expected value.
     """
-    results = read_json(path, list, "a list of detections, as of a COCO results file")
+    results = read_json(path, list, "a list of detections, as in a COCO results file")
     try:
         check_objects(results, "results")
         for number, entry in enumerate(results):
@@ -82,18 +82,18 @@ def _check_result(entry: dict[str, Any], where: str, coco: COCO) -> None:
     check_references(entry, where, coco.imgs, coco.cats)
     score = entry.get("score")
     if not isinstance(score, int | float) or not math.isfinite(score):
-        raise FieldError(f"{where}.score: {short(score)} is not a finite number")
+        raise FieldError(f"{where}.score: {shorten(score)} is not a finite number")
     if entry.get("segmentation"):
         check_segmentation(entry["segmentation"], f"{where}.segmentation", coco.imgs[entry["image_id"]])
         entry["segmentation"] = coco.annToRLE(entry)
         entry.setdefault("bbox", coco_mask.toBbox(entry["segmentation"]).tolist())
-    else:  # of boxes alone
+    else:  # a box without a mask
         entry.pop("segmentation", None)
     check_box(entry.get("bbox"), f"{where}.bbox")
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as JSON, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
-    part.replace(path)
+    """Write ``data`` as JSON; an interrupted write leaves the earlier file unchanged."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
+    temporary.replace(path)

@@ -1,1 +1,1 @@
-"""What a run leaves behind: annotated images, curves and result files."""
+"""Output of runs: annotated images, curves, result files, and messages on the terminal."""

@@ -1,4 +1,4 @@
-"""Images of the ground truth and the detections side by side."""
+"""Drawings of COCO annotations and results, and of both side by side."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from pycocotools.coco import COCO
 
 from mvit_det.data.annotations import category_names
 from mvit_det.data.images import read_entry
-from mvit_det.report.drawing import Picture, draw_objects, side_by_side, write_image
+from mvit_det.report.drawing import RgbImage, draw_objects, side_by_side, write_image
 
-MIN_SCORE = 0.5  # of a detection that is drawn
-MIN_SIDE = 320  # px; smaller pictures are enlarged, so that captions can be read
+MIN_SCORE = 0.5  # detections below it are not drawn
+MIN_SIDE = 320  # px; smaller images are enlarged, so that captions are legible
 
 
 def draw_comparisons(
@@ -23,80 +23,82 @@ def draw_comparisons(
     folder: Path,
     results: list[dict[str, Any]],
     out: Path,
-    num_pictures: int,
+    num_images: int,
 ) -> None:
-    """Write the first pictures of a data set with the truth and the detections side by side.
+    """Draw the ground truth and the detections side by side, for the first images of a data set.
 
     Args:
-        coco: the truth.
-        folder: where its pictures are.
+        coco: the ground truth.
+        folder: folder of the images.
         results: entries of a COCO results file.
-        out: folder for the PNG files, named after the pictures.
-        num_pictures: how many.
+        out: folder for the PNG files, which are named after the images.
+        num_images: how many images to draw.
     """
-    found = defaultdict(list)
+    detections = defaultdict(list)
     for entry in results:
         if entry["score"] >= MIN_SCORE:
-            found[entry["image_id"]].append(entry)
+            detections[entry["image_id"]].append(entry)
     names = category_names(coco)
-    written = set()
-    for image_id in sorted(coco.imgs)[:num_pictures]:
+    stems = set()
+    for image_id in sorted(coco.imgs)[:num_images]:
         entry = coco.imgs[image_id]
         image = np.asarray(read_entry(folder, entry))
         truth = coco.imgToAnns[image_id]
         masks = [coco.annToMask(annotation) for annotation in truth]
         zoom = max(1, -(-MIN_SIDE // max(image.shape[:2])))
         left = draw_entries(image, truth, masks, names, zoom)
-        right = draw_results(image, found[image_id], names, zoom)
+        right = draw_results(image, detections[image_id], names, zoom)
         titles = ("truth", f"detections, score >= {MIN_SCORE:g}")
         stem = Path(entry["file_name"]).stem
-        name = f"{stem}_{image_id}.png" if stem in written else f"{stem}.png"
-        written.add(stem)
+        name = f"{stem}_{image_id}.png" if stem in stems else f"{stem}.png"
+        stems.add(stem)
         write_image(out / name, side_by_side(left, right, titles))
 
 
 def draw_results(
-    image: Picture, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
-) -> Picture:
-    """Draw COCO results entries on their picture, as :func:`draw_entries` does; masks where they have one."""
-    no_mask = np.zeros(image.shape[:2], np.uint8)
-    masks = [coco_mask.decode(e["segmentation"]) if "segmentation" in e else no_mask for e in results]
+    image: RgbImage, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
+) -> RgbImage:
+    """Draw the results entries of one image as :func:`draw_entries` does; entries may lack a mask."""
+    empty = np.zeros(image.shape[:2], np.uint8)
+    masks = [
+        coco_mask.decode(entry["segmentation"]) if "segmentation" in entry else empty for entry in results
+    ]
     return draw_entries(image, results, masks, names, zoom)
 
 
 def draw_entries(
-    image: Picture,
+    image: RgbImage,
     entries: list[dict[str, Any]],
     masks: list[NDArray[np.uint8]],
     names: Mapping[int, str],
     zoom: int = 1,
-) -> Picture:
-    """Draw COCO annotations or results, with their scores where they have any.
+) -> RgbImage:
+    """Draw the COCO annotations or results of one image, with scores if the entries have them.
 
     Args:
         image: (H, W, 3) RGB.
-        entries: of one picture.
-        masks: (H, W) of each entry.
+        entries: annotations or results of this image.
+        masks: an (H, W) mask for each entry.
         names: category id -> name.
-        zoom: how many times as large the drawing is.
+        zoom: integer factor by which the drawing is larger than the image.
 
     Returns:
         (zoom * H, zoom * W, 3) RGB
     """
     height, width = image.shape[:2]
-
-    def enlarged(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
-
     label_of = {category_id: label for label, category_id in enumerate(names, start=1)}
     boxes = np.array([entry["bbox"] for entry in entries], float).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    large = np.array([enlarged(mask) for mask in masks], bool)
+    boxes[:, 2:] += boxes[:, :2]  # XYWH to XYXY
+    enlarged_masks = np.array([_enlarge(mask, zoom) for mask in masks], bool)
     return draw_objects(
-        enlarged(image),
+        _enlarge(image, zoom),
         boxes * zoom,
-        large.reshape(-1, height * zoom, width * zoom),
+        enlarged_masks.reshape(-1, height * zoom, width * zoom),
         np.array([label_of[entry["category_id"]] for entry in entries], int),
         dict(enumerate(names.values(), start=1)),
-        np.array([e["score"] for e in entries]) if entries and "score" in entries[0] else None,
+        np.array([entry["score"] for entry in entries]) if entries and "score" in entries[0] else None,
     )
+
+
+def _enlarge(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -1,15 +1,37 @@
-"""Progress on the terminal."""
+"""Progress bars and tables for the terminal."""
 
 from collections.abc import Iterable
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track as rich_track
+from rich.table import Table
+
+from mvit_det.data.average_precision import METRICS, Metrics
 
 T = TypeVar("T")
 
 
 def track(items: Iterable[T], total: int, description: str, console: Console) -> Iterable[T]:
-    """Yield ``items``, with a bar where the console is a terminal."""
+    """Yield ``items``, with a progress bar if the console is a terminal."""
     hidden = not console.is_terminal
     return rich_track(items, description, total, console=console, transient=True, disable=hidden)
+
+
+def metrics_tables(metrics: Metrics) -> tuple[Table, Table]:
+    """Return two tables: the average precision of boxes and masks, and that of each class."""
+    totals = Table("average precision, %")
+    for name in METRICS:
+        totals.add_column(name, justify="right")
+    for kind, values in metrics.items():
+        totals.add_row(kind, *(_cell(values[name]) for name in METRICS))
+    classes = Table("class")
+    for kind in metrics:
+        classes.add_column(f"{kind} AP", justify="right")
+    for name in metrics["box"]["per_class"]:
+        classes.add_row(name, *(_cell(values["per_class"][name]) for values in metrics.values()))
+    return totals, classes
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

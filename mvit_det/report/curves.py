@@ -1,4 +1,4 @@
-"""Curves of the losses and the average precision over a run."""
+"""Plots of the losses and the average precision of a run."""
 
 import csv
 from collections import defaultdict
@@ -9,16 +9,21 @@ from matplotlib.figure import Figure
 
 
 def draw_curves(logs: Path, path: Path) -> None:
-    """Draw every loss over the steps, and the average precision, from the CSV logs of a run."""
+    """Plot the losses and the average precision over the steps.
+
+    Args:
+        logs: folder of the CSV logs of a run.
+        path: image file to write.
+    """
     curves = read_curves(logs)
     losses = {name: curve for name, curve in curves.items() if name.startswith("train/")}
     scores = {name: curve for name, curve in curves.items() if name.startswith("val/")}
-    figure = Figure(figsize=(10, 4))  # without pyplot, which would choose a backend for the whole process
+    figure = Figure(figsize=(10, 4))  # pyplot would select a backend for the whole process
     axes = figure.subplots(1, 2 if scores else 1, squeeze=False)
-    for axis, part, title in zip(axes[0], (losses, scores), ("loss", "average precision, %"), strict=False):
-        for name, points in part.items():
+    plots = [(losses, "loss", None), (scores, "average precision, %", "o")]
+    for axis, (lines, title, marker) in zip(axes[0], plots, strict=False):  # scores may have no axis
+        for name, points in lines.items():
             steps, values = zip(*points, strict=True)
-            marker = "o" if part is scores else None
             axis.plot(steps, values, label=name.split("/")[1].removeprefix("loss_"), marker=marker)
         axis.set(title=title, xlabel="step", ylim=(0, None))
         axis.grid(alpha=0.3)
@@ -28,12 +33,16 @@ def draw_curves(logs: Path, path: Path) -> None:
 
 
 def read_curves(logs: Path) -> Mapping[str, list[tuple[int, float]]]:
-    """Return name -> [(step, value), ...] from the CSV files of a run and of its resumptions."""
+    """Return name -> [(step, value), ...] from the CSV files of a run, including resumed parts."""
     curves: dict[str, dict[int, float]] = defaultdict(dict)
-    for file in sorted(logs.glob("version_*/metrics.csv"), key=lambda f: int(f.parent.name[8:])):
+    for file in sorted(logs.glob("version_*/metrics.csv"), key=_version):
         with file.open(newline="") as lines:
             for row in csv.DictReader(lines):
                 for name, value in row.items():
                     if value and "/" in name:
                         curves[name][int(row["step"]) + 1] = float(value)
     return {name: sorted(points.items()) for name, points in curves.items()}
+
+
+def _version(file: Path) -> int:
+    return int(file.parent.name.removeprefix("version_"))

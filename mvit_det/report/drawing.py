@@ -1,4 +1,4 @@
-"""Draw objects on plain arrays; shared by both homes."""
+"""Drawing of objects on images; both integrations use it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,39 +10,40 @@ import supervision as sv
 from numpy.typing import NDArray
 from PIL import Image
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+RgbImage = NDArray[np.uint8]  # (H, W, 3) RGB
 PALETTE = sv.ColorPalette.from_matplotlib("tab10", 10)
 
 
 def draw_objects(
-    image: Picture,
+    image: RgbImage,
     boxes: NDArray[Any],
     masks: NDArray[np.bool_],
     labels: NDArray[Any],
     names: Mapping[int, str],
     scores: NDArray[Any] | None = None,
-) -> Picture:
-    """Return a copy of a picture with a coloured mask, a box and a caption for each object.
+) -> RgbImage:
+    """Return a copy of an image with a colored mask, a box and a caption for each object.
 
     Args:
         image: (H, W, 3) RGB.
         boxes: (K, 4) XYXY, px.
         masks: (K, H, W).
         labels: (K,), from 1.
-        names: label -> name; where there is only one, each object has a colour of its own and no name.
-        scores: (K,) in 0..1, written after the names where given.
+        names: label -> name. With several names, colors distinguish classes; with a single one, they
+            distinguish objects, and captions omit the name.
+        scores: (K,) in 0..1, added to the captions.
     """
     objects = sv.Detections(
         xyxy=boxes.reshape(-1, 4).astype(np.float32),
         mask=masks.reshape(-1, *image.shape[:2]),
         class_id=labels.astype(int),
     )
-    several = len(names) > 1
-    captions = [names[int(label)] if several else "" for label in labels]
+    has_classes = len(names) > 1
+    captions = [names[int(label)] if has_classes else "" for label in labels]
     if scores is not None:
         captions = [f"{name} {score:.2f}".strip() for name, score in zip(captions, scores, strict=True)]
-    lookup = sv.ColorLookup.CLASS if several else sv.ColorLookup.INDEX
-    scale = max(image.shape[:2]) / 1000  # strokes and letters grow with the picture
+    lookup = sv.ColorLookup.CLASS if has_classes else sv.ColorLookup.INDEX
+    scale = max(image.shape[:2]) / 1000  # lines and text grow with the image
     thickness = max(1, round(2 * scale))
     drawn = sv.MaskAnnotator(PALETTE, 0.5, lookup).annotate(image.copy(), objects)
     drawn = sv.BoxAnnotator(PALETTE, thickness, lookup).annotate(drawn, objects)
@@ -56,18 +57,18 @@ def draw_objects(
     return captioner.annotate(drawn, objects, labels=captions) if any(captions) else drawn
 
 
-def side_by_side(left: Picture, right: Picture, titles: tuple[str, str]) -> Picture:
-    """Return two pictures of one size beside each other, a title above each."""
+def side_by_side(left: RgbImage, right: RgbImage, titles: tuple[str, str]) -> RgbImage:
+    """Return an image of two images of equal size next to each other, with a title above each."""
     height, width, _ = left.shape
-    bar, gap = 24, 8
-    sheet = np.full((height + bar, 2 * width + gap, 3), 255, np.uint8)
-    sheet[bar:, :width], sheet[bar:, width + gap :] = left, right
+    margin, gap = 24, 8  # px, above and between
+    canvas = np.full((height + margin, 2 * width + gap, 3), 255, np.uint8)
+    canvas[margin:, :width], canvas[margin:, width + gap :] = left, right
     for x, title in ((4, titles[0]), (width + gap + 4, titles[1])):
-        cv2.putText(sheet, title, (x, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return sheet
+        cv2.putText(canvas, title, (x, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas
 
 
-def write_image(path: Path, image: Picture) -> None:
-    """Write an RGB picture; the suffix of ``path`` gives the format."""
+def write_image(path: Path, image: RgbImage) -> None:
+    """Write an RGB image in the format of the suffix of ``path``; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)

@@ -1,12 +1,10 @@
-"""Detection on pictures and videos, whatever the detector: annotated copies and a COCO results file."""
+"""Detection on images and videos with any detector; writes annotated copies and a COCO results file."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own error line is enough
 
 import cv2
 import numpy as np
@@ -19,17 +17,17 @@ from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_results
 from mvit_det.report.console import track
-from mvit_det.report.drawing import Picture, write_image
+from mvit_det.report.drawing import RgbImage, write_image
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 
 Entries = list[dict[str, Any]]
-Detect = Callable[[Picture, int], Entries]  # RGB picture, its id -> COCO results entries, best first
+Detect = Callable[[RgbImage, int], Entries]  # image, image id -> COCO results entries, best first
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What a prediction takes; the fields are the arguments of ``mvit-det predict``."""
+    """The options of a prediction; the fields are the arguments of ``mvit-det predict``."""
 
     source: Path
     checkpoint: Path
@@ -41,35 +39,39 @@ class PredictOptions:
 def write_detections(
     options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
 ) -> None:
-    """Detect objects in a picture, a folder of pictures or a video.
+    """Detect objects in an image, a folder of images or a video.
 
-    Writes annotated copies with the detections of at least ``options.score``; every detection as a
-    COCO results file; and the pictures and categories as a COCO file, which the results refer to.
+    Writes copies of the images or the video on which the detections with a score of at least
+    ``options.score`` are drawn; a COCO results file of all detections; and a COCO file of the images and
+    categories that the results refer to.
 
     Args:
-        options: what to read and where to write.
-        detect: finds the objects of one picture.
-        categories: id -> name of what it finds.
-        console: for the progress and the last line.
+        options: input, output and score.
+        detect: detects the objects of one image.
+        categories: category id -> name.
+        console: shows progress and a summary.
 
     Raises:
-        InputError: before anything is written, for what cannot be used.
+        InputError: before anything is written, if the input or the output folder cannot be used.
     """
     run_folder.refuse_training_run(options.out)
     inputs = (options.source, options.checkpoint)
-    run_folder.check_output(options.out, run_folder.OF_RESULTS, options.overwrite, inputs)
+    run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
     if options.source.suffix.lower() in VIDEO_SUFFIXES:
         images, results = _predict_video(options, detect, categories, console)
     else:
         images, results = _predict_images(options, detect, categories, console)
-    listed = [{"id": id_, "name": name} for id_, name in categories.items()]
-    described = {"images": images, "annotations": [], "categories": listed}
-    write_json(options.out / run_folder.IMAGES, described)
+    data = {
+        "images": images,
+        "annotations": [],
+        "categories": [{"id": id_, "name": name} for id_, name in categories.items()],
+    }
+    write_json(options.out / run_folder.IMAGES, data)
     write_json(options.out / run_folder.DETECTIONS, results)
-    drawn = sum(entry["score"] >= options.score for entry in results)
+    num_drawn = sum(entry["score"] >= options.score for entry in results)
     console.print(
-        f"wrote {options.out}: {drawn} detections with a score of at least {options.score:g} on "
-        f"{len(images)} {'picture' if len(images) == 1 else 'pictures'}",
+        f"wrote {options.out}: {num_drawn} detections with a score of at least {options.score:g} on "
+        f"{len(images)} {'image' if len(images) == 1 else 'images'}",
         highlight=False,
         soft_wrap=True,
     )
@@ -79,17 +81,18 @@ def _predict_images(
     options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
 ) -> tuple[Entries, Entries]:
     paths = find_images(options.source)
-    for path in track(paths, len(paths), "checking pictures", console):
+    for path in track(paths, len(paths), "checking images", console):
         read_image(path)
-    run_folder.clear_output(options.out, run_folder.OF_RESULTS)
+    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     images, results = [], []
     for image_id, path in enumerate(track(paths, len(paths), "detecting", console), start=1):
         image = np.array(read_image(path))
-        found = detect(image, image_id)
+        detections = detect(image, image_id)
         images.append(_image_entry(image_id, path.name, image))
-        results += found
+        results += detections
         name = path.name if path.suffix.lower() in SUFFIXES else f"{path.name}.png"
-        write_image(options.out / run_folder.PICTURES / name, _drawn(image, found, options.score, categories))
+        drawn = _draw(image, detections, options.score, categories)
+        write_image(options.out / run_folder.PICTURES / name, drawn)
     return images, results
 
 
@@ -97,30 +100,35 @@ def _predict_video(
     options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
 ) -> tuple[Entries, Entries]:
     frames, info = _open_video(options.source)
-    run_folder.clear_output(options.out, run_folder.OF_RESULTS)
+    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     folder = options.out / run_folder.PICTURES
     folder.mkdir(exist_ok=True)
     images, results = [], []
     with sv.VideoSink(str(folder / f"{options.source.stem}.mp4"), info) as sink:
         total = info.total_frames or 0
         for image_id, frame in enumerate(track(frames, total, "detecting", console), start=1):
-            found = detect(frame, image_id)
-            name = f"{options.source.name}#{image_id}"  # the frame, counted from 1
+            detections = detect(frame, image_id)
+            name = f"{options.source.name}#{image_id}"  # frames are counted from 1
             images.append(_image_entry(image_id, name, frame))
-            results += found
-            drawn = _drawn(frame, found, options.score, categories)
-            sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # BGR
+            results += detections
+            drawn = _draw(frame, detections, options.score, categories)
+            sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
     return images, results
 
 
-def _open_video(path: Path) -> tuple[Iterator[Picture], sv.VideoInfo]:
-    """Return the RGB frames of a video, upright as OpenCV turns them, and its size and rate."""
+def _open_video(path: Path) -> tuple[Iterator[RgbImage], sv.VideoInfo]:
+    """Return an iterator over the RGB frames of a video, and its size and frame rate.
+
+    OpenCV applies the rotation that the file specifies.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such video")
+    # FFmpeg would describe a broken file on stderr; OpenCV reads this before it opens the first video.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     video = cv2.VideoCapture(str(path))
     is_read, first = video.read()
     if not is_read:
-        raise InputError(f"{path}: is no video that OpenCV can read")
+        raise InputError(f"{path}: is not a video that OpenCV can read")
     height, width = first.shape[:2]
     rate = video.get(cv2.CAP_PROP_FPS)
     info = sv.VideoInfo(
@@ -130,20 +138,19 @@ def _open_video(path: Path) -> tuple[Iterator[Picture], sv.VideoInfo]:
         total_frames=max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))),
     )
 
-    def frames() -> Iterator[Picture]:
-        frame = first
-        more = True
-        while more:
-            yield np.ascontiguousarray(frame[:, :, ::-1])
-            more, frame = video.read()
+    def frames() -> Iterator[RgbImage]:
+        is_read, frame = True, first
+        while is_read:
+            yield np.ascontiguousarray(frame[:, :, ::-1])  # BGR to RGB
+            is_read, frame = video.read()
         video.release()
 
     return frames(), info
 
 
-def _image_entry(image_id: int, name: str, image: Picture) -> dict[str, Any]:
+def _image_entry(image_id: int, name: str, image: RgbImage) -> dict[str, Any]:
     return {"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]}
 
 
-def _drawn(image: Picture, found: Entries, score: float, categories: Mapping[int, str]) -> Picture:
-    return draw_results(image, [entry for entry in found if entry["score"] >= score], categories)
+def _draw(image: RgbImage, detections: Entries, min_score: float, categories: Mapping[int, str]) -> RgbImage:
+    return draw_results(image, [entry for entry in detections if entry["score"] >= min_score], categories)

@@ -1,4 +1,4 @@
-"""The files of a run, and the care not to write over another's."""
+"""The files of a run, and checks that keep one run from overwriting another."""
 
 import os
 import shutil
@@ -10,43 +10,53 @@ from mvit_det.errors import InputError
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
 METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
 
-OF_TRAINING = (SETTINGS, LAST, BEST, LOGS, CURVES)
-OF_RESULTS = (METRICS, DETECTIONS, IMAGES, PICTURES)
-OF_DETECTRON2 = ("last_checkpoint", "log.txt")  # of a training run there; it has a metrics.json of its own
+TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
+RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES)
+DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # of a training run in Detectron2
 
 
 def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: Iterable[Path]) -> None:
-    """Check that a run may write to ``folder``, of which :func:`clear_output` removes ``names``.
+    """Check that a run may write to ``folder``.
+
+    Args:
+        folder: it need not exist.
+        names: the files and folders in it that :func:`clear_output` will remove.
+        overwrite: whether those may exist.
+        inputs: the files and folders that the run reads.
 
     Raises:
-        InputError: if it is no folder or cannot be written to; if it holds another run, unless
-            ``overwrite``; or if one of the ``inputs`` is among what would be removed.
+        InputError: if ``folder`` is a file or cannot be written to; if it contains one of ``names`` and
+            ``overwrite`` is False; or if removing ``names`` would remove one of ``inputs``.
     """
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise InputError(f"{existing}: is a file; expected a folder to write to")
     if not os.access(existing, os.W_OK):
         raise InputError(f"{existing}: cannot be written to")
-    held = [name for name in names if (folder / name).exists()]
-    if held and not overwrite:
+    occupied = [name for name in names if (folder / name).exists()]
+    if occupied and not overwrite:
         raise InputError(
-            f"{folder}: already holds {', '.join(held)} of another run; name another folder, or give "
-            "--overwrite (or, to go on with a training run, --resume)"
+            f"{folder}: already holds {', '.join(occupied)} of another run; choose another folder, or add "
+            "--overwrite (or --resume, to continue a training run)"
         )
-    for name in held:
+    for name in occupied:
         for path in inputs:
             if path.resolve().is_relative_to((folder / name).resolve()):
                 raise InputError(f"{path}: --overwrite would remove it with {folder / name}")
 
 
 def refuse_training_run(folder: Path) -> None:
-    """Raise an InputError if results would mix with a training run, whose own they are not."""
-    if any((folder / name).exists() for name in (*OF_TRAINING, *OF_DETECTRON2)):
-        raise InputError(f"{folder}: already holds a training run; name another folder for the results")
+    """Check that ``folder`` holds no training run, with which other results would mix.
+
+    Raises:
+        InputError: if it does.
+    """
+    if any((folder / name).exists() for name in (*TRAINING_FILES, *DETECTRON2_FILES)):
+        raise InputError(f"{folder}: already holds a training run; choose another folder for the results")
 
 
 def clear_output(folder: Path, names: Iterable[str]) -> None:
-    """Make ``folder`` and remove ``names``, and those alone, from it."""
+    """Create ``folder``, or remove ``names`` and nothing else from it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         path = folder / name

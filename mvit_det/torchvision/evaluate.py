@@ -10,12 +10,12 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from mvit_det.data.annotations import category_names, read_coco
-from mvit_det.data.average_precision import Metrics, metrics_tables
+from mvit_det.data.average_precision import Metrics
 from mvit_det.data.images import check_images
 from mvit_det.data.results import write_json
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
-from mvit_det.report.console import track
+from mvit_det.report.console import metrics_tables, track
 from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
@@ -58,9 +58,9 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     if process_rank() == 0:
         run_folder.refuse_training_run(options.out)
         inputs = (options.json, options.images)
-        run_folder.check_output(options.out, run_folder.OF_RESULTS, options.overwrite, inputs)
+        run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
         check_all_images(truth, options.images, console)
-        run_folder.clear_output(options.out, run_folder.OF_RESULTS)
+        run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     loader = build_val_loader(
         truth,
         options.images,

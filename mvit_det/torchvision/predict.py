@@ -7,7 +7,7 @@ import torch
 from torchvision.models.detection import FasterRCNN
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.report.drawing import Picture
+from mvit_det.report.drawing import RgbImage
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.engine.lightning_module import prediction_to_results
@@ -27,7 +27,7 @@ def predict(options: PredictOptions) -> None:
 
 @torch.inference_mode()
 def detect(
-    detector: FasterRCNN, config: DetectorConfig, image: Picture, image_id: int
+    detector: FasterRCNN, config: DetectorConfig, image: RgbImage, image_id: int
 ) -> list[dict[str, Any]]:
     """Return the COCO results entries of one (H, W, 3) RGB image, best first."""
     device = next(detector.parameters()).device

@@ -190,7 +190,7 @@ def _prepare_folder(
     console: Console,
 ) -> None:
     """Check the run's folder and every image, then clear the folder and write the run's settings."""
-    names = run_folder.OF_TRAINING + run_folder.OF_RESULTS
+    names = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
     if options.resume:
         check_resume(options.out, config, schedule, options.json)
     else:

@@ -9,42 +9,42 @@ from mvit_det.errors import InputError
 GRAY = np.array([[0, 64], [128, 255], [32, 96]], np.uint8)  # 3 rows, 2 columns
 
 
-def saved(path, image, **options):
+def save_and_read(path, image, **options):
     image.save(path, **options)
     return np.asarray(read_image(path))
 
 
-def in_three(gray):
+def to_rgb(gray):
     return np.repeat(gray[..., None], 3, axis=2)
 
 
 def test_gray_and_palette_become_rgb(tmp_path):
     gray = Image.fromarray(GRAY)
-    assert (saved(tmp_path / "gray.png", gray) == in_three(GRAY)).all()
-    palette = Image.fromarray(in_three(GRAY)).quantize(8)
+    assert (save_and_read(tmp_path / "gray.png", gray) == to_rgb(GRAY)).all()
+    palette = Image.fromarray(to_rgb(GRAY)).quantize(8)
     assert palette.mode == "P"
-    assert (saved(tmp_path / "palette.png", palette) == in_three(GRAY)).all()
+    assert (save_and_read(tmp_path / "palette.png", palette) == to_rgb(GRAY)).all()
 
 
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+def test_16_bit_gray_is_scaled_not_clipped(tmp_path):
     deep = Image.fromarray(GRAY.astype(np.uint16) * 257)
     assert deep.mode == "I;16"
     for name in ("deep.png", "deep.tif"):
-        assert (saved(tmp_path / name, deep) == in_three(GRAY)).all()
+        assert (save_and_read(tmp_path / name, deep) == to_rgb(GRAY)).all()
 
 
-def test_what_is_transparent_is_laid_on_white(tmp_path):
+def test_transparent_pixels_are_put_on_white(tmp_path):
     pixels = np.zeros((1, 3, 4), np.uint8)
     pixels[0, :, 0] = 200
     pixels[0, :, 3] = (255, 0, 102)
     expected = [[200, 0, 0], [255, 255, 255], [233, 153, 153]]
-    assert saved(tmp_path / "clear.png", Image.fromarray(pixels))[0].tolist() == expected
+    assert save_and_read(tmp_path / "clear.png", Image.fromarray(pixels))[0].tolist() == expected
 
 
-def test_cmyk_is_seen_as_rgb(tmp_path):
+def test_cmyk_becomes_rgb(tmp_path):
     cyan = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
     for name in ("cyan.jpg", "cyan.tif"):
-        pixel = saved(tmp_path / name, cyan)[4, 4].astype(int)
+        pixel = save_and_read(tmp_path / name, cyan)[4, 4].astype(int)
         assert np.abs(pixel - (0, 255, 255)).max() < 8, name
 
 
@@ -52,20 +52,20 @@ def test_cmyk_is_seen_as_rgb(tmp_path):
     ("orientation", "turned"), [(1, GRAY), (3, GRAY[::-1, ::-1]), (6, np.rot90(GRAY, -1))]
 )
 def test_exif_orientation_is_applied(tmp_path, orientation, turned):
-    image = Image.fromarray(in_three(GRAY))
+    image = Image.fromarray(to_rgb(GRAY))
     exif = image.getexif()
     exif[0x0112] = orientation
-    assert (saved(tmp_path / "turned.png", image, exif=exif) == in_three(turned)).all()
+    assert (save_and_read(tmp_path / "turned.png", image, exif=exif) == to_rgb(turned)).all()
 
 
-def test_bad_files_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.png: no such picture"):
+def test_a_bad_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.png: no such image"):
         read_image(tmp_path / "none.png")
     (tmp_path / "empty.png").touch()
-    with pytest.raises(InputError, match=r"empty\.png: is empty; expected a picture"):
+    with pytest.raises(InputError, match=r"empty\.png: is empty; expected an image"):
         read_image(tmp_path / "empty.png")
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"text\.png: is not a picture"):
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match=r"text\.png: is not an image"):
         read_image(tmp_path / "text.png")
     noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)
     for name in ("cut.png", "cut.jpg"):
@@ -81,21 +81,21 @@ def check(folder):
     check_images(coco, folder / "images", lambda items, total: items)
 
 
-def test_a_data_set_is_checked_whole(coco_folder):
+def test_every_image_of_a_data_set_is_checked(coco_folder):
     check(coco_folder)
     Image.new("RGB", (50, 30)).save(coco_folder / "images" / "b.png")
     with pytest.raises(InputError, match=r"b\.png: is 50 x 30 px upright, but .* id 3 .* 30 x 50"):
         check(coco_folder)
     (coco_folder / "images" / "b.png").unlink()
-    with pytest.raises(InputError, match=r"b\.png: no such picture"):
+    with pytest.raises(InputError, match=r"b\.png: no such image"):
         check(coco_folder)
     (coco_folder / "images").rename(coco_folder / "moved")
     with pytest.raises(InputError, match="images: no such folder"):
         check(coco_folder)
 
 
-def test_pictures_of_a_folder_come_by_name(tmp_path):
-    with pytest.raises(InputError, match="holds no picture; looked for .bmp"):
+def test_images_of_a_folder_are_sorted_by_name(tmp_path):
+    with pytest.raises(InputError, match="contains no images; expected .bmp"):
         find_images(tmp_path)
     for name in ("b.PNG", "a.jpg", "notes.txt"):
         (tmp_path / name).touch()

@@ -16,7 +16,7 @@ def read(folder, results):
     return read_results(path, read_coco(folder / "data.json"))
 
 
-def test_what_is_written_is_read(coco_folder):
+def test_results_are_read_as_written(coco_folder):
     mask = np.zeros((1, 40, 60), bool)
     mask[0, 5:15, 10:30] = True
     written = to_results(7, np.array([[10, 5, 30, 15]]), np.array([0.5]), mask, [90])
@@ -24,7 +24,7 @@ def test_what_is_written_is_read(coco_folder):
     assert read(coco_folder, []) == []
 
 
-def test_boxes_alone_and_masks_alone(coco_folder):
+def test_masks_and_boxes_are_optional(coco_folder):
     boxes = [ENTRY, ENTRY | {"segmentation": []}]
     assert read(coco_folder, boxes) == [ENTRY, ENTRY]
     polygon = {k: v for k, v in ENTRY.items() if k != "bbox"}
@@ -45,16 +45,16 @@ def test_boxes_alone_and_masks_alone(coco_folder):
         ({"bbox": None}, r"bbox: is missing"),
         (
             {"segmentation": {"size": [60, 40], "counts": [2400]}},
-            r"\[60, 40\] is not its picture's \[40, 60\]",
+            r"\[60, 40\] is not the \[height, width\] of its image, \[40, 60\]",
         ),
     ],
 )
-def test_a_detection_that_does_not_fit_is_named(coco_folder, change, message):
+def test_a_bad_detection_is_named(coco_folder, change, message):
     with pytest.raises(InputError, match=rf"results\.json: .*{message}"):
         read(coco_folder, [ENTRY, ENTRY | change])
 
 
-def test_what_is_no_list_of_detections(coco_folder):
+def test_a_file_that_is_not_a_list_of_detections_is_rejected(coco_folder):
     with pytest.raises(InputError, match="holds a dict; expected a list of detections"):
         read(coco_folder, {"annotations": []})
     with pytest.raises(InputError, match=r"results\[0\]: 5 is not an object"):

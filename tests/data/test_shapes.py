@@ -3,10 +3,10 @@ from PIL import Image
 
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.images import check_images
-from mvit_det.data.shapes import draw_picture, write_shapes
+from mvit_det.data.shapes import draw_image, write_shapes
 
 
-def test_the_folder_is_a_sound_data_set_and_the_seed_gives_it_again(tmp_path):
+def test_the_data_set_is_valid_and_reproducible(tmp_path):
     for name in ("one", "two"):
         write_shapes(tmp_path / name, num_train=3, num_val=2, seed=5)
     for split, number in (("train", 3), ("val", 2)):
@@ -17,17 +17,17 @@ def test_the_folder_is_a_sound_data_set_and_the_seed_gives_it_again(tmp_path):
         assert len(coco.imgs) == number
         assert category_names(coco) == {1: "circle", 2: "square", 3: "triangle"}
         for entry in coco.imgs.values():
-            pictures = [Image.open(tmp_path / n / "images" / entry["file_name"]) for n in ("one", "two")]
-            assert (np.asarray(pictures[0]) == np.asarray(pictures[1])).all()
+            images = [Image.open(tmp_path / n / "images" / entry["file_name"]) for n in ("one", "two")]
+            assert (np.asarray(images[0]) == np.asarray(images[1])).all()
 
 
-def test_masks_are_what_is_visible():
+def test_masks_cover_the_visible_part_of_each_shape():
     random = np.random.default_rng(0)
     for _ in range(20):
-        picture, objects = draw_picture(random)
+        image, objects = draw_image(random)
         masks = np.array([mask for _, mask in objects])
-        assert masks.shape[1:] == picture.shape[:2]
-        assert masks.sum(0).max() == 1  # no pixel is of two objects
+        assert masks.shape[1:] == image.shape[:2]
+        assert masks.sum(0).max() == 1  # masks do not overlap
         sides = [(m.any(0).nonzero()[0], m.any(1).nonzero()[0]) for m in masks]
         for columns, rows in sides:
             assert min(np.ptp(columns), np.ptp(rows)) > 8

@@ -11,7 +11,7 @@ from detectron2.config import instantiate
 from torchvision.ops import box_iou
 
 from mvit_det.backbone.mvit import variant_keywords
-from mvit_det.data.shapes import draw_picture
+from mvit_det.data.shapes import draw_image
 from mvit_det.detectron2 import get_config
 from mvit_det.torchvision import build_detector
 from mvit_det.weights import to_detectron2
@@ -68,7 +68,7 @@ def sample_images():
     """Return RGB images of wide, tall, small and odd sizes."""
     random = np.random.default_rng(0)
     sizes = ((224, 224), (201, 133), (97, 222), (47, 61), (160, 160), (224, 75))
-    return [np.ascontiguousarray(draw_picture(random)[0][:h, :w]) for h, w in sizes]
+    return [np.ascontiguousarray(draw_image(random)[0][:h, :w]) for h, w in sizes]
 
 
 @torch.no_grad()

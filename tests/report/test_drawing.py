@@ -9,17 +9,17 @@ def draw(names, **options):
     masks[0, 30:60, 10:40] = masks[1, 30:60, 70:100] = True
     boxes = np.array([[10, 30, 40, 60], [70, 30, 100, 60]])
     drawn = draw_objects(image, boxes, masks, np.array([1, 2]), names, **options)
-    assert (image == 128).all()  # the given picture stays
+    assert (image == 128).all()  # the input is unchanged
     return drawn
 
 
-def test_objects_are_tinted_and_framed_and_the_rest_stays():
+def test_objects_are_colored_and_the_background_is_unchanged():
     drawn = draw({1: "nut", 2: "bolt"})
-    tinted = (drawn != 128).any(axis=2)
-    assert tinted[30:60, 10:40].all()
-    assert tinted[30:60, 70:100].all()
-    assert not tinted[65:].any()
-    assert (drawn[45, 25] != drawn[45, 85]).any()  # a colour for each class
+    colored = (drawn != 128).any(axis=2)
+    assert colored[30:60, 10:40].all()
+    assert colored[30:60, 70:100].all()
+    assert not colored[65:].any()
+    assert (drawn[45, 25] != drawn[45, 85]).any()  # each class has its own color
 
 
 def test_scores_change_the_caption():
@@ -27,16 +27,16 @@ def test_scores_change_the_caption():
     assert (draw(names) != draw(names, scores=np.array([0.9, 0.8]))).any()
 
 
-def test_a_picture_without_objects_stays_as_it_is():
+def test_an_image_without_objects_is_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
     nothing = np.zeros((0, 4)), np.zeros((0, 50, 40), bool), np.zeros(0, int)
     assert (draw_objects(image, *nothing, {1: "nut"}) == image).all()
 
 
-def test_two_pictures_stand_beside_each_other(tmp_path):
+def test_two_images_are_placed_side_by_side(tmp_path):
     left, right = np.full((30, 90, 3), 10, np.uint8), np.full((30, 90, 3), 200, np.uint8)
-    sheet = side_by_side(left, right, ("left", "right"))
-    assert (sheet[-30:, :90] == left).all()
-    assert (sheet[-30:, -90:] == right).all()
-    write_image(tmp_path / "new" / "sheet.png", sheet)
-    assert (tmp_path / "new" / "sheet.png").stat().st_size > 0
+    canvas = side_by_side(left, right, ("left", "right"))
+    assert (canvas[-30:, :90] == left).all()
+    assert (canvas[-30:, -90:] == right).all()
+    write_image(tmp_path / "new" / "canvas.png", canvas)
+    assert (tmp_path / "new" / "canvas.png").stat().st_size > 0

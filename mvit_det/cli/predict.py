@@ -1,0 +1,32 @@
+"""``mvit-det predict``: detect objects in images or in a video."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mvit_det.cli.arguments import add_checkpoint_arguments, add_overwrite_argument, non_negative
+
+HELP = "detect objects in an image, a folder of images or a video"
+EXAMPLE = "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt --out runs/predictions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("source", type=Path, help="an image, a folder of images or a video")
+    add_checkpoint_arguments(parser)
+    parser.add_argument(
+        "--score",
+        type=non_negative(float),
+        default=0.5,
+        help="draw the detections with at least this score; default: %(default)s",
+    )
+    add_overwrite_argument(parser)
+
+
+def run(checkpoint: str, **options: Any) -> None:
+    """Detect objects; write annotated images and the detections."""
+    from mvit_det.report.predictions import PredictOptions
+    from mvit_det.torchvision.predict import predict
+    from mvit_det.weights import local_file
+
+    predict(PredictOptions(checkpoint=local_file(checkpoint), **options))

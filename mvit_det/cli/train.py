@@ -1,0 +1,119 @@
+"""``mvit-det train``: train a detector on a COCO-format data set."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mvit_det.backbone.variants import RECOMPUTE, VARIANTS
+from mvit_det.cli.arguments import (
+    add_data_arguments,
+    add_draw_argument,
+    add_hardware_arguments,
+    add_overwrite_argument,
+    image_side,
+    non_negative,
+    positive,
+)
+from mvit_det.heads import HEADS
+from mvit_det.recipes import RECIPES
+
+HELP = "train a detector on a COCO-format data set"
+EXAMPLE = (
+    "mvit-det train --json runs/demo/shapes/train.json --images runs/demo/shapes/images "
+    "--val-json runs/demo/shapes/val.json --variant mvitv2_nano --out runs/shapes"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    data = parser.add_argument_group("data")
+    add_data_arguments(data)
+    data.add_argument("--val-json", type=Path, help="annotations of the validation set; default: none")
+    data.add_argument(
+        "--val-images", type=Path, help="folder of the validation images; default: that of --images"
+    )
+    _add_model_arguments(parser.add_argument_group("model"))
+    _add_schedule_arguments(parser.add_argument_group("schedule"))
+    add_hardware_arguments(parser.add_argument_group("hardware"))
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
+    add_draw_argument(output)
+    earlier_run = output.add_mutually_exclusive_group()
+    earlier_run.add_argument("--resume", action="store_true", help="continue the run in --out")
+    add_overwrite_argument(earlier_run)
+
+
+def run(**options: Any) -> None:
+    """Train, and evaluate the best checkpoint if there is a validation set."""
+    from mvit_det.torchvision.train import TrainOptions, train
+
+    options["out"] = options["out"] or Path("runs", options["variant"])
+    train(TrainOptions(**options))
+
+
+def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
+    head = parser.add_mutually_exclusive_group()
+    head.add_argument("--head", choices=HEADS, default="mask_rcnn", help="default: %(default)s")
+    head.add_argument(
+        "--cascade",
+        dest="head",
+        action="store_const",
+        const="cascade_mask_rcnn",
+        default="mask_rcnn",
+        help="short for --head %(const)s",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="SOURCE",
+        help="initial weights of a backbone or a detector: a file, a URL or detectron2://...; "
+        "default: random",
+    )
+    parser.add_argument(
+        "--recompute",
+        choices=RECOMPUTE,
+        default="none",
+        help="what to compute again in the backward pass, to save memory: cheap (norms and activations) "
+        "or block (everything in a block); default: %(default)s",
+    )
+
+
+def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument("--epochs", type=positive(int), default=36, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--batch-size",
+        type=positive(int),
+        default=4,
+        metavar="N",
+        help="images per batch and device; default: %(default)s",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=positive(int),
+        default=1,
+        metavar="N",
+        help="batches per optimizer step; default: %(default)s",
+    )
+    parser.add_argument(
+        "--lr", type=positive(float), help="peak learning rate; default: scaled to the images per step"
+    )
+    parser.add_argument(
+        "--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none"
+    )
+    sizes = (
+        f"{recipe.short_side} for {variant}" for variant, recipe in RECIPES.items() if variant != "default"
+    )
+    parser.add_argument(
+        "--size",
+        type=image_side(),
+        help=f"short side of a test image, px; default: {', '.join(sizes)}, else "
+        f"{RECIPES['default'].short_side}",
+    )
+    parser.add_argument(
+        "--augmentation",
+        choices=("flip", "multiscale", "lsj"),
+        default="multiscale",
+        help="flip keeps the size; multiscale is that of the 36-epoch recipe; lsj is large-scale jittering "
+        "on a square with sides of --size; default: %(default)s",
+    )
+    parser.add_argument("--seed", type=non_negative(int), default=0, help="default: %(default)s")

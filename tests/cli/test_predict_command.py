@@ -1,0 +1,101 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from tests.cli.commands import assert_rejected, file_contents, run_command
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), np.uint8)
+
+
+def predict(trained, source, out):
+    """Predict with every score; return the index of images.json, with the detections loaded into it."""
+    run_command("predict", source, "--checkpoint", trained / "last.ckpt", "--out", out, "--score", 0)
+    coco = COCO(out / "images.json")
+    if json.loads((out / "detections.json").read_text()):
+        coco.loadRes(str(out / "detections.json"))
+    return coco
+
+
+def picture_names(out):
+    return sorted(path.name for path in (out / "pictures").iterdir())
+
+
+def test_a_folder_of_images(trained, frames, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(frames[0]).save(tmp_path / "photos" / "b.png")
+    Image.fromarray(frames[1, :, :, 0]).save(tmp_path / "photos" / "a.jpg")
+    coco = predict(trained, tmp_path / "photos", tmp_path / "out")
+    assert picture_names(tmp_path / "out") == ["a.jpg", "b.png"]
+    assert [image["file_name"] for image in coco.imgs.values()] == ["a.jpg", "b.png"]
+
+
+def test_an_image(trained, frames, tmp_path):
+    Image.fromarray(frames[0]).save(tmp_path / "b.png")
+    coco = predict(trained, tmp_path / "b.png", tmp_path / "out")
+    assert [(image["width"], image["height"]) for image in coco.imgs.values()] == [(96, 64)]
+    assert picture_names(tmp_path / "out") == ["b.png"]
+    assert Image.open(tmp_path / "out" / "pictures" / "b.png").size == (96, 64)
+
+
+def test_a_video(trained, frames, tmp_path):
+    video = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
+    for frame in frames:
+        video.write(frame)
+    video.release()
+    coco = predict(trained, tmp_path / "clip.avi", tmp_path / "out")
+    assert [image["file_name"] for image in coco.imgs.values()] == ["clip.avi#1", "clip.avi#2", "clip.avi#3"]
+    assert picture_names(tmp_path / "out") == ["clip.mp4"]
+    written = cv2.VideoCapture(str(tmp_path / "out" / "pictures" / "clip.mp4"))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert written.get(cv2.CAP_PROP_FPS) == 5
+
+
+def test_a_bad_source_is_rejected(capfd, trained, tmp_path):
+    options = ["--checkpoint", trained / "best.ckpt", "--out", tmp_path / "out"]
+    (tmp_path / "bad.png").write_text("no image")
+    for name, message in (
+        ("none", "none: no such file or folder"),
+        ("none.mp4", "none.mp4: no such video"),
+        ("bad.png", "bad.png: is not an image"),
+    ):
+        assert_rejected(capfd, ["predict", tmp_path / name, *options], message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_video_is_rejected_in_one_line(trained, tmp_path):
+    """In a process of its own: FFmpeg's log level is fixed once OpenCV has opened a video."""
+    (tmp_path / "bad.mp4").write_text("no video")
+    command = [sys.executable, "-m", "mvit_det", "predict", tmp_path / "bad.mp4", "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [*command, "--checkpoint", trained / "best.ckpt"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    message = "bad.mp4: is not a video that OpenCV can read"
+    assert done.stderr == f"mvit-det: error: {tmp_path / message}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_files_are_not_overwritten(capfd, trained, data, tmp_path):
+    before = file_contents(trained)
+    command = ["predict", data / "images", "--checkpoint", trained / "best.ckpt", "--out", trained]
+    for arguments in (command, [*command, "--overwrite"]):
+        assert_rejected(capfd, arguments, trained, "already holds a training run")
+    assert file_contents(trained) == before
+
+    shutil.copytree(data / "images", tmp_path / "pictures")
+    before = file_contents(tmp_path)
+    command = ["predict", tmp_path / "pictures", "--checkpoint", trained / "best.ckpt", "--out", tmp_path]
+    assert_rejected(capfd, [*command, "--overwrite"], "pictures: --overwrite would remove it")
+    assert file_contents(tmp_path) == before

@@ -1,0 +1,44 @@
+import pytest
+
+from mvit_det.errors import InputError
+from mvit_det.report.run_folder import check_output, clear_output, refuse_training_run
+
+NAMES = ("metrics.json", "pictures")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the results of an earlier run, and with notes."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").touch()
+    (tmp_path / "metrics.json").touch()
+    (tmp_path / "notes.txt").touch()
+    return tmp_path
+
+
+def test_an_earlier_run_is_replaced_only_on_request(folder):
+    with pytest.raises(InputError, match=r"already holds metrics.json, pictures .* add --overwrite"):
+        check_output(folder, NAMES, overwrite=False, inputs=())
+    check_output(folder, NAMES, overwrite=True, inputs=())
+    clear_output(folder, NAMES)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_inputs_are_not_removed(folder):
+    inputs = [folder / "notes.txt", folder / "pictures" / "a.png"]
+    with pytest.raises(InputError, match=r"a\.png: --overwrite would remove it with .*pictures"):
+        check_output(folder, NAMES, overwrite=True, inputs=inputs)
+
+
+def test_the_output_must_be_a_folder(folder):
+    for out in (folder / "notes.txt", folder / "notes.txt" / "inside"):
+        with pytest.raises(InputError, match=r"notes\.txt: is a file; expected a folder"):
+            check_output(out, NAMES, overwrite=True, inputs=())
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "last_checkpoint"])
+def test_results_are_kept_out_of_training_runs(folder, name):
+    refuse_training_run(folder)
+    (folder / name).touch()
+    with pytest.raises(InputError, match="already holds a training run; choose another folder"):
+        refuse_training_run(folder)
