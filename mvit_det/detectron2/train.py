@@ -8,6 +8,7 @@ from detectron2.engine import default_argument_parser, launch
 from omegaconf.errors import ConfigAttributeError
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from mvit_det.detectron2.config_files import find_config
 from mvit_det.detectron2.engine.run import evaluate, train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     if not args.config_file:
         raise InputError("--config-file is missing: expected a path or the name of a config in configs/")
+    args.config_file = str(find_config(args.config_file))  # Detectron2 copies the file into the log
     try:
         check_run(load_config(args.config_file, args.opts), args)
     except ConfigAttributeError as error:

@@ -236,6 +236,12 @@ def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, mess
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("options", [[], ["--eval-only"]])
+def test_missing_data_raises(options):
+    with pytest.raises(InputError, match=r"data\.train\.images is not set: add data\.train\.images=\.\.\."):
+        main([*options, "--config-file", "mask_rcnn_mvitv2_nano"])
+
+
 def test_more_gpus_than_available_raises(small, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match="--num-gpus 2: this machine has 1"):

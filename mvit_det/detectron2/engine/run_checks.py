@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError
 from torch import nn
 
 from mvit_det.detectron2.data.coco_json import (
@@ -15,7 +16,7 @@ from mvit_det.detectron2.data.coco_json import (
     registered_categories,
 )
 from mvit_det.detectron2.engine.trainer import PRECISIONS
-from mvit_det.detectron2.lazy_config import build
+from mvit_det.detectron2.lazy_config import build, missing_value_message
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
@@ -47,9 +48,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     Raises:
         InputError: naming what is missing or wrong, and what is expected.
     """
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        if not (args.eval_only and key == "data.train.images"):
-            raise InputError(f"{key} is not set: add {key}=...")
+    _check_missing_keys(cfg, args.eval_only)
     _check_values(cfg)
     _check_devices(cfg.train.device, args)
     _check_data(cfg, args.eval_only)
@@ -75,6 +74,16 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
         num_classes = build(OmegaConf.select(cfg, key))
         if num_classes not in (None, num_categories):
             raise InputError(f"{key} is {num_classes}, but the data set has {num_categories} classes")
+
+
+def _check_missing_keys(cfg: DictConfig, eval_only: bool) -> None:
+    try:
+        missing_keys = sorted(OmegaConf.missing_keys(cfg))
+    except InterpolationToMissingValueError as error:
+        raise InputError(missing_value_message(error)) from None
+    for key in missing_keys:
+        if not (eval_only and key == "data.train.images"):
+            raise InputError(f"{key} is not set: add {key}=...")
 
 
 def _check_values(cfg: DictConfig) -> None:
