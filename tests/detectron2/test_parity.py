@@ -36,6 +36,7 @@ def build_both(name, **changes):
     return theirs, ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mvitv2_t", "mvitv2_s", "mvitv2_b"])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_outputs_and_gradients_are_equal(name, height, width):
@@ -43,6 +44,7 @@ def test_outputs_and_gradients_are_equal(name, height, width):
     assert_equal(theirs, ours, torch.randn(1, 3, height, width))
 
 
+@pytest.mark.slow
 def test_outputs_and_gradients_are_equal_for_a_large_image():
     theirs, ours = build_both("mvitv2_t")
     assert_equal(theirs, ours, torch.randn(1, 3, 800, 1216))
