@@ -56,17 +56,12 @@ def build(node: Any) -> Any:
     try:
         return instantiate(node)
     except (InterpolationToMissingValueError, MissingMandatoryValue) as error:
-        raise InputError(missing_value_message(error)) from None
+        key = str(error).splitlines()[0].rpartition(": ")[2]
+        raise InputError(f"{key} is not set: add {key}=...") from None
     except InputError:
         raise
     except (OmegaConfBaseException, TypeError, ValueError, AssertionError) as error:
         raise InputError(" ".join(str(error).split())) from error
-
-
-def missing_value_message(error: MissingMandatoryValue | InterpolationToMissingValueError) -> str:
-    """Return the message for a key of a config that has no value."""
-    key = str(error).splitlines()[0].rpartition(": ")[2]
-    return f"{key} is not set: add {key}=..."
 
 
 def _load(path: Path) -> DictConfig:

@@ -240,10 +240,19 @@ def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, mess
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("options", [[], ["--eval-only"]])
-def test_missing_data_raises(options):
-    with pytest.raises(InputError, match=r"data\.train\.images is not set: add data\.train\.images=\.\.\."):
+@pytest.mark.parametrize(
+    ("options", "key"), [([], "data.train.images"), (["--eval-only"], "data.train.json")]
+)
+def test_missing_data_raises(options, key):
+    with pytest.raises(InputError, match=f"^{key} is not set: add {key}=..."):
         main([*options, "--config-file", "mask_rcnn_mvitv2_nano"])
+
+
+def test_eval_only_needs_no_training_images(small, shapes, six_steps, tmp_path):
+    without = [option for option in small if not option.startswith("data.train.images=")]
+    checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
+    main(command(without, tmp_path, "--eval-only", f"data.val.images={shapes}/images", checkpoint))
+    assert (tmp_path / "inference/coco_instances_results.json").is_file()
 
 
 def test_more_gpus_than_available_raises(small, tmp_path, monkeypatch):

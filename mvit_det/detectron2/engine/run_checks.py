@@ -2,11 +2,12 @@
 
 import re
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError
 from torch import nn
 
 from mvit_det.detectron2.data.coco_json import (
@@ -16,7 +17,7 @@ from mvit_det.detectron2.data.coco_json import (
     registered_categories,
 )
 from mvit_det.detectron2.engine.trainer import PRECISIONS
-from mvit_det.detectron2.lazy_config import build, missing_value_message
+from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
@@ -48,7 +49,9 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     Raises:
         InputError: naming what is missing or wrong, and what is expected.
     """
-    _check_missing_keys(cfg, args.eval_only)
+    for key in sorted(_missing_keys(OmegaConf.to_container(cfg, resolve=False))):
+        if not (args.eval_only and key == "data.train.images"):
+            raise InputError(f"{key} is not set: add {key}=...")
     _check_values(cfg)
     _check_devices(cfg.train.device, args)
     _check_data(cfg, args.eval_only)
@@ -76,14 +79,13 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
             raise InputError(f"{key} is {num_classes}, but the data set has {num_categories} classes")
 
 
-def _check_missing_keys(cfg: DictConfig, eval_only: bool) -> None:
-    try:
-        missing_keys = sorted(OmegaConf.missing_keys(cfg))
-    except InterpolationToMissingValueError as error:
-        raise InputError(missing_value_message(error)) from None
-    for key in missing_keys:
-        if not (eval_only and key == "data.train.images"):
-            raise InputError(f"{key} is not set: add {key}=...")
+def _missing_keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the keys without a value. ``OmegaConf.missing_keys`` fails if another key refers to one of them."""
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _missing_keys(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(node, str) and node == "???":
+        yield prefix
 
 
 def _check_values(cfg: DictConfig) -> None:
