@@ -80,7 +80,7 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
 
 
 def _missing_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the keys without a value. ``OmegaConf.missing_keys`` fails if another key refers to one of them."""
+    """Yield the keys without a value. ``OmegaConf.missing_keys`` fails if another key refers to them."""
     if isinstance(node, dict | list):
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             yield from _missing_keys(value, f"{prefix}.{key}" if prefix else str(key))
