@@ -1,26 +1,31 @@
-"""The benchmark: its counts by hand, its rows and files, and what it says of a bad flag."""
+"""Tests of the benchmark: counts worked out by hand, its rows and files, another checkout, bad flags."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from mvit_det.backbone.mvit import build_mvit
-from mvit_det.benchmark import measure
+from mvit_det.benchmark import machine
+from mvit_det.benchmark.compare import compare, quartiles
+from mvit_det.benchmark.flops import count_gflop
 from mvit_det.benchmark.main import main
-from mvit_det.benchmark.measure import OUT_OF_MEMORY, compare, count_gflop, quartiles, saved_bytes
-from mvit_det.benchmark.others import MODULES, Side, build_other
-from mvit_det.benchmark.report import head, table_line
+from mvit_det.benchmark.measure import OUT_OF_MEMORY, Case, LocalSide
+from mvit_det.benchmark.opponents import MODULES, open_opponent
+from mvit_det.benchmark.table import header, table_line
 from mvit_det.errors import DependencyError, InputError
 
+ROOT = Path(__file__).parents[1]
+STEP = Case("step", "float32", "cpu", batch=1, height=4, width=4)
 NANO = ["--variants", "nano", "--device", "cpu", "--repeats", "1"]
 
 
 @pytest.fixture(autouse=True)
 def _small_rates(monkeypatch):
-    monkeypatch.setattr(measure, "MATRIX_SIDE", {"cpu": 64, "cuda": 64})
-    monkeypatch.setattr(measure, "COPY_BYTES", 1000)
+    monkeypatch.setattr(machine, "MATRIX_SIDE", {"cpu": 64, "cuda": 64})
+    monkeypatch.setattr(machine, "COPY_BYTES", 1000)
 
 
 def test_quartiles_by_hand():
@@ -31,7 +36,7 @@ def test_quartiles_by_hand():
 def test_saved_bytes_by_hand():
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Sigmoid(), nn.Conv2d(2, 1, 1))
     # The images, 3 x 4 x 4 floats, and the output of the sigmoid, which two layers keep.
-    assert saved_bytes(Side(model, model), torch.zeros(1, 3, 4, 4), "float32") == 4 * (48 + 32)
+    assert LocalSide(model).measure("saved_bytes", STEP) == 4 * (48 + 32)
 
 
 def test_saved_bytes_of_recomputed_blocks_are_their_inputs():
@@ -40,18 +45,19 @@ def test_saved_bytes_of_recomputed_blocks_are_their_inputs():
     shapes = []
     for block in model.blocks:
         block.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
-    saved = saved_bytes(Side(model, model), torch.zeros(1, 3, 64, 64), "float32")
+    saved = LocalSide(model).measure("saved_bytes", STEP._replace(height=64, width=64))
     inputs = 4 * sum(shape.numel() for shape in shapes)
     images, last = 4 * 3 * 64 * 64, 4 * 256 * 2 * 2
     norms = 2 * 4 * (256 + 64 + 16 + 4)  # mean and deviation for each token of the four outputs
     assert saved == images + inputs + last + norms
 
 
-def test_gflop_of_the_patch_embedding_are_a_part_of_all():
+def test_gflop_include_those_of_the_patch_embedding():
     small, large = (count_gflop("mvitv2_nano", side, side) for side in (64, 128))
     assert 2e-9 * 16 * 16 * 32 * 3 * 7 * 7 < small < large
 
 
+@pytest.mark.slow
 def test_rows_files_and_table(tmp_path, capsys):
     against = ["ours:recompute=block", "ours:attention=tiled,recompute=cheap"]
     main([*NANO, "--against", *against, "--sizes", "64x64", "32x65", "--out", str(tmp_path)])
@@ -68,15 +74,15 @@ def test_rows_files_and_table(tmp_path, capsys):
         if is_step:
             assert row["theirs_saved_mb"] < row["ours_saved_mb"]
     lines = capsys.readouterr().out.splitlines()
-    expected = [*head(result["machine"], result["settings"]).splitlines(), *map(table_line, result["rows"])]
+    expected = [*header(result["machine"], result["settings"]).splitlines(), *map(table_line, result["rows"])]
     assert lines == expected
 
 
-def test_head_is_readable():
-    machine = {"cpu": "Some CPU", "cores": 2, "threads": 1, "torch": "2.11.0", "gpu": None}
-    machine |= {"float32_matmul_precision": "highest", "copy_gb_per_s": 27.4}
-    machine |= {"matrix_gflop_per_s": {"float32": 355.2, "bf16": 120.0}}
-    lines = head(machine, {"device": "cpu", "repeats": 7, "keep_freed_memory": True}).splitlines()
+def test_header():
+    info = {"cpu": "Some CPU", "cores": 2, "threads": 1, "torch": "2.11.0", "gpu": None}
+    info |= {"float32_matmul_precision": "highest", "copy_gb_per_s": 27.4}
+    info |= {"matrix_gflop_per_s": {"float32": 355.2, "bf16": 120.0}}
+    lines = header(info, {"device": "cpu", "repeats": 7, "keep_freed_memory": True}).splitlines()
     assert lines[:3] == [
         "Some CPU, cores 2, threads 1; torch 2.11.0, float32 matmul precision highest",
         "matrix rate float32 355 GFLOP/s, bf16 120 GFLOP/s; copy 27 GB/s",
@@ -85,22 +91,67 @@ def test_head_is_readable():
     assert lines[3].split()[:3] == ["variant", "against", "mode"]
 
 
-@pytest.mark.parametrize("who", ["detectron2-mvit", "swin-t", "resnet-50"])
-def test_others_give_four_maps_of_the_same_sizes(who):
-    pytest.importorskip(MODULES[who], reason=f"{MODULES[who]} is not installed", exc_type=ImportError)
+@pytest.mark.parametrize("name", ["detectron2-mvit", "swin-t", "resnet-50"])
+def test_opponents_return_four_maps_of_the_same_sizes(name):
+    pytest.importorskip(MODULES[name], reason=f"{MODULES[name]} is not installed", exc_type=ImportError)
     ours = build_mvit("mvitv2_nano").eval()
-    theirs = build_other(who, "mvitv2_nano", ours)
-    theirs.module.eval()
     images = torch.randn(1, 3, 64, 96)
-    with torch.no_grad():
+    with open_opponent(name, "mvitv2_nano", ours) as theirs, torch.no_grad():
+        theirs.module.eval()
         maps, expected = theirs.call(images), ours(images)
     maps = list(maps.values()) if isinstance(maps, dict) else maps
     shapes = [tuple(each.shape) for each in maps]
-    if who == "detectron2-mvit":
+    if name == "detectron2-mvit":
         for each, other in zip(maps, expected.values(), strict=True):
             torch.testing.assert_close(each, other, rtol=1e-3, atol=1e-4)
     assert len(maps) == 4
     assert all({16 >> i, 24 >> i} <= set(shape) for i, shape in enumerate(shapes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keywords", ["", ",recompute=block,attention=tiled"])
+def test_another_checkout_gets_the_same_weights_and_images(keywords):
+    torch.manual_seed(0)
+    ours = build_mvit("mvitv2_nano", drop_path_rate=0.0, recompute="block" if keywords else "none")
+    case = STEP._replace(height=64, width=96)
+    with open_opponent(f"checkout:{ROOT}{keywords}", "mvitv2_nano", ours) as theirs:
+        row = compare(LocalSide(ours), theirs, case, repeats=2)
+    assert 0 < row["ratio"]["q1"] <= row["ratio"]["median"] <= row["ratio"]["q3"]
+    assert row["theirs_loss"] == pytest.approx(row["ours_loss"], rel=1e-5)
+    assert row["theirs_saved_mb"] == row["ours_saved_mb"] > 0
+
+
+FAKE_PACKAGE = """
+import torch
+
+class Model(torch.nn.Conv2d):
+    def forward(self, images):
+        if images.shape[3] > 4:
+            raise ValueError("too wide")
+        return torch.tensor([float(torch.get_num_threads())])
+
+def build_mvit(variant, **keywords):
+    return Model(3, 1, 1)
+"""
+
+
+def test_another_checkout_has_as_many_threads_and_reports_errors(tmp_path):
+    (tmp_path / "mvit_det").mkdir()
+    (tmp_path / "mvit_det" / "__init__.py").write_text(FAKE_PACKAGE)
+    with open_opponent(f"checkout:{tmp_path}", "mvitv2_t", nn.Conv2d(3, 1, 1)) as theirs:
+        assert theirs.measure("loss", STEP) == torch.get_num_threads() ** 2
+        with pytest.raises(InputError, match=f"^checkout {tmp_path}: ValueError: too wide$"):
+            theirs.measure("seconds", STEP._replace(width=5))
+
+
+def test_a_checkout_whose_process_ends_is_named(tmp_path):
+    (tmp_path / "mvit_det").mkdir()
+    (tmp_path / "mvit_det" / "__init__.py").write_text("import os; os._exit(3)")
+    with (
+        pytest.raises(InputError, match=f"^checkout {tmp_path}: its process ended with status 3$"),
+        open_opponent(f"checkout:{tmp_path}", "mvitv2_t", nn.Conv2d(3, 1, 1)),
+    ):
+        pass
 
 
 def test_timm_runs_at_its_own_size(capsys):
@@ -116,7 +167,7 @@ def test_a_side_that_runs_out_of_memory_leaves_the_other():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     model = nn.Conv2d(3, 1, 1)
-    row = compare(Side(model, model), Side(model, full), torch.zeros(1, 3, 4, 4), "step", "float32", 3)
+    row = compare(LocalSide(model), LocalSide(model, full), STEP, 3)
     assert row["ours_ms"]["median"] > 0
     assert row["theirs_ms"] == row["theirs_saved_mb"] == OUT_OF_MEMORY
     assert row["ratio"] is None
@@ -130,16 +181,19 @@ def test_a_side_that_runs_out_of_memory_leaves_the_other():
     [
         (["--variants", "tt"], "unknown variant 'mvitv2_tt': did you mean 'mvitv2_t'"),
         (["--against", "swin"], "unknown name in --against 'swin': did you mean 'swin-t'"),
-        (["--against", "ours:recompute"], "expected ours:KEYWORD=VALUE"),
+        (["--against", "ours:recompute"], "'recompute' should be KEYWORD=VALUE"),
         (["--against", "ours:recomputed=block"], "did you mean 'recompute'"),
         (["--against", "ours:recompute=blok"], "did you mean 'block'"),
+        (["--against", "checkout:no-such-folder"], "no-such-folder: has no mvit_det/__init__.py"),
+        (["--against", f"checkout:{ROOT},recompute"], "'recompute' should be KEYWORD=VALUE"),
+        (["--against", f"checkout:{ROOT},recompute=blok"], "did you mean 'block'"),
         (["--sizes", "800"], "size '800': expected HxW"),
         (["--sizes", "800x16"], "size '800x16': expected HxW"),
         (["--dtypes", "fp16"], "dtype 'fp16': runs on cuda only"),
         (["--modes", "backward"], "unknown mode 'backward'"),
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--batch", "0"], "--batch 0: must be at least 1"),
-        (["--out", __file__], "cannot be made a folder"),
+        (["--out", __file__], "cannot create the folder"),
     ],
 )
 def test_a_bad_flag_is_named(flags, message):
@@ -157,5 +211,5 @@ def test_a_missing_package_is_named(monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_without_a_gpu_is_named():
-    with pytest.raises(InputError, match="device 'cuda': torch finds no GPU here"):
+    with pytest.raises(InputError, match="device 'cuda': torch finds no GPU"):
         main(["--device", "cuda"])

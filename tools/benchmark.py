@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time and memory of our backbone against others, measured in turn in one run; --help says how.
+"""Compare time and memory of our backbone with others, measured in turn in one run; see --help.
 
 tools/benchmark.py --against detectron2-mvit ours:recompute=cheap --sizes 512x768 800x1216 --out runs/bench
 """

@@ -5,9 +5,16 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, drop a whole residual branch per image with probability ``rate``.
+    """Drop a residual branch for whole images at random during training: (N, ...) -> (N, ...).
 
-    What is kept is scaled by 1 / (1 - rate), so that the expectation stays. Any shape (N, ...).
+    The branches that remain are scaled by 1 / (1 - rate), so that the expectation is unchanged.
+
+    Args:
+        rate: probability of dropping the branch of an image.
+
+    Raises:
+        ValueError: if ``rate`` is not in [0, 1).
+
     Source: "Deep Networks with Stochastic Depth", arXiv 1603.09382.
     """
 
@@ -20,9 +27,9 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        kept = 1 - self.rate
+        keep_rate = 1 - self.rate
         mask = torch.empty((x.shape[0],) + (1,) * (x.dim() - 1), dtype=x.dtype, device=x.device)
-        return x * mask.bernoulli_(kept).div_(kept)
+        return x * mask.bernoulli_(keep_rate).div_(keep_rate)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:g}"

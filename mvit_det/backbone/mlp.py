@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mvit_det.ops.checkpointing import Layer, linears
+from mvit_det.ops.checkpointing import activate
+from mvit_det.ops.linear import linear
 
 
 class Mlp(nn.Module):
-    """Two linear layers with an activation between them, over the last axis."""
+    """Two linear layers with an activation between them: (..., dim) -> (..., dim_out)."""
 
     def __init__(
         self,
@@ -24,9 +25,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim_out)
         self.recompute = recompute
 
-    def forward(self, x: Tensor, norm: nn.Module, *beside: Layer) -> tuple[Tensor, ...]:
-        """Map ``norm(x)`` (..., dim) to (..., dim_out), and by the layers ``beside`` the MLP."""
-        first, second = ((layer.weight, layer.bias) for layer in (self.fc1, self.fc2))
-        hidden, *others = linears(norm, x, first, *beside, recompute=self.recompute)
-        (x,) = linears(self.act, hidden, second, recompute=self.recompute)
-        return x, *others
+    def forward(self, x: Tensor) -> Tensor:
+        x = linear(self.fc1, x)
+        x = activate(self.act, x, self.recompute)
+        return linear(self.fc2, x)

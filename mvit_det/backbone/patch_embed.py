@@ -5,12 +5,7 @@ from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """Cut images into overlapping patches and project them: (N, 3, H, W) -> (N, h, w, C).
-
-    Raises:
-        ValueError: if there is no batch axis, or an image has a side below 32 px, the stride of the
-            last stage.
-    """
+    """Project overlapping patches of images to tokens: (N, in_chans, H, W) -> (N, h, w, embed_dim)."""
 
     def __init__(
         self,
@@ -24,10 +19,17 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size, stride, padding)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Project images: (N, in_chans, H, W) -> (N, h, w, embed_dim).
+
+        Raises:
+            ValueError: if there is no batch axis, or if a side is below 32 px, the least that the four stages
+                of the published models can downsample.
+        """
         if images.dim() != 4:
             raise ValueError(f"images of shape {tuple(images.shape)}: expected (N, channels, H, W)")
         height, width = images.shape[-2:]
         if min(height, width) < 32:
             raise ValueError(f"images of {height} x {width} px: both sides must be at least 32 px")
-        images = images.contiguous(memory_format=torch.channels_last)  # and so, mostly, what comes out
+        # A channels-last input usually gives a channels-last output, so the last contiguous() copies nothing.
+        images = images.contiguous(memory_format=torch.channels_last)
         return self.proj(images).permute(0, 2, 3, 1).contiguous()

@@ -1,1 +1,1 @@
-"""What ``tools/benchmark.py`` runs."""
+"""The program behind ``tools/benchmark.py``."""

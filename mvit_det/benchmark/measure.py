@@ -1,171 +1,150 @@
-"""Time, memory and work of a model, and the rates of the machine that it runs on."""
+"""Time and memory of one model.
 
-import os
-import platform
-import re
+Imports only torch: the worker process of :mod:`mvit_det.benchmark.checkout` loads this file by its path.
+"""
+
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from mvit_det.backbone.mvit import build_mvit
-from mvit_det.benchmark.others import Side
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MODES = ("forward", "step")
-WARM_UPS = 2
-MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
-COPY_BYTES = 256_000_000
 OUT_OF_MEMORY = "out of memory"
 
 
-def compare(ours: Side, theirs: Side, images: Tensor, mode: str, dtype: str, repeats: int) -> dict[str, Any]:
-    """Return the costs of both sides, each a number, None where not told, or ``OUT_OF_MEMORY``.
+class Case(NamedTuple):
+    """One mode of running a model, on a batch of random images."""
 
-    Times are in ms, with quartiles; memory is in MB (10^6 bytes). ``saved``: what autograd keeps for the
-    backward pass, each storage once, without parameters but with their copies under autocast.
-    ``peak``: the most allocated above what was there before, parameters and images among it.
+    mode: str  # one of MODES: a forward pass without gradients, or a training step
+    dtype: str  # one of DTYPES; runs under autocast unless it is float32
+    device: str
+    batch: int
+    height: int  # pixels
+    width: int  # pixels
+
+
+class Side(Protocol):
+    """One of the two models that are compared."""
+
+    def measure(self, quantity: str, case: Case) -> float | str:
+        """Run the model once, and return one of :data:`QUANTITIES` or ``OUT_OF_MEMORY``."""
+
+
+class LocalSide:
+    """A model of this process.
+
+    Args:
+        module: the model.
+        call: maps images (N, 3, H, W) to feature maps, as a dict, a sequence or one tensor; by default
+            ``module``.
     """
-    sides = {"ours": ours, "theirs": theirs}
-    times: dict[str, list[Any]] = {name: [] for name in sides}
-    for side in sides.values():
-        side.module.train(mode == "step")
-    for _ in range(WARM_UPS + repeats):
-        for name, side in sides.items():
-            if OUT_OF_MEMORY not in times[name]:
-                times[name].append(_unless_full(_run_timed, side, images, mode, dtype))
 
-    row: dict[str, Any] = {"ratio": None}
-    for name, side in sides.items():
-        is_full = OUT_OF_MEMORY in times[name]
-        row[f"{name}_ms"] = OUT_OF_MEMORY if is_full else quartiles(1e3 * t for t in times[name][WARM_UPS:])
-        saved = _unless_full(saved_bytes, side, images, dtype) if mode == "step" else None
-        peak = _unless_full(_peak_bytes, side, images, mode, dtype) if images.is_cuda else None
-        for key, value in (("saved", saved), ("peak", peak)):
-            row[f"{name}_{key}_mb"] = value / 1e6 if isinstance(value, int) else value
-    if OUT_OF_MEMORY not in (row["ours_ms"], row["theirs_ms"]):
-        pairs = zip(times["ours"], times["theirs"], strict=True)
-        row["ratio"] = quartiles([their / our for our, their in pairs][WARM_UPS:])
-    return row
+    def __init__(self, module: nn.Module, call: Callable[[Tensor], Any] | None = None) -> None:
+        self.module = module
+        self.call = call or module
+
+    def measure(self, quantity: str, case: Case) -> float | str:
+        images = random_images(case.batch, case.height, case.width, case.device)
+        self.module.train(case.mode == "step")
+        with suppress(torch.OutOfMemoryError):
+            return QUANTITIES[quantity](self, images, case.mode, case.dtype)
+        torch.cuda.empty_cache()  # outside of the handler, whose traceback holds tensors
+        return OUT_OF_MEMORY
 
 
-def quartiles(values: Iterable[float]) -> dict[str, float]:
-    """Return the median and the quartiles, linear between the values."""
-    data = torch.tensor(list(values), dtype=torch.float64)
-    q1, median, q3 = data.quantile(data.new_tensor([0.25, 0.5, 0.75])).tolist()
-    return {"q1": q1, "median": median, "q3": q3}
+@lru_cache(maxsize=1)
+def random_images(batch: int, height: int, width: int, device: str) -> Tensor:
+    """Return normal values (batch, 3, height, width), the same in every process."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, 3, height, width, generator=generator).to(device)
 
 
-def run(side: Side, images: Tensor, mode: str, dtype: str) -> None:
-    """Run a forward pass without gradients, or a training step's forward and backward."""
-    with torch.set_grad_enabled(mode == "step"):
-        maps = _forward(side, images, dtype)
-    if mode == "step":
-        torch.stack([each.float().square().mean() for each in maps]).sum().backward()
+def loss(side: LocalSide, images: Tensor, mode: str, dtype: str) -> float:
+    """Return the sum over the feature maps of their mean squares."""
+    with torch.no_grad():
+        return _loss(side, images, dtype).item()
 
 
-def saved_bytes(side: Side, images: Tensor, dtype: str) -> int:
-    """Return the bytes that a forward pass leaves for the backward, each storage once, no parameters."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in side.module.state_dict().values()}
+def seconds(side: LocalSide, images: Tensor, mode: str, dtype: str) -> float:
+    """Return the time of a forward pass, or of the forward and the backward pass of a training step."""
+    try:
+        return elapsed(partial(_run, side, images, mode, dtype), images.device.type)
+    finally:
+        side.module.zero_grad()
+
+
+def peak_bytes(side: LocalSide, images: Tensor, mode: str, dtype: str) -> int:
+    """Return the most GPU memory that was allocated in addition to parameters and images."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    seconds(side, images, mode, dtype)
+    return torch.cuda.max_memory_allocated() - before
+
+
+def saved_bytes(side: LocalSide, images: Tensor, mode: str, dtype: str) -> int:
+    """Return the size of the tensors that autograd saves for the backward pass.
+
+    Counts each storage once and no parameters, but the copies of parameters that autocast makes.
+    """
+    parameters = {tensor.untyped_storage().data_ptr() for tensor in side.module.state_dict().values()}
     sizes: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in parameters:
             sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # a tensor that its own graph holds would never be freed
+        return tensor.detach()  # an output saved by its own node would be a reference cycle
 
-    def keep_input(_: nn.Module, inputs: tuple[Tensor]) -> None:
-        keep(inputs[0])
+    def count_input(_: nn.Module, inputs: tuple[Tensor]) -> None:
+        count(inputs[0])
 
     hooks = []
-    if getattr(side.module, "recompute", None) == "block":  # torch.utils.checkpoint has its own hooks
+    if getattr(side.module, "recompute", None) == "block":  # torch.utils.checkpoint installs its own hooks
         for block in side.module.get_submodule("blocks").children():
-            hooks.append(block.register_forward_pre_hook(keep_input))
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        maps = _forward(side, images, dtype)  # holds the graph, so that no address is used twice
+            hooks.append(block.register_forward_pre_hook(count_input))
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        maps = _forward(side, images, dtype)  # keeps the graph alive, so that no address is reused
     for hook in hooks:
         hook.remove()
     del maps
     return sum(sizes.values())
 
 
-@lru_cache
-def count_gflop(variant: str, height: int, width: int) -> float:
-    """Return the GFLOP (10^9, a multiply-add is 2) of our forward pass for one picture, not computed."""
-    counter = FlopCounterMode(display=False)
-    with torch.device("meta"), torch.no_grad(), counter:
-        build_mvit(variant, attention="reference").eval()(torch.empty(1, 3, height, width))
-    return counter.get_total_flops() / 1e9
+def elapsed(function: Callable[[], object], device: str) -> float:
+    """Return the seconds that a call takes, including the work that it queues on a GPU."""
+    synchronize = torch.get_device_module(device).synchronize  # does nothing on a CPU
+    synchronize()
+    start = time.perf_counter()
+    function()
+    synchronize()
+    return time.perf_counter() - start
 
 
-def describe_machine(device: str, dtypes: Sequence[str]) -> dict[str, Any]:
-    """Return what the run is on, with the rates of a matrix product (GFLOP/s) and of a copy (GB/s)."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
-    side = MATRIX_SIDE[device]
-    rates = {}
-    for dtype in dtypes:
-        a, b = (torch.randn(side, side, device=device).to(DTYPES[dtype]) for _ in range(2))
-        product = torch.empty_like(a)
-        rates[dtype] = 2e-9 * side**3 / _median_seconds(partial(torch.mm, a, b, out=product), device)
-    source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
-    target = torch.zeros_like(source)
-    return {
-        "cpu": found[1] if found else platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "matrix_gflop_per_s": rates,
-        "copy_gb_per_s": 2e-9 * COPY_BYTES / _median_seconds(partial(target.copy_, source), device),
-    }
+QUANTITIES: dict[str, Callable[[LocalSide, Tensor, str, str], float]] = {
+    function.__name__: function for function in (loss, seconds, peak_bytes, saved_bytes)
+}
 
 
-def _forward(side: Side, images: Tensor, dtype: str) -> list[Tensor]:
+def _run(side: LocalSide, images: Tensor, mode: str, dtype: str) -> None:
+    if mode == "step":
+        _loss(side, images, dtype).backward()
+    else:
+        with torch.no_grad():
+            _forward(side, images, dtype)
+
+
+def _loss(side: LocalSide, images: Tensor, dtype: str) -> Tensor:
+    return torch.stack([each.float().square().mean() for each in _forward(side, images, dtype)]).sum()
+
+
+def _forward(side: LocalSide, images: Tensor, dtype: str) -> list[Tensor]:
     with torch.autocast(images.device.type, DTYPES[dtype], enabled=dtype != "float32"):
         maps = side.call(images)
     if isinstance(maps, Tensor):
         return [maps]
     return list(maps.values() if isinstance(maps, dict) else maps)
-
-
-def _run_timed(side: Side, images: Tensor, mode: str, dtype: str) -> float:
-    try:
-        return _seconds(partial(run, side, images, mode, dtype), images.device.type)
-    finally:
-        side.module.zero_grad()
-
-
-def _peak_bytes(side: Side, images: Tensor, mode: str, dtype: str) -> int:
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    _run_timed(side, images, mode, dtype)
-    return torch.cuda.max_memory_allocated() - before
-
-
-def _unless_full(function: Callable[..., Any], *args: Any) -> Any:
-    with suppress(torch.OutOfMemoryError):
-        return function(*args)
-    torch.cuda.empty_cache()
-    return OUT_OF_MEMORY
-
-
-def _seconds(work: Callable[[], object], device: str) -> float:
-    synchronize = torch.get_device_module(device).synchronize  # nothing to wait for on a CPU
-    synchronize()
-    start = time.perf_counter()
-    work()
-    synchronize()
-    return time.perf_counter() - start
-
-
-def _median_seconds(work: Callable[[], object], device: str) -> float:
-    return quartiles([_seconds(work, device) for _ in range(WARM_UPS + 5)][WARM_UPS:])["median"]

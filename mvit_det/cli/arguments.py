@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det import __version__
-from mvit_det.backbone.mvit import RECOMPUTE
-from mvit_det.backbone.variants import VARIANTS
+from mvit_det.backbone.variants import RECOMPUTE, VARIANTS
 
 
 def build_parser() -> argparse.ArgumentParser:

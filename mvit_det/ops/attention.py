@@ -1,158 +1,132 @@
 """Softmax attention in windows with decomposed relative positions: one function, five implementations.
 
-All compute the same: the score of query i and key j of a window is
-q_i k_j / sqrt(C) + q_i rel_h[Δh] + q_i rel_w[Δw].
+All give the same result. The score of query i and key j of a window is
 
-- ``reference`` writes this down; it stores every score, and is the measure for the others.
-- ``sdpa`` and ``tiled`` store none. The bias is bilinear, and so a part of the product of wider vectors,
-  [q_i / sqrt(C), q_i rel_h, q_i rel_w] and [k_j, one-hot row of j, one-hot column of j]. ``sdpa`` hands
-  these to torch's fused attention; ``tiled`` computes one tile of scores after the other.
-- ``triton`` and ``native`` store none either: kernels for GPUs and, in C, for CPUs, which add the biases of
-  some queries by rows and by columns of keys.
+    q_i·k_j / sqrt(C) + q_i·R_h[i, j] + q_i·R_w[i, j]
 
-Source: MViTv2 paper, section 4.1, equations 2 to 4.
+- ``reference`` follows the definition in plain tensor operations. It stores every score.
+- ``sdpa`` calls PyTorch's fused attention, with the biases folded into extra channels of Q and K.
+- ``tiled`` computes one tile of scores at a time, for CPUs.
+- ``native`` uses a kernel in C for CPUs, in float32.
+- ``triton`` uses kernels for NVIDIA GPUs, in half precision.
+
+All but the first recompute the scores in the backward pass instead of storing them.
+
+Source: MViTv2, arXiv 2112.01526, section 4.1, equations 2 to 4.
 """
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mvit_det.errors import InputError
 from mvit_det.ops.autocast import cast
 from mvit_det.ops.availability import has_native, has_triton, unavailable_reason
-from mvit_det.ops.constants import one_hot_positions
 from mvit_det.ops.native.attention import native_attention
-from mvit_det.ops.reference import reference
-from mvit_det.ops.tiled import tiled
-from mvit_det.ops.windows import partition, unpartition
+from mvit_det.ops.reference import reference_attention
+from mvit_det.ops.relative_bias import RelPos
+from mvit_det.ops.sdpa import sdpa_attention
+from mvit_det.ops.tiled import tiled_attention
 
-IMPLEMENTATIONS = ("reference", "sdpa", "tiled", "native", "triton")
-# Of the Triton kernels: a tile holds whole rows of keys (a picture's width over 32 px), and must fit a GPU.
-MAX_KEYS_IN_ROW, MAX_CHANNELS = 64, 128
+# Limits of the Triton kernels, whose tiles hold whole rows of keys. In global attention a row has one key for
+# each 32 px of the image's width (16 px in MViTv1), so that 64 keys cover 2048 px.
+MAX_KEYS_PER_ROW, MAX_HEAD_DIM = 64, 128
 
 
-def attend(
+def attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
+    rel_pos: RelPos | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
     residual: bool = False,
     implementation: str = "auto",
 ) -> Tensor:
-    """Attend in windows; a window as large as the map attends globally.
+    """Compute attention within windows. A window as large as the map is global attention.
 
-    Windows that reach over the bottom or the right are filled up with zeros, which take part in the
-    softmax as in the published models. Under autocast the inputs are cast to its dtype.
+    Maps are padded with zeros at the bottom and the right to whole windows. The padding takes part in the
+    softmax, as in the published models. Under autocast the inputs are cast to its dtype.
 
     Args:
-        q: (N, H, W, heads, C)
-        k: (N, h, w, heads, C), in as many windows as ``q``.
-        v: as ``k``.
-        rel_h: (q_window[0], kv_window[0], C), or None without relative positions.
-        rel_w: (q_window[1], kv_window[1], C), or None with ``rel_h``.
+        q: (N, q_h, q_w, heads, C)
+        k: (N, kv_h, kv_w, heads, C), with the same number of windows as ``q``.
+        v: (N, kv_h, kv_w, heads, C)
+        rel_pos: embeddings of the distances between the queries and the keys of a window, or None.
         q_window: height and width of a window of queries, tokens.
-        kv_window: the same for keys and values.
-        residual: add ``q`` to the result: the paper's residual pooling.
-        implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"`` for the one that suits the device.
+        kv_window: height and width of a window of keys and values, tokens.
+        residual: add ``q`` to the result (the paper's residual pooling connection).
+        implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"`` for the fastest that can run.
 
     Returns:
-        (N, H, W, heads, C)
+        (N, q_h, q_w, heads, C)
 
     Raises:
-        InputError: if the device or the dtype cannot run the implementation.
+        InputError: if the implementation cannot run on this device or in this dtype.
     """
     q, k, v = cast(q), cast(k), cast(v)
-    if rel_h is not None and rel_w is not None:
-        rel_h, rel_w = cast(rel_h), cast(rel_w)
-    chosen = choose(implementation, q.device.type, q.dtype, kv_window[1], q.shape[-1])
-    functions = {"reference": reference, "sdpa": sdpa, "tiled": tiled, "native": native_attention}
-    function = functions.get(chosen, _triton)
-    return function(q, k, v, rel_h, rel_w, q_window, kv_window, residual)
+    if rel_pos is not None:
+        rel_pos = RelPos(*map(cast, rel_pos))
+    name = choose_implementation(implementation, q.device.type, q.dtype, kv_window[1], q.shape[-1])
+    return IMPLEMENTATIONS[name](q, k, v, rel_pos, q_window, kv_window, residual)
 
 
-def choose(
-    implementation: str, device: str, dtype: torch.dtype, keys_in_row: int = 1, channels: int = 1
+def choose_implementation(
+    implementation: str, device: str, dtype: torch.dtype, keys_per_row: int = 1, head_dim: int = 1
 ) -> str:
-    """Return the implementation to run: the named one, or with ``"auto"`` the best of those that can.
+    """Return the implementation to run: the requested one, or with ``"auto"`` the fastest that can run.
 
     Args:
         implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"``.
         device: type of the device, such as ``"cuda"``.
-        dtype: of the queries.
-        keys_in_row: width of a window of keys.
-        channels: of a head.
+        dtype: dtype of the queries.
+        keys_per_row: width of a window of keys, tokens.
+        head_dim: channels of a head.
 
     Raises:
-        InputError: if the named one cannot run; the message says which can.
+        InputError: if the requested one cannot run; the message lists those that can.
     """
-    able = ["reference"]
+    available = ["reference"]  # from the slowest to the fastest
     if device == "cpu":
-        able += ["sdpa", "tiled"]
-    elif device != "meta" and dtype != torch.float64:  # torch has no fused attention for these
-        able += ["sdpa"]
-    if implementation in able:  # our kernels need not be tried
+        available += ["sdpa", "tiled"]
+    elif device != "meta" and dtype != torch.float64:  # neither has fused attention
+        available += ["sdpa"]
+    if implementation in available:  # before testing the kernels, which compiles them
         return implementation
     if has_native(device, dtype):
-        able += ["native"]
-    fits = keys_in_row <= MAX_KEYS_IN_ROW and channels <= MAX_CHANNELS
+        available += ["native"]
+    fits = keys_per_row <= MAX_KEYS_PER_ROW and head_dim <= MAX_HEAD_DIM
     if fits and has_triton(device, dtype):
-        able += ["triton"]
+        available += ["triton"]
     if implementation == "auto":
-        return able[-1]
-    if implementation not in able:
-        reason = f"in {str(dtype).removeprefix('torch.')} on {device}"
-        if implementation == "triton" and not fits:
-            reason += f" with rows of {keys_in_row} keys and heads of {channels} channels"
-            reason += f" (at most {MAX_KEYS_IN_ROW} and {MAX_CHANNELS})"
-        elif implementation == "triton" and device == "cuda":
-            reason += f" ({unavailable_reason('triton') or 'half precision only'})"
-        elif implementation == "native" and device == "cpu":
-            reason += f" ({unavailable_reason('native') or 'float32 only'})"
-        raise InputError(
-            f"attention {implementation!r}: cannot run {reason}; expected one of auto, {', '.join(able)}"
-        )
-    return implementation
+        return available[-1]
+    if implementation in available:
+        return implementation
+    context = f"in {str(dtype).removeprefix('torch.')} on {device}"
+    if implementation == "triton" and not fits:
+        context += f" with rows of {keys_per_row} keys and heads of {head_dim} channels"
+        context += f" (at most {MAX_KEYS_PER_ROW} and {MAX_HEAD_DIM})"
+    elif implementation == "triton" and device == "cuda":
+        context += f" ({unavailable_reason('triton') or 'half precision only'})"
+    elif implementation == "native" and device == "cpu":
+        context += f" ({unavailable_reason('native') or 'float32 only'})"
+    raise InputError(
+        f"attention {implementation!r}: cannot run {context}; expected one of auto, {', '.join(available)}"
+    )
 
 
-def sdpa(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
-    q_window: tuple[int, int],
-    kv_window: tuple[int, int],
-    residual: bool,
-) -> Tensor:
-    """:func:`attend` by torch's scaled_dot_product_attention, on heads widened by the bias."""
-    map_hw, channels = (q.shape[1], q.shape[2]), q.shape[-1]
-    # (N, rows, columns, height, width, heads, C)
-    q, k, v = partition(q, q_window), partition(k, kv_window), partition(v, kv_window)
-    queries, keys = [q * channels**-0.5], [k]
-    if rel_h is not None and rel_w is not None:
-        queries.append(torch.einsum("...hwnc,hkc->...hwnk", q, rel_h))
-        queries.append(torch.einsum("...hwnc,wkc->...hwnk", q, rel_w))
-        positions = one_hot_positions(kv_window, k.dtype, k.device).unflatten(0, kv_window)
-        keys.append(positions[:, :, None].expand(*k.shape[:-1], -1))
-    # The fused kernels want one width for all three, and on a GPU a multiple of 8.
-    width = -(-sum(part.shape[-1] for part in queries) // 8) * 8
-
-    def widened(parts: list[Tensor]) -> Tensor:  # (windows, heads, tokens, width)
-        missing = width - sum(part.shape[-1] for part in parts)
-        parts = [*parts, parts[0].new_zeros(()).expand(*parts[0].shape[:-1], missing)]
-        return torch.cat(parts, dim=-1).flatten(3, 4).flatten(0, 2).transpose(1, 2)
-
-    out = F.scaled_dot_product_attention(widened(queries), widened(keys), widened([v]), scale=1.0)
-    out = out[..., :channels].transpose(1, 2).reshape(q.shape)
-    return unpartition(out + q if residual else out, map_hw)
-
-
-def _triton(*arguments: Any) -> Tensor:
-    from mvit_det.ops.triton.attention import triton_attention  # Triton is not everywhere
+def _triton_attention(*arguments: Any) -> Tensor:
+    from mvit_det.ops.triton.attention import triton_attention  # Triton is not installed everywhere
 
     return triton_attention(*arguments)
+
+
+# After the functions that it refers to.
+IMPLEMENTATIONS = {
+    "reference": reference_attention,
+    "sdpa": sdpa_attention,
+    "tiled": tiled_attention,
+    "native": native_attention,
+    "triton": _triton_attention,
+}

@@ -1,111 +1,69 @@
-"""What is computed again in the backward pass rather than kept: the input of linear layers, or all."""
+"""Activation checkpointing.
 
-from collections.abc import Callable, Iterable
-from typing import Any
+Whole modules are checkpointed with :mod:`torch.utils.checkpoint`. Besides, the outputs of norms and
+activation functions, which linear layers would save, can be recomputed at little cost: such an output carries
+a record of how to recompute it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from mvit_det.ops.autocast import cast
-from mvit_det.ops.chunking import affine
-from mvit_det.ops.norm import has_norm_kernel, normalise
+from mvit_det.ops.layers import is_plain
 
-Layer = tuple[Tensor, Tensor | None]  # weight and bias
+ACTIVATIONS = (nn.GELU, nn.ReLU, nn.SiLU)  # cheap, deterministic and without parameters
 
 
-def recomputed(function: Callable[..., Any], *inputs: Any) -> Any:
-    """Return ``function(*inputs)``; where gradients may be wanted, nothing inside of it is kept."""
-    return (
-        checkpoint(function, *inputs, use_reentrant=False) if torch.is_grad_enabled() else function(*inputs)
-    )
+class Recomputation(NamedTuple):
+    """How to compute a tensor again: ``function(*inputs)``."""
+
+    function: Callable[..., Tensor]
+    inputs: tuple[Tensor | None, ...]
+    version: int  # of the tensor, to detect changes in place
 
 
-def linears(prepare: nn.Module, x: Tensor, *layers: Layer, recompute: bool) -> tuple[Tensor, ...]:
-    """Return linear maps of ``prepare(x)``.
+def checkpoint_module(module: nn.Module, *inputs: Any) -> Any:
+    """Return ``module(*inputs)``; the backward pass recomputes everything inside ``module``."""
+    if not torch.is_grad_enabled():
+        return module(*inputs)
+    return checkpoint(module, *inputs, use_reentrant=False)
+
+
+def set_recomputation(output: Tensor, function: Callable[..., Tensor], *inputs: Tensor | None) -> None:
+    """Record that ``output`` is ``function(*inputs)``, so that it can be recomputed.
+
+    A linear layer that reads ``output`` through :func:`mvit_det.ops.linear.linear` then saves ``inputs`` for
+    the backward pass instead of ``output``. The record is an attribute of ``output``, which its views and
+    copies do not have. While compiling, nothing is recorded: compilers choose what to save.
+    """
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        output._mvit_det_recomputation = Recomputation(  # type: ignore[attr-defined]
+            function, inputs, output._version
+        )
+
+
+def get_recomputation(x: Tensor) -> Recomputation | None:
+    """Return what :func:`set_recomputation` recorded for ``x``, or None if ``x`` must be saved."""
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return None
+    recomputation: Recomputation | None = getattr(x, "_mvit_det_recomputation", None)
+    is_valid = recomputation is not None and recomputation.version == x._version
+    return recomputation if is_valid else None
+
+
+def activate(activation: nn.Module, x: Tensor, recompute: bool = False) -> Tensor:
+    """Return ``activation(x)``.
 
     Args:
-        prepare: what is cheap to compute again: a norm or an activation, over the last axis. What it has
-            learned, other than ``weight`` and ``bias``, must be its parameters.
-        x: (..., C)
-        layers: (D, C) weight and (D,) bias, or None, of each map.
-        recompute: keep ``x`` for the backward pass rather than what the layers save; so it is in any case
-            where our kernel normalises, which takes no longer than to read what was kept. A compiler
-            chooses by itself.
-
-    Returns:
-        (..., D) for each layer.
+        activation: an elementwise layer.
+        x: any shape.
+        recompute: whether the linear layer that reads the result saves ``x`` instead, and recomputes the
+            activation, if it is one of :data:`ACTIVATIONS`.
     """
-    recompute = recompute or has_norm_kernel(prepare, x)
-    recompute = recompute and not any(prepare.children())  # whose parameters have other names
-    if not recompute or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return _linears(prepare, x, layers)
-    weights, biases = zip(*layers, strict=True)
-    learned = _learned(prepare)
-    return _RecomputedLinears.apply(
-        prepare, list(learned), len(layers), x, *weights, *biases, *learned.values()
-    )
-
-
-def _linears(prepare: nn.Module, x: Tensor, layers: Iterable[Layer]) -> tuple[Tensor, ...]:
-    prepared = cast(normalise(prepare, x))  # once, where each layer would
-    return tuple(affine(prepared, *layer) for layer in layers)
-
-
-def _learned(layer: nn.Module) -> dict[str, Tensor]:
-    """Return what a layer has learned; FSDP and the like replace its parameters by attributes."""
-    names = {"weight", "bias", *(name for name, _ in layer.named_parameters())}
-    found = {name: getattr(layer, name, None) for name in sorted(names)}
-    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
-
-
-def _with(learned: dict[str, Tensor], layer: nn.Module) -> nn.Module:
-    """Return a layer that is as another but for what it has learned."""
-    other: nn.Module = layer._replicate_for_data_parallel()
-    for name, tensor in learned.items():
-        setattr(other, name, tensor)
-    return other
-
-
-class _RecomputedLinears(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, prepare: nn.Module, names: list[str], num_layers: int, x: Tensor, *tensors: Any
-    ) -> tuple[Tensor, ...]:
-        weights, biases = tensors[:num_layers], tensors[num_layers : 2 * num_layers]
-        ctx.prepare, ctx.names, ctx.num_layers = prepare, names, num_layers
-        device = x.device.type
-        ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
-        ctx.save_for_backward(x, *weights, *tensors[2 * num_layers :])
-        return _linears(prepare, x, zip(weights, biases, strict=True))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        # The model's own tensors have hooks, which would run twice.
-        x, *others = (tensor.detach() for tensor in ctx.saved_tensors)
-        n, wanted = ctx.num_layers, ctx.needs_input_grad[4:]
-        weights, learned = others[:n], [tensor.requires_grad_() for tensor in others[n:]]
-        with torch.autocast(ctx.autocast[0], enabled=False):  # a backward pass may run inside of it
-            with torch.enable_grad(), torch.autocast(*ctx.autocast):
-                layer = _with(dict(zip(ctx.names, learned, strict=True)), ctx.prepare)
-                prepared = normalise(layer, x.requires_grad_().view_as(x))  # hooks on modules want no leaf
-            grads = tuple(grad.flatten(0, -2) for grad in grads)
-            inputs = prepared.detach().flatten(0, -2).to(grads[0].dtype)
-            grad_weights = [
-                grad.mT @ inputs if is_wanted else None
-                for grad, is_wanted in zip(grads, wanted[:n], strict=True)
-            ]
-            grad_biases = [
-                grad.sum(0) if is_wanted else None
-                for grad, is_wanted in zip(grads, wanted[n : 2 * n], strict=True)
-            ]
-            first, *weights = [weight.to(inputs.dtype) for weight in weights]
-            grad_prepared = grads[0] @ first
-            for grad, weight in zip(grads[1:], weights, strict=True):
-                grad_prepared.addmm_(grad, weight)
-            grad_x, *grad_learned = torch.autograd.grad(
-                prepared, [x, *learned], grad_prepared.to(prepared.dtype).view_as(prepared)
-            )
-        return None, None, None, grad_x, *grad_weights, *grad_biases, *grad_learned
+    out: Tensor = activation(x)
+    if recompute and type(activation) in ACTIVATIONS and is_plain(activation, type(activation)):
+        set_recomputation(out, activation.forward, x)
+    return out

@@ -1,54 +1,41 @@
-"""Work on the last axis of maps that a CPU does in parts which stay in its cache."""
+"""Chunks of a map that fit the cache of a CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from mvit_det.ops.autocast import cast
+from mvit_det.ops.layers import has_hooks
 
-# Measured, see docs/performance.md.
+# See docs/performance.md for the measurements.
 CACHED_ELEMENTS = 2**21
 MIN_ROWS = 2048
 
 
 def cached_elements(dtype: torch.dtype) -> int:
-    """Return how many elements a CPU best works on at a time: in half precision four times as many."""
+    """Return how many elements a CPU best works on at a time; four times as many in half precision."""
     return CACHED_ELEMENTS * 4 if dtype.itemsize == 2 else CACHED_ELEMENTS
 
 
-def by_rows(function: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tensor:
-    """Return ``function(x)``; on a CPU without gradients it is computed in parts that its cache holds.
+def in_chunks(
+    function: Callable[[Tensor], Tensor], x: Tensor, width: int, layers: Iterable[nn.Module] = ()
+) -> Tensor:
+    """Return ``function(x)``; on a CPU without gradients, compute it in chunks that fit the cache.
 
     Args:
-        function: (..., C) -> (..., D), the same for every row.
-        width: the largest number of elements of one row that it works with.
+        function: (..., C) -> (..., D), independently for each row.
         x: (..., C)
+        width: the largest number of elements that ``function`` computes for a row.
+        layers: the layers that ``function`` calls. If one has hooks, which expect whole maps, ``x`` is not
+            split.
+
+    Returns:
+        (..., D)
     """
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return function(x)
-    length = max(MIN_ROWS, cached_elements(x.dtype) // width)
-    parts = x.flatten(0, -2).split(length)
-    return torch.cat([function(part) for part in parts]).unflatten(0, x.shape[:-1])
-
-
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return ``F.linear(x, weight, bias)``; on a CPU without torch's extra pass for the bias."""
-    x = cast(x)
-    if bias is not None and x.device.type == "cpu" and not torch.compiler.is_compiling():
-        if x.dtype == torch.float32:
-            return F.linear(x, weight).add_(bias)
-        if x.dtype == torch.bfloat16 and not torch.is_grad_enabled() and _has_onednn():
-            return torch.ops.mkldnn._linear_pointwise(
-                x, weight.to(x), bias.to(x).contiguous(), "none", [], ""
-            )
-    return F.linear(x, weight, bias)
-
-
-def _has_onednn() -> bool:
-    """Return whether oneDNN multiplies bfloat16 here, by the private operator that torch's compiler uses."""
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        return False
-    operators = torch.ops.mkldnn
-    return hasattr(operators, "_linear_pointwise") and operators._is_mkldnn_bf16_supported()
+    if has_hooks(*layers):
+        return function(x)
+    num_rows = max(MIN_ROWS, cached_elements(x.dtype) // width)
+    chunks = x.flatten(0, -2).split(num_rows)
+    return torch.cat([function(chunk) for chunk in chunks]).unflatten(0, x.shape[:-1])

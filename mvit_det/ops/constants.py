@@ -1,4 +1,4 @@
-"""Constant tensors that depend only on sizes, kept between calls."""
+"""Constant tensors that depend only on sizes, dtype and device, cached between calls."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def cached_constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Keep the last results of a function of sizes; a compiler folds such constants by itself."""
+    """Cache up to 32 results of a function. While compiling there is no cache: compilers fold constants."""
     cached = lru_cache(maxsize=32)(make)
 
     @wraps(make)
     def get(*args: Any) -> Tensor:
         if torch.compiler.is_compiling():
             return make(*args)
-        with torch.inference_mode(False):  # else what is kept could not take part in training later
+        with torch.inference_mode(False):  # an inference tensor could not take part in training later
             return cached(*args)
 
     return get
@@ -24,10 +24,10 @@ def cached_constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 @cached_constant
 def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the row and the column of every key of a map as one-hot vectors, (h * w, h + w).
+    """Return the row and the column of every key of a window as one-hot vectors, (h * w, h + w).
 
-    Times a query's biases, first those of the h rows, then those of the w columns, they give the
-    bias of each key: this makes the decomposed bias a part of the product of queries and keys.
+    Multiplied by the concatenated row and column biases of a query, it gives the bias of every key. This
+    makes the decomposed bias a part of the product of queries and keys.
     """
     height, width = k_hw
     rows = torch.eye(height, dtype=dtype, device=device).repeat_interleave(width, dim=0)
@@ -36,13 +36,19 @@ def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.d
 
 
 @cached_constant
-def one_hot_places(
-    window: int, before: int, length: int, after: int, dtype: torch.dtype, device: torch.device
+def one_hot_offsets(
+    window: int, outer: int, length: int, inner: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Return the place in its window of each token along an axis as one-hot vectors.
+    """Return, for each token, its offset within its window along an axis, as one-hot vectors.
 
-    (before * length * after, window): the axis has ``length`` tokens, in windows that follow each other; it
-    is repeated for what lies ``before`` it in memory, images, and ``after`` it, heads.
+    Args:
+        window: length of a window, tokens.
+        outer: product of the axes before this one in memory, such as images.
+        length: length of the axis, tokens.
+        inner: product of the axes after this one in memory, such as heads.
+
+    Returns:
+        (outer * length * inner, window)
     """
-    place = torch.arange(length, device=device).repeat_interleave(after).repeat(before) % window
-    return torch.eye(window, dtype=dtype, device=device)[place]
+    offsets = torch.arange(length, device=device).repeat_interleave(inner).repeat(outer) % window
+    return torch.eye(window, dtype=dtype, device=device)[offsets]

@@ -1,59 +1,81 @@
-"""The biases that relative positions along one axis give a map's queries, and their gradients."""
+"""Relative position embeddings, and the biases that they add to attention scores."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mvit_det.ops.constants import one_hot_places
+from mvit_det.ops.constants import one_hot_offsets
 
 
-class RelativeAxis:
-    """The biases of all queries of a map to the keys of their windows along one axis.
+class RelPos(NamedTuple):
+    """The embeddings of the distances between the queries and the keys of a window, for each axis.
 
-    Args:
-        rel: (height or width of a window, keys, C)
-        q: (N, H, W, heads, C), contiguous.
-        by_columns: whether the axis is that of the columns.
+    Attributes:
+        h: (rows of queries, rows of keys, C)
+        w: (columns of queries, columns of keys, C)
     """
 
-    def __init__(self, rel: Tensor, q: Tensor, by_columns: bool) -> None:
-        n, height, width, heads, _ = q.shape
-        self.by_columns = by_columns
-        sizes = (1, width, heads) if by_columns else (n, height, 1)
-        # A product, and so its gradient: a sum by index would have no fixed order on a GPU.
-        self.places = one_hot_places(len(rel), *sizes, rel.dtype, rel.device)
-        rows = self.places @ rel.flatten(1)
-        self.rows = rows.unflatten(1, rel.shape[1:])  # (N * H, or W * heads; keys; C)
-        self.queries = self.flat(q)
+    h: Tensor
+    w: Tensor
 
-    def flat(self, x: Tensor) -> Tensor:
-        """Return a view of a map, (N * H, W * heads, C), or by columns (W * heads, N * H, C)."""
+    @classmethod
+    def from_optional(cls, h: Tensor | None, w: Tensor | None) -> "RelPos | None":
+        """Return the pair, or None if there is none. Custom operators cannot take a NamedTuple."""
+        return None if h is None or w is None else cls(h, w)
+
+
+class AxisBias:
+    """The biases of all queries of a map to the keys of their windows, along one axis.
+
+    Args:
+        rel_pos: (queries, keys, C) of a window along this axis.
+        q: (N, H, W, heads, C), contiguous.
+        along_width: whether the axis is the width.
+    """
+
+    def __init__(self, rel_pos: Tensor, q: Tensor, along_width: bool) -> None:
+        n, height, width, heads, _ = q.shape
+        self.along_width = along_width
+        sizes = (1, width, heads) if along_width else (n, height, 1)  # outer, length, inner
+        # Gather by a product with one-hot vectors: on a GPU, the gradient of indexing is not deterministic.
+        self.one_hot = one_hot_offsets(len(rel_pos), *sizes, rel_pos.dtype, rel_pos.device)
+        gathered = self.one_hot @ rel_pos.flatten(1)
+        self.rel_pos = gathered.unflatten(1, rel_pos.shape[1:])  # (N * H or W * heads, keys, C)
+        self.queries = self.as_batch(q)
+
+    def as_batch(self, x: Tensor) -> Tensor:
+        """Return a map as a batch of matrices: (N * H, W * heads, C), or along the width its transpose."""
         x = x.flatten(2, 3).flatten(0, 1)
-        return x.transpose(0, 1) if self.by_columns else x
+        return x.transpose(0, 1) if self.along_width else x
 
     def biases(self) -> Tensor:
-        """Return (N * H, W * heads, keys), or by columns (W * heads, N * H, keys): neither copies queries."""
-        return torch.bmm(self.queries, self.rows.mT)
+        """Return the biases: (N * H, W * heads, keys), or along the width (W * heads, N * H, keys)."""
+        return torch.bmm(self.queries, self.rel_pos.mT)
 
     def backward(self, grad: Tensor, grad_q: Tensor) -> Tensor:
-        """Add to ``grad_q``, a map, what the gradient of :meth:`biases` gives; return that of ``rel``."""
-        self.flat(grad_q).baddbmm_(grad, self.rows)
-        grad_rows = torch.bmm(grad.mT, self.queries)
-        return (self.places.mT @ grad_rows.flatten(1)).unflatten(1, grad_rows.shape[1:])
+        """Propagate the gradient of :meth:`biases`.
+
+        Args:
+            grad: gradient of the biases.
+            grad_q: (N, H, W, heads, C) gradient of the queries, contiguous; updated in place.
+
+        Returns:
+            the gradient of ``rel_pos``.
+        """
+        self.as_batch(grad_q).baddbmm_(grad, self.rel_pos)
+        grad_gathered = torch.bmm(grad.mT, self.queries)
+        return (self.one_hot.mT @ grad_gathered.flatten(1)).unflatten(1, grad_gathered.shape[1:])
 
 
 def relative_axes(
-    q: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
-    q_window: Sequence[int],
-    kv_window: Sequence[int],
-) -> list[RelativeAxis]:
-    """Return the axis of rows and that of columns, or none without relative positions."""
-    if rel_h is None or rel_w is None:
+    q: Tensor, rel_pos: RelPos | None, q_window: Sequence[int], kv_window: Sequence[int]
+) -> list[AxisBias]:
+    """Return the biases along the height and the width; an empty list without relative positions."""
+    if rel_pos is None:
         return []
-    for rel, *lengths in zip((rel_h, rel_w), q_window, kv_window, strict=True):
+    for axis, *lengths in zip(rel_pos, q_window, kv_window, strict=True):
         expected = (*lengths, q.shape[-1])
-        assert rel.shape == expected, f"relative positions {tuple(rel.shape)}, not {expected}"
-    return [RelativeAxis(rel_h, q, False), RelativeAxis(rel_w, q, True)]
+        assert axis.shape == expected, f"relative positions of shape {tuple(axis.shape)}, expected {expected}"
+    return [AxisBias(rel_pos.h, q, False), AxisBias(rel_pos.w, q, True)]

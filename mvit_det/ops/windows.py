@@ -1,4 +1,4 @@
-"""Cut a map into windows, and put it together again."""
+"""Window partition of maps."""
 
 from collections.abc import Sequence
 
@@ -8,39 +8,47 @@ from torch import Tensor
 
 
 def num_windows(length: int, window_size: int) -> int:
-    """Return how many windows cover a side of a map."""
+    """Return the number of windows that cover ``length`` tokens along an axis."""
     return (length + window_size - 1) // window_size
 
 
 def count_windows(x: Tensor, window_hw: Sequence[int]) -> int:
-    """Return the number of windows of all heads and images of a map (N, H, W, heads, C)."""
+    """Return the number of windows in maps (N, H, W, heads, C), over all images and heads."""
     n, map_h, map_w, heads, _ = x.shape
     return n * heads * num_windows(map_h, window_hw[0]) * num_windows(map_w, window_hw[1])
 
 
-def partition(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
-    """Cut maps into windows that do not overlap, padding with zeros at the bottom and the right.
+def window_partition(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
+    """Split maps into windows that do not overlap, with zero padding at the bottom and the right.
 
-    The padding is not marked: in the published models it takes part in the softmax.
+    The padding is not masked: it takes part in the softmax, as in the published models.
 
     Args:
         x: (N, H, W, heads, C)
         window_hw: height and width of a window, tokens.
 
     Returns:
-        (N, rows, columns, height, width, heads, C), rows and columns of windows.
+        (N, rows of windows, columns of windows, height, width, heads, C)
     """
     n, map_h, map_w, heads, channels = x.shape
     height, width = window_hw
     rows, columns = num_windows(map_h, height), num_windows(map_w, width)
     pad_h, pad_w = rows * height - map_h, columns * width - map_w
-    if torch.compiler.is_compiling() or pad_h or pad_w:  # compiled, one graph for every size
+    if torch.compiler.is_compiling() or pad_h or pad_w:  # compiled: one graph for every size
         x = F.pad(x, (0, 0, 0, 0, 0, pad_w, 0, pad_h))
     return x.view(n, rows, height, columns, width, heads, channels).transpose(2, 3)
 
 
-def unpartition(windows: Tensor, map_hw: tuple[int, int]) -> Tensor:
-    """Undo :func:`partition`: back to (N, H, W, heads, C) with ``map_hw = (H, W)``."""
+def window_unpartition(windows: Tensor, map_hw: tuple[int, int]) -> Tensor:
+    """Undo :func:`window_partition` and remove the padding.
+
+    Args:
+        windows: (N, rows of windows, columns of windows, height, width, heads, C)
+        map_hw: height H and width W of the map, tokens.
+
+    Returns:
+        (N, H, W, heads, C)
+    """
     n, rows, columns, height, width, heads, channels = windows.shape
     x = windows.transpose(2, 3).reshape(n, rows * height, columns * width, heads, channels)
     return x[:, : map_hw[0], : map_hw[1]]

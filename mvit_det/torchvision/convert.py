@@ -13,7 +13,6 @@ from mvit_det.weights import (
     save_weights,
     to_torchvision,
 )
-from mvit_det.weights.formats.detectors import BACKBONE
 
 
 def convert(source: str, out: Path, json: Path | None) -> None:
@@ -42,9 +41,7 @@ def convert(source: str, out: Path, json: Path | None) -> None:
         config = {"variant": checkpoint.variant, "backbone": checkpoint.backbone_keywords}
     weights = checkpoint.weights
     if out.suffix == ".pth":
-        save_for_detectron2(
-            weights if is_detector else {BACKBONE + k: w for k, w in weights.items()}, out, config
-        )
+        save_for_detectron2(weights, out, config)
     else:
         save_weights(to_torchvision(weights) if is_detector else weights, out, config)
     print(f"{source}: {checkpoint}\nwrote {out}")

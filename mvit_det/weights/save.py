@@ -1,4 +1,4 @@
-"""Weights written: as safetensors with their configuration beside them, or as Detectron2 reads them."""
+"""Save weights as safetensors with a configuration, or as a checkpoint of Detectron2."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,15 +11,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mvit_det.errors import InputError
+from mvit_det.weights.formats import detectron2
 
 
 def save_weights(weights: Mapping[str, Tensor], path: str | Path, config: Mapping[str, Any]) -> None:
-    """Write a state dict as safetensors, and beside it a JSON file of what it takes to build the model.
+    """Save a state dict as safetensors, and its configuration in a JSON file of the same name.
 
     Args:
         weights: a ``state_dict()``.
-        path: of the first file; the second's ends with ``.json``.
-        config: plain values.
+        path: of the safetensors file.
+        config: plain values, such as those that build the model.
 
     Raises:
         InputError: if a file cannot be written.
@@ -31,17 +32,17 @@ def save_weights(weights: Mapping[str, Tensor], path: str | Path, config: Mappin
 
 
 def save_for_detectron2(weights: Mapping[str, Tensor], path: str | Path, config: Mapping[str, Any]) -> None:
-    """Write weights as a checkpoint of Detectron2's, for ``train.init_checkpoint``.
+    """Save weights as a checkpoint that Detectron2 loads as ``train.init_checkpoint``.
 
     Args:
-        weights: named as those of a whole detector in Detectron2.
+        weights: of a detector under Detectron2's names, or of a backbone or classifier.
         path: of the file.
-        config: plain values, for the way back.
+        config: plain values; :func:`mvit_det.weights.read_checkpoint` returns them.
 
     Raises:
         InputError: if the file cannot be written.
     """
-    content = {"model": _on_cpu(weights), "mvit_det": dict(config)}
+    content = {"model": _on_cpu(detectron2.from_our_names(weights)), "mvit_det": dict(config)}
     _write(Path(path), lambda part: torch.save(content, part))
 
 
@@ -50,7 +51,7 @@ def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all."""
+    """Write a file under a temporary name, and rename it once it is complete."""
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

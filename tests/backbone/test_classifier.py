@@ -1,8 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
 from mvit_det import build_classifier
-from mvit_det.backbone.class_token import _attend
 
 SMALL_V1 = {"embed_dim": 32, "depth": 6, "last_block_indexes": (0, 2, 4, 5)}
 KINDS = {
@@ -11,6 +11,12 @@ KINDS = {
     "token and positions": ("mvitv2_nano", {"class_token": True, "use_abs_pos": True}),
     "v1": ("mvitv1_t", SMALL_V1),
 }
+
+
+def attend(attn, q, k, v, map_hw):
+    """Run an attention on given queries, keys and values."""
+    attn.qkv = attn.proj = nn.Identity()
+    return attn(torch.cat([q, k, v], dim=-1), map_hw)
 
 
 def built(kind, **keywords):
@@ -74,17 +80,17 @@ def test_gradients_reach_every_parameter_and_stay_with_recomputation(kind, recom
 def test_the_token_has_no_relative_positions_and_no_residual_pooling():
     attn = built("token").blocks[1].attn
     q, k, v = torch.randn(3, 2, 1 + 9 * 7, 64)
-    attended, map_hw = _attend(attn, q, k, v, (9, 7))
+    attended, map_hw = attend(attn, q, k, v, (9, 7))
     assert map_hw == (5, 4)
     assert attended.shape == (2, 1 + 5 * 4, 64)
     attn.rel_pos_h += torch.randn_like(attn.rel_pos_h)
-    changed, _ = _attend(attn, q, k, v, (9, 7))
+    changed, _ = attend(attn, q, k, v, (9, 7))
     assert torch.equal(changed[:, 0], attended[:, 0])
     assert ((changed - attended)[:, 1:].abs().amax(-1) > 0).all()
 
     torch.nn.init.zeros_(attn.norm_v.weight)
     torch.nn.init.zeros_(attn.norm_v.bias)
-    attended, _ = _attend(attn, q, k, v, (9, 7))
+    attended, _ = attend(attn, q, k, v, (9, 7))
     assert (attended[:, 0] == 0).all()
     pooled = attn.pool(q[:, 1:].unflatten(1, (9, 7)), attn.pool_q, attn.norm_q)
     assert torch.equal(attended[:, 1:], pooled.reshape(2, 20, 64))
@@ -98,7 +104,7 @@ def test_the_token_is_a_key_and_a_value():
     for norm in (attn.norm_q, attn.norm_v):  # queries without direction: every key weighs the same
         torch.nn.init.zeros_(norm.bias)
     torch.nn.init.ones_(attn.norm_v.weight)
-    attended, _ = _attend(attn, q, k, v, (4, 4))
+    attended, _ = attend(attn, q, k, v, (4, 4))
     ramp = (torch.arange(32) - 15.5) / torch.arange(32.0).std(correction=0)
     expected = torch.cat([torch.zeros(32), ramp / 5])  # one of the token and 2 x 2 of the map
     torch.testing.assert_close(attended, expected.expand(1, 5, 64), rtol=1e-5, atol=1e-5)

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from mvit_det.backbone.rel_pos import relative_rows
+from mvit_det.backbone.rel_pos import relative_positions
 
 
 def rows(length, q_size, k_size):
     table = torch.arange(length, dtype=torch.float32)[:, None]
-    return relative_rows(table, q_size, k_size)[..., 0].tolist()
+    return relative_positions(table, q_size, k_size)[..., 0].tolist()
 
 
 def test_equal_sizes_count_distances_from_the_middle():
@@ -37,6 +37,6 @@ def test_a_table_of_another_length_is_resized_linearly():
 
 def test_gradient_reaches_the_table():
     table = torch.zeros(27, 4, requires_grad=True)
-    relative_rows(table, 5, 9).sum().backward()
+    relative_positions(table, 5, 9).sum().backward()
     assert torch.isfinite(table.grad).all()
     assert table.grad.sum().item() == pytest.approx(5 * 9 * 4)

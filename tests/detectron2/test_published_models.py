@@ -61,7 +61,7 @@ def test_initial_checkpoint_fills_the_backbone_of_its_config():
         report = load_checkpoint(model, checkpoint)
         backbone = {key for key in model.state_dict() if key.startswith("backbone.bottom_up.")}
         assert backbone - {*report.loaded} == {key for key in backbone if "_norm." in key and "scale" in key}
-        assert not report.unfit, config
+        assert not report.shape_mismatch, config
         assert not report.resized, config
         num_checked += 1
     assert num_checked > 15

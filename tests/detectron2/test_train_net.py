@@ -292,7 +292,7 @@ def test_folder_of_another_run_and_weights_of_another_model_raise(small, six_ste
     wider = "model.backbone.bottom_up.embed_dim=64"
     for options in (("--eval-only", wider), (wider,)):
         with pytest.raises(
-            InputError, match=r"fills 0% .* this MViT: .*blocks.0.norm1.weight is \(32,\) there"
+            InputError, match=r"fills 0% .* this MViT: .*blocks.0.norm1.weight has the shape \(32,\)"
         ):
             main(command(small, tmp_path, *options, checkpoint))
     assert files == {path: path.stat().st_mtime_ns for path in files}

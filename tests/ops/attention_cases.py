@@ -2,7 +2,8 @@
 
 import torch
 
-from mvit_det.ops.attention import attend
+from mvit_det.ops.attention import attention
+from mvit_det.ops.relative_bias import RelPos
 
 # name: batch, heads, map and window of queries, map and window of keys
 CASES = {
@@ -24,8 +25,14 @@ def inputs(case, dtype=torch.float64, channels=6):
     return tensors, q_window, kv_window
 
 
+def attend(tensors, *arguments):
+    """Call ``attention`` with [q, k, v, rel_h, rel_w], of which the last two may be None."""
+    q, k, v, rel_h, rel_w = tensors
+    return attention(q, k, v, None if rel_h is None else RelPos(rel_h, rel_w), *arguments)
+
+
 def with_gradients(tensors, *arguments):
-    out = attend(*tensors, *arguments)
+    out = attend(tensors, *arguments)
     upstream = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     wanted = [tensor for tensor in tensors if tensor is not None]
     return [out, *torch.autograd.grad(out, wanted, upstream.to(out))]

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from mvit_det.backbone.rel_pos import one_hot_positions
-from mvit_det.ops import chunking as rows
-from mvit_det.ops.attention import IMPLEMENTATIONS, attend, choose
-from tests.ops.attention_cases import CASES, inputs, with_gradients
+from mvit_det.ops import chunking
+from mvit_det.ops.attention import IMPLEMENTATIONS, choose_implementation
+from mvit_det.ops.constants import one_hot_positions
+from tests.ops.attention_cases import CASES, attend, inputs, with_gradients
 
 # With one key the scores have no gradient, but in a fused attention that of the output's rounding.
 SEVERAL_KEYS = [case for case in CASES if case != "one token"]
@@ -29,16 +29,16 @@ def test_scores_by_hand(implementation):
     rel_w = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
     first, second = math.exp(2 / math.sqrt(2) + 1), math.exp(0 + 1 + 2)
     share = first / (first + second)
-    out = attend(q, k, v, rel_h, rel_w, (1, 1), (1, 2), False, implementation).flatten()
+    out = attend((q, k, v, rel_h, rel_w), (1, 1), (1, 2), False, implementation).flatten()
     torch.testing.assert_close(out, torch.tensor([share, 1 - share]))
-    out = attend(q, k, v, rel_h, rel_w, (1, 1), (1, 2), True, implementation).flatten()
+    out = attend((q, k, v, rel_h, rel_w), (1, 1), (1, 2), True, implementation).flatten()
     torch.testing.assert_close(out, torch.tensor([share + 2, 1 - share]))
 
 
 def test_without_relative_positions_it_is_torchs_attention(implementation):
     dtype = torch.float32 if implementation == "native" else torch.float64
     (q, k, v, _, _), q_window, kv_window = inputs("global", dtype)
-    out = attend(q, k, v, None, None, q_window, kv_window, False, implementation)
+    out = attend((q, k, v, None, None), q_window, kv_window, False, implementation)
     flat = [x.flatten(1, 2).transpose(1, 2) for x in (q, k, v)]
     expected = torch.nn.functional.scaled_dot_product_attention(*flat)
     torch.testing.assert_close(out.flatten(1, 2).transpose(1, 2), expected)
@@ -54,7 +54,7 @@ def test_outputs_and_gradients_are_those_of_the_reference(implementation, case, 
 @pytest.mark.parametrize("max_scores", [100, 1])  # 1: each row of queries is a tile
 @pytest.mark.parametrize("case", CASES)
 def test_smaller_tiles_give_the_same(case, max_scores, monkeypatch):
-    monkeypatch.setattr(rows, "CACHED_ELEMENTS", max_scores)
+    monkeypatch.setattr(chunking, "CACHED_ELEMENTS", max_scores)
     check_against_reference("tiled", case, True)
 
 
@@ -86,7 +86,7 @@ def test_on_a_gpu_half_precision_is_no_worse_than_the_references(case, dtype):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("case", CASES)
 def test_half_precision_is_no_worse_than_the_references(case, dtype, monkeypatch):
-    monkeypatch.setattr(rows, "CACHED_ELEMENTS", 25)  # the gradients are sums over many tiles
+    monkeypatch.setattr(chunking, "CACHED_ELEMENTS", 25)  # the gradients are sums over many tiles
     check_half_precision(case, dtype, ("sdpa", "tiled"))
 
 
@@ -122,14 +122,14 @@ def test_what_is_kept_for_the_backward_pass(implementation):
     tensors += [torch.randn(side, side, channels, requires_grad=True) for _ in range(2)]
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
-        attend(*tensors, (side, side), (side, side), False, implementation)
+        attend(tensors, (side, side), (side, side), False, implementation)
     stores_scores = max(kept) >= side**4
     assert stores_scores == (implementation == "reference")
 
 
 def test_what_can_be_differentiated_once_says_so(implementation):
     tensors, *windows = inputs("global", torch.float32)
-    out = attend(*tensors, *windows, False, implementation)
+    out = attend(tensors, *windows, False, implementation)
     (grad,) = torch.autograd.grad(out.square().sum(), tensors[0], create_graph=True)
     if implementation == "reference":
         assert torch.autograd.grad(grad.square().sum(), tensors[0])[0].any()
@@ -142,14 +142,14 @@ def test_autocast_decides_the_dtype():
     tensors, *windows = inputs("global", torch.float32)
     for implementation in ("reference", "sdpa", "tiled"):  # Triton's interpreter cannot multiply bfloat16
         with torch.autocast("cpu", torch.bfloat16):
-            assert attend(*tensors, *windows, False, implementation).dtype == torch.bfloat16
+            assert attend(tensors, *windows, False, implementation).dtype == torch.bfloat16
 
 
 def test_the_operators_keep_torchs_rules(kernels):
     (q, k, v, rel_h, rel_w), *windows = inputs("filled-up windows", torch.float32)
     options = (*map(list, windows),)
     torch.library.opcheck(torch.ops.mvit_det.tiled_attention, (q, k, v, rel_h, rel_w, *options, True))
-    attend(q, k, v, rel_h, rel_w, *windows, True, "triton")  # registers it
+    attend((q, k, v, rel_h, rel_w), *windows, True, "triton")  # registers it
     for residual in (True, False):
         arguments = q, k, v, rel_h, rel_w, *options, residual
         torch.library.opcheck(torch.ops.mvit_det.triton_attention, arguments)
@@ -166,25 +166,25 @@ def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused(has_kernels, 
         "mvit_det.ops.attention.has_native",
         lambda device, dtype: has_kernels and (device, dtype) == ("cpu", torch.float32),
     )
-    assert choose("auto", "cpu", torch.float32) == ("native" if has_kernels else "tiled")
-    assert choose("auto", "cpu", torch.bfloat16) == "tiled"
-    assert choose("auto", "cuda", torch.bfloat16, 64) == ("triton" if has_kernels else "sdpa")
-    assert choose("auto", "cuda", torch.bfloat16, 65) == "sdpa"
-    assert choose("auto", "cuda", torch.float32) == "sdpa"
-    assert choose("auto", "cuda", torch.float64) == "reference"
-    assert choose("reference", "cuda", torch.float64) == "reference"
+    assert choose_implementation("auto", "cpu", torch.float32) == ("native" if has_kernels else "tiled")
+    assert choose_implementation("auto", "cpu", torch.bfloat16) == "tiled"
+    assert choose_implementation("auto", "cuda", torch.bfloat16, 64) == ("triton" if has_kernels else "sdpa")
+    assert choose_implementation("auto", "cuda", torch.bfloat16, 65) == "sdpa"
+    assert choose_implementation("auto", "cuda", torch.float32) == "sdpa"
+    assert choose_implementation("auto", "cuda", torch.float64) == "reference"
+    assert choose_implementation("reference", "cuda", torch.float64) == "reference"
     with pytest.raises(ValueError, match="'tiled': cannot run in bfloat16 on cuda; .* auto, reference, sdpa"):
-        choose("tiled", "cuda", torch.bfloat16)
+        choose_implementation("tiled", "cuda", torch.bfloat16)
     with pytest.raises(ValueError, match="'sdpa': cannot run in float64 on cuda; .* auto, reference$"):
-        choose("sdpa", "cuda", torch.float64)
+        choose_implementation("sdpa", "cuda", torch.float64)
     with pytest.raises(ValueError, match=r"on cuda with rows of 65 keys .* \(at most 64 and 128\); .* sdpa$"):
-        choose("triton", "cuda", torch.bfloat16, 65, 96)
+        choose_implementation("triton", "cuda", torch.bfloat16, 65, 96)
     with pytest.raises(ValueError, match=r"heads of 129 channels \(at most 64 and 128\); .* sdpa$"):
-        choose("triton", "cuda", torch.bfloat16, 64, 129)
+        choose_implementation("triton", "cuda", torch.bfloat16, 64, 129)
     with pytest.raises(ValueError, match=r"'native': cannot run in float32 on cuda; .* reference, sdpa$"):
-        choose("native", "cuda", torch.float32)
+        choose_implementation("native", "cuda", torch.float32)
     with pytest.raises(ValueError, match=r"'triton': .* float32 on cuda \(.*\); .* sdpa$"):
-        choose("triton", "cuda", torch.float32)
+        choose_implementation("triton", "cuda", torch.float32)
 
 
 def test_one_hot_positions_of_two_rows_and_three_columns():

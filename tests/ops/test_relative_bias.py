@@ -1,6 +1,6 @@
 import torch
 
-from mvit_det.ops.relative_bias import relative_axes
+from mvit_det.ops.relative_bias import RelPos, relative_axes
 
 
 def test_biases_and_gradients_are_those_of_the_definition():
@@ -9,7 +9,7 @@ def test_biases_and_gradients_are_those_of_the_definition():
         2, 3, 5, 2, 4, dtype=torch.float64
     )  # windows of 2 x 3 reach over the bottom and the right
     rel_h, rel_w = (torch.randn(*shape, 4, dtype=torch.float64) for shape in ((2, 6), (3, 7)))
-    axes = relative_axes(q, rel_h, rel_w, (2, 3), (6, 7))
+    axes = relative_axes(q, RelPos(rel_h, rel_w), (2, 3), (6, 7))
     inputs = [x.clone().requires_grad_() for x in (q, rel_h, rel_w)]
     biases = (
         torch.einsum("nhwdc,hkc->nhwdk", inputs[0], inputs[1][[0, 1, 0]]),

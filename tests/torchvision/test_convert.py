@@ -99,7 +99,7 @@ def test_a_classifier_becomes_a_start_for_either_home(tmp_path):
         assert torch.equal(
             detector.backbone.body.blocks[3].mlp.fc1.weight, classifier.blocks[3].mlp.fc1.weight
         )
-        assert not report.unfit
+        assert not report.shape_mismatch
         with pytest.raises(InputError, match="expected a whole detector"):
             load_detector(tmp_path / name)
 
@@ -109,9 +109,9 @@ def test_a_detectors_weights_start_one_of_other_classes_and_a_backbone(trained):
     cascade = "roi_heads.box_head.1.0.0.weight" in state
     detector = build_detector("mvitv2_nano", 5, cascade=cascade)
     report = load_weights(detector, path)
-    assert report.of_other_classes
-    assert all("predictor" in key for key in report.of_other_classes)
-    assert not report.unfit
+    assert report.class_mismatch
+    assert all("predictor" in key for key in report.class_mismatch)
+    assert not report.shape_mismatch
     assert not report.missing
     assert torch.equal(detector.rpn.head.bbox_pred.weight, state["rpn.head.bbox_pred.weight"])
     backbone = build_mvit("mvitv2_nano")
@@ -138,7 +138,7 @@ def test_inspect_says_what_a_file_holds(trained, capsys):
     printed = capsys.readouterr().out
     assert f"{path}: mvitv2_nano, " in printed
     assert "2 classes (mvit_det, torchvision)" in printed
-    assert "1,246,112 of them the backbone's" in printed
+    assert "1,246,112 of them in the backbone" in printed
     assert "categories: {3: 'cat', 7: 'dog'}" in printed
     assert "epoch: 4" in printed
 

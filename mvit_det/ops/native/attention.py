@@ -1,4 +1,4 @@
-"""Exact attention for CPUs in float32 as an operator of torch: C, compiled where it first runs."""
+"""Attention for CPUs in float32: a kernel in C, compiled on first use, as a PyTorch operator."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mvit_det.ops.custom_op import empty_grads, operator, register_gradients
-from mvit_det.ops.relative_bias import relative_axes
+from mvit_det.ops.relative_bias import RelPos, relative_axes
 from mvit_det.ops.windows import count_windows
 
 SOURCE = Path(__file__).with_name("attention.c")
@@ -23,40 +23,44 @@ def native_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
+    rel_pos: RelPos | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
     residual: bool,
 ) -> Tensor:
-    """:func:`mvit_det.ops.attention.attend` without storing the scores, forward or backward."""
+    """Compute :func:`mvit_det.ops.attention.attention` without storing the scores."""
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    if rel_h is not None and rel_w is not None:
-        rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
+    rel_h, rel_w = (None, None) if rel_pos is None else (axis.contiguous() for axis in rel_pos)
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """Compile the kernel for this processor by ``$CC``, or else ``cc``, in about half a second, and load it.
+def load_library() -> ctypes.CDLL:
+    """Compile the kernel for this processor and load it; this takes about half a second.
+
+    The compiler is the one that the environment variable ``CC`` names, or ``cc``.
 
     Raises:
-        OSError: without a compiler, or if what it made cannot be loaded.
-        RuntimeError: if it fails; the message is its own.
+        OSError: if there is no compiler, or if the library cannot be loaded.
+        RuntimeError: if the compiler fails; its output is in the message.
     """
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     options = ["-std=gnu11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "attention.so")
-        made = subprocess.run([*compiler, *options, SOURCE, "-o", out, "-lm"], capture_output=True, text=True)
-        if made.returncode != 0:
-            raise RuntimeError(f"{shlex.join(compiler)}: {made.stderr.strip()}")
+        result = subprocess.run(
+            [*compiler, *options, SOURCE, "-o", out, "-lm"], capture_output=True, text=True
+        )
+        if result.returncode != 0:
+            raise RuntimeError(f"{shlex.join(compiler)}: {result.stderr.strip()}")
         loaded = ctypes.CDLL(out)
-    loaded.attend.argtypes = [ctypes.POINTER(_Problem)]
+    loaded.attend.argtypes = [ctypes.POINTER(_Arguments)]
     return loaded
 
 
-class _Problem(ctypes.Structure):  # field by field as in maps.h
+class _Arguments(ctypes.Structure):
+    """The arguments of the kernel, field by field as in ``maps.h``."""
+
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("images", "heads", "channels")),
         *((name, ctypes.c_int64 * 2) for name in ("q_map", "q_window", "kv_map", "kv_window")),
@@ -72,26 +76,29 @@ def _attend(
     v: Tensor,
     q_window: list[int],
     kv_window: list[int],
-    parts: int,
+    num_parts: int,
     residual: bool,
     **others: Tensor | None,
 ) -> None:
-    """Run the kernel on maps, which it reads and writes. What does not fit would harm other memory."""
+    """Run the kernel, which writes to ``out`` or to the gradients.
+
+    The kernel checks no bounds, so shapes, dtypes and strides are asserted here.
+    """
     (n, *q_map, heads, channels), kv_map = q.shape, k.shape[1:3]
     assert k.shape == v.shape == (n, *kv_map, heads, channels), f"q, k, v: {q.shape}, {k.shape}, {v.shape}"
     assert count_windows(q, q_window) == count_windows(k, kv_window), f"windows {q_window} and {kv_window}"
     maps = {name: x for name, x in {"q": q, "k": k, "v": v, **others}.items() if x is not None}
     for name, x in maps.items():
-        is_usable = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
-        assert is_usable, f"{name}: {x.dtype} on {x.device}, strides {x.stride()}"
+        is_valid = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+        assert is_valid, f"{name}: {x.dtype} on {x.device}, strides {x.stride()}"
     pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
     pointers = {name: x.data_ptr() for name, x in maps.items()}
-    if library().attend(_Problem(n, heads, channels, *pairs, parts, residual, **pointers)) != 0:
-        raise MemoryError("attention: no memory for the scores of a few queries")
+    if load_library().attend(_Arguments(n, heads, channels, *pairs, num_parts, residual, **pointers)) != 0:
+        raise MemoryError("attention: not enough memory for a tile of scores; smaller images need less")
 
 
-def _parts(q: Tensor, q_window: list[int]) -> int:
-    """Return in how many parts to attend to the queries of a window, so that all threads have work."""
+def _num_parts(q: Tensor, q_window: list[int]) -> int:
+    """Return into how many parts to split the queries of a window, so that all threads have work."""
     return max(1, 4 * torch.get_num_threads() // max(1, count_windows(q, q_window)))
 
 
@@ -111,10 +118,10 @@ def _forward(
     residual: bool,
 ) -> Tensor:
     out = torch.empty_like(q)
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    axes = relative_axes(q, RelPos.from_optional(rel_h, rel_w), q_window, kv_window)
     bias_h, bias_w = [axis.biases() for axis in axes] or (None, None)
-    parts = _parts(q, q_window)
-    _attend(q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
+    num_parts = _num_parts(q, q_window)
+    _attend(q, k, v, q_window, kv_window, num_parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
     return out
 
 
@@ -130,20 +137,20 @@ def _backward(
     kv_window: list[int],
     residual: bool,
 ) -> list[Tensor]:
-    """Return the gradients of queries, keys, values and, where there are some, relative positions."""
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
-    parts = min(8, _parts(q, q_window))  # each holds gradients of keys and values of its own
+    """Return the gradients of queries, keys, values and, if there are any, relative positions."""
+    axes = relative_axes(q, RelPos.from_optional(rel_h, rel_w), q_window, kv_window)
+    num_parts = min(8, _num_parts(q, q_window))  # each part has its own gradients of keys and values
     biases = [axis.biases() for axis in axes]
     grads = [torch.empty_like(bias) for bias in biases]
     (bias_h, bias_w), (grad_bias_h, grad_bias_w) = biases or (None, None), grads or (None, None)
     grad, grad_q = grad.contiguous(), torch.empty_like(q)
-    grad_k, grad_v = (x.new_empty(parts, *x.shape) for x in (k, v))
+    grad_k, grad_v = (x.new_empty(num_parts, *x.shape) for x in (k, v))
     _attend(
-        q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, grad=grad,
+        q, k, v, q_window, kv_window, num_parts, residual, bias_h=bias_h, bias_w=bias_w, grad=grad,
         grad_q=grad_q, grad_k=grad_k, grad_v=grad_v, grad_bias_h=grad_bias_h, grad_bias_w=grad_bias_w,
     )  # fmt: skip
     grads_rel = [axis.backward(x, grad_q) for axis, x in zip(axes, grads, strict=True)]
-    return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_rel]
+    return [grad_q, *(x[0] if num_parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_rel]
 
 
 register_gradients("native_attention", _backward)

@@ -1,42 +1,45 @@
-// Vectors of floats, by extensions that GCC and Clang share, and the product that all is made of.
+// SIMD vectors of floats, written with the extensions that GCC and Clang share, and a matrix product.
 #include <stdint.h>
 
 #ifdef __AVX512F__
-#define VECTOR 16  // floats of a register; there are 32
-#define ROWS 8     // of a product that is summed up in registers
+#define VECTOR 16  // floats in a register; AVX-512 has 32 registers
+#define ROWS 8     // rows of a block of a matrix product; a block's accumulators fit the registers
 #else
-#define VECTOR 8  // there are 16
+#define VECTOR 8  // AVX2 has 16 registers
 #define ROWS 4
 #endif
-#define LANES (2 * VECTOR)
-#define COLUMNS (3 * VECTOR)  // of a product whose columns are channels
+#define LANES (2 * VECTOR)    // queries of a tile, which are the columns of a block of scores
+#define COLUMNS (3 * VECTOR)  // columns of a block if they are channels
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 24")
 #define LOG2_E 1.44269504f
 
 typedef float vector __attribute__((vector_size(4 * VECTOR)));
 typedef int32_t integers __attribute__((vector_size(4 * VECTOR)));
-typedef struct { vector half[2]; } lanes;  // one value for each of LANES queries
+typedef struct { vector half[2]; } lanes;  // one value per query of a tile
 
-// sums[ROWS][vectors] += sum over d of a[row * a_row + d * a_depth] * b[d * b_depth + column]
-INLINE void multiply(vector *sums, const int vectors, int64_t depth, const float *a, int64_t a_row,
+// acc[ROWS][vectors] += a @ b. The element (row, d) of a is at a[row * a_row + d * a_depth], and row d of b
+// begins at b[d * b_depth].
+INLINE void multiply(vector *acc, const int vectors, int64_t depth, const float *a, int64_t a_row,
                      int64_t a_depth, const float *b, int64_t b_depth) {
   for (int64_t d = 0; d < depth; d++, a += a_depth, b += b_depth)
     UNROLL for (int row = 0; row < ROWS; row++)
       UNROLL for (int i = 0; i < vectors; i++)
-        sums[row * vectors + i] += a[row * a_row] * ((const vector *)b)[i];
+        acc[row * vectors + i] += a[row * a_row] * ((const vector *)b)[i];
 }
 
-INLINE vector larger(vector a, vector b) {  // b where one of them is NaN
-  integers a_is = a > b;
-  return (vector)(((integers)a & a_is) | ((integers)b & ~a_is));
+// The elementwise maximum; b if either is NaN.
+INLINE vector maximum(vector a, vector b) {
+  integers is_a = a > b;
+  return (vector)(((integers)a & is_a) | ((integers)b & ~is_a));
 }
 
-// 2 to the power of x, which is at most 0, or NaN; 0 below 2^-80, before numbers get so small that they are slow.
-// The polynomial was fitted to a relative error of 2e-8.
-INLINE vector power_of_2(vector x) {
+// 2 to the power of x, for x <= 0 or NaN. Flushes results below 2^-80 to 0, because arithmetic with subnormal
+// numbers is slow. The polynomial is fitted to a relative error of 2e-8.
+INLINE vector exp2_vector(vector x) {
   integers is_small = x < -80;
-  const float shift = 12582912 + 127;  // 1.5 * 2^23 rounds what is added; 127 is the bias of exponents
+  // Adding 1.5 * 2^23 rounds x to an integer, in the low bits of the mantissa; 127 is the exponent's bias.
+  const float shift = 12582912 + 127;
   vector shifted = x + shift;
   x -= shifted - shift;
   vector p = x * 1.535336196e-4f + 1.339887385e-3f;

@@ -1,4 +1,4 @@
-"""Exact attention for GPUs as an operator of torch, by the kernels of :mod:`triton_attention_kernels`."""
+"""Attention for NVIDIA GPUs, with kernels in Triton, as PyTorch operators."""
 
 from typing import Any
 
@@ -8,29 +8,29 @@ import triton.language as tl
 from torch import Tensor
 
 from mvit_det.ops.custom_op import empty_grads, operator, register_gradients
-from mvit_det.ops.relative_bias import relative_axes
+from mvit_det.ops.relative_bias import RelPos, relative_axes
 from mvit_det.ops.triton.attention_kernels import attention_kernel, grad_keys_kernel, grad_queries_kernel
 from mvit_det.ops.windows import count_windows
 
-# Of a tile: queries, and keys, which warps multiply from shared memory or from registers.
-FORWARD_QUERIES, BACKWARD_QUERIES, SHARED_KEYS, REGISTER_KEYS = 128, 64, 64, 32
-QUERIES_OF_WARP = 16  # with fewer, warps of compute capability 9.0 would do the same work twice
+# Queries in a tile.
+FORWARD_QUERIES, BACKWARD_QUERIES = 128, 64
+# Keys in a tile: on GPUs whose matrix units read operands from shared memory, and from registers.
+SHARED_KEYS, REGISTER_KEYS = 64, 32
+QUERIES_PER_WARP = 16  # with fewer, warps of compute capability 9.0 would repeat each other's work
 
 
 def triton_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    rel_h: Tensor | None,
-    rel_w: Tensor | None,
+    rel_pos: RelPos | None,
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
     residual: bool,
 ) -> Tensor:
-    """:func:`mvit_det.ops.attention.attend` without storing the scores, forward or backward."""
+    """Compute :func:`mvit_det.ops.attention.attention` without storing the scores."""
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    if rel_h is not None and rel_w is not None:
-        rel_h, rel_w = rel_h.contiguous(), rel_w.contiguous()
+    rel_h, rel_w = (None, None) if rel_pos is None else (axis.contiguous() for axis in rel_pos)
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)[0]
 
 
@@ -52,17 +52,18 @@ def _forward(
     kv_window: list[int],
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output, and for the backward pass what was attended to and the log-sum-exp of scores.
+    """Return the output, and two tensors for the backward pass.
 
-    What was attended to is the output without the residual, whose rounded sum would hide digits; an empty
-    tensor if there is none. The log-sum-exp is that to base 2, (N, H, W, heads).
+    Returns:
+        the output; the output without the residual, kept because their sum is rounded (empty
+        if ``residual`` is false); and the log-sum-exp of the scores to base 2, (N, H, W, heads).
     """
     out, attended, lse = _empty_out(q, residual)
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    axes = relative_axes(q, RelPos.from_optional(rel_h, rel_w), q_window, kv_window)
     biases = [axis.biases() for axis in axes] or (None, None)
     sizes, constants = _arguments(q, k, q_window, kv_window, FORWARD_QUERIES)
     parts = triton.cdiv(q_window[0] * q_window[1], FORWARD_QUERIES)
-    with torch.cuda.device_of(q):  # else Triton takes the current GPU
+    with torch.cuda.device_of(q):  # Triton launches on the current GPU
         attention_kernel[(count_windows(q, q_window) * parts,)](
             q, k, v, *biases, out, attended if residual else None, lse, *sizes, **constants, num_stages=2
         )
@@ -84,8 +85,8 @@ def _backward(
     kv_window: list[int],
     residual: bool,
 ) -> list[Tensor]:
-    """Return the gradients of queries, keys, values and, where there are some, relative positions."""
-    axes = relative_axes(q, rel_h, rel_w, q_window, kv_window)
+    """Return the gradients of queries, keys, values and, if there are any, relative positions."""
+    axes = relative_axes(q, RelPos.from_optional(rel_h, rel_w), q_window, kv_window)
     biases = [axis.biases() for axis in axes] or (None, None)
     grads = [torch.empty_like(bias) for bias in biases if bias is not None]
     attended = attended if residual else out
@@ -99,7 +100,7 @@ def _backward(
             q, k, v, *biases, attended, lse, grad, delta, grad_q, *(grads or (None, None)), *sizes,
             **constants, RESIDUAL=residual, num_stages=2,
         )  # fmt: skip
-        # More stages would spill more registers.
+        # More pipeline stages would spill registers.
         grad_keys_kernel[(windows * triton.cdiv(kv_window[0], constants["ROWS"]),)](
             q, k, v, *biases, lse, grad, delta, grad_k, grad_v, *sizes, **constants, num_stages=1
         )
@@ -113,9 +114,9 @@ register_gradients("triton_attention", _backward)
 def _arguments(
     q: Tensor, k: Tensor, q_window: list[int], kv_window: list[int], queries: int
 ) -> tuple[list[int], dict[str, Any]]:
-    """Return the values of ``SIZES`` and the constants of a kernel whose tiles have so many ``queries``."""
+    """Return the sizes and the compile-time constants of a kernel whose tiles have ``queries`` queries."""
     channels, columns = q.shape[-1], triton.next_power_of_2(kv_window[1])
-    first = max(16, triton.next_power_of_2(channels) // 2)  # a product needs 16
+    first = max(16, triton.next_power_of_2(channels) // 2)  # the least that tl.dot multiplies
     keys = max(SHARED_KEYS if _has_shared_operands(q.device) else REGISTER_KEYS, columns)
     sizes = [*q.shape[1:3], *q_window, *k.shape[1:3], *kv_window, q.shape[3], q.shape[0]]
     return sizes, {
@@ -127,10 +128,13 @@ def _arguments(
         "ROWS": keys // columns,
         "COLUMNS": columns,
         "ACC": tl.float64 if q.dtype == torch.float64 else tl.float32,
-        "num_warps": queries // QUERIES_OF_WARP,
+        "num_warps": queries // QUERIES_PER_WARP,
     }
 
 
 def _has_shared_operands(device: torch.device) -> bool:
-    """Return whether warps multiply from shared memory; else each has all keys of a tile in registers."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)
+    """Return whether the matrix units of a GPU read operands from shared memory rather than registers."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (
+        9,
+        10,
+    )  # Hopper, Blackwell

@@ -1,8 +1,8 @@
-"""LayerNorm for GPUs, with or without the pooling before it: a kernel each way.
+"""Triton kernels of LayerNorm, optionally fused with the pooling convolution before it.
 
-Under autocast torch reads a half-precision map, writes it in float32, normalises that into a third and
-rounds it into a fourth. Here a map is read once and written once, with all sums in float32; the backward
-pass keeps the input alone, and pools and normalises it again.
+Under autocast, PyTorch's operators read a half-precision map, write it in float32, normalize that into a
+third map, and round it into a fourth. These kernels read and write a map once, and accumulate in float32.
+Only the input is saved for the backward pass, which recomputes pooling and normalization.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mvit_det.ops.triton.pooling import pooled, pooling_gradients
+from mvit_det.ops.triton.pooling import load_pooled, pooling_gradients
 
-TILE = 2048  # elements that a program holds
-PARTS = 1024  # programs of the backward pass, each with its sums for the gradients of weight and bias
-# What changes from map to map: what is compiled serves all.
+TILE = 2048  # elements per tile
+MAX_PROGRAMS = 1024  # of the backward pass; each writes partial sums of the gradients of weight and bias
+# Not specialized: one compiled kernel serves maps of all sizes.
 SIZES = ["num_rows", "map_h", "map_w", "pooled_h", "pooled_w", "heads", "stride"]
 
 
@@ -29,16 +29,18 @@ def triton_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 def triton_pooled_norm(
     x: Tensor, kernel: Tensor, weight: Tensor, bias: Tensor, eps: float, stride: int
 ) -> Tensor:
-    """Return LayerNorm over each head's channels after a depthwise convolution, the same for all heads.
+    """Return LayerNorm over each head's channels, after a depthwise convolution that all heads share.
 
     Args:
         x: (N, H, W, heads, C)
-        kernel: (C, 1, height, width), odd sides; zeros surround the map.
-        weight: (C,), and so ``bias``.
-        stride: of the convolution.
+        kernel: Weight of the convolution, (C, 1, height, width) with odd sides. The padding is half its size.
+        weight: (C,), of the norm.
+        bias: (C,), of the norm.
+        eps: Added to the variance.
+        stride: Of the convolution.
 
     Returns:
-        (N, h, w, heads, C) in the dtype of ``x``, where h and w are H and W over the stride, rounded up.
+        (N, ceil(H / stride), ceil(W / stride), heads, C), in the dtype of ``x``.
     """
     return _PooledNorm.apply(x.contiguous(), kernel, weight, bias, eps, stride)
 
@@ -53,7 +55,7 @@ class _PooledNorm(torch.autograd.Function):
         out = _empty(x, kernel, stride)
         sizes, constants = _arguments(x, kernel, out, stride)
         grid = (triton.cdiv(sizes[0], constants["ROWS"]),)
-        with torch.cuda.device_of(x):  # else Triton takes the current GPU
+        with torch.cuda.device_of(x):  # Triton launches on the current GPU
             norm_kernel[grid](x, kernel, weight, bias, out, eps, *sizes, **constants)
         return out
 
@@ -63,11 +65,11 @@ class _PooledNorm(torch.autograd.Function):
         x, kernel, weight = ctx.saved_tensors
         grad = grad.contiguous()
         sizes, constants = _arguments(x, kernel, grad, ctx.stride)
-        parts = min(PARTS, triton.cdiv(sizes[0], constants["ROWS"]))
-        sums = torch.empty(2, parts, x.shape[-1], dtype=torch.float32, device=x.device)
+        num_programs = min(MAX_PROGRAMS, triton.cdiv(sizes[0], constants["ROWS"]))
+        sums = torch.empty(2, num_programs, x.shape[-1], dtype=torch.float32, device=x.device)
         grad_pooled = torch.empty_like(grad)
         with torch.cuda.device_of(x):
-            grad_norm_kernel[(parts,)](
+            grad_norm_kernel[(num_programs,)](
                 x, kernel, weight, grad, grad_pooled, sums, ctx.eps, *sizes, **constants
             )
         grad_x, grad_kernel = grad_pooled, None
@@ -87,23 +89,23 @@ def _empty(x: Tensor, kernel: Tensor | None, stride: int) -> Tensor:
 def _arguments(
     x: Tensor, kernel: Tensor | None, out: Tensor, stride: int
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the values of ``SIZES`` and the constants that both kernels take."""
+    """Return the values of ``SIZES``, and the constants that both kernels take."""
     channels = x.shape[-1]
     padded_c = triton.next_power_of_2(channels)
     maps = [1] * 5 if kernel is None else [*x.shape[1:3], *out.shape[1:4]]
-    sides = (0, 0) if kernel is None else (kernel.shape[2], kernel.shape[3])
+    kernel_h, kernel_w = (0, 0) if kernel is None else kernel.shape[2:]
     return [out.numel() // channels, *maps, stride], {
         "C": channels,
         "PADDED_C": padded_c,
         "ROWS": max(1, TILE // padded_c),
-        "KERNEL_H": sides[0],
-        "KERNEL_W": sides[1],
+        "KERNEL_H": kernel_h,
+        "KERNEL_W": kernel_w,
     }
 
 
 @triton.jit
-def _standardised(values, eps, C: tl.constexpr, PADDED_C: tl.constexpr):
-    """Return rows with mean 0 and variance 1, and the inverses of their standard deviations, (rows, 1)."""
+def _standardize(values, eps, C: tl.constexpr, PADDED_C: tl.constexpr):
+    """Return rows with mean 0 and variance 1, and the reciprocals of their standard deviations, (rows, 1)."""
     is_channel = tl.arange(0, PADDED_C) < C
     values = tl.where(is_channel, values - (tl.sum(values, 1) / C)[:, None], 0.0)
     rstd = tl.rsqrt(tl.sum(values * values, 1) / C + eps)[:, None]
@@ -116,13 +118,13 @@ def norm_kernel(
     C: tl.constexpr, PADDED_C: tl.constexpr, ROWS: tl.constexpr,
     KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
 ):  # fmt: skip
-    """Write the norm of ``ROWS`` rows."""
+    """Normalize a tile of ``ROWS`` rows, each the channels of one head of one token."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    values = pooled(
+    values = load_pooled(
         x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
         C, PADDED_C, KERNEL_H, KERNEL_W,
     )  # fmt: skip
-    values, _ = _standardised(values, eps, C, PADDED_C)
+    values, _ = _standardize(values, eps, C, PADDED_C)
     channels = tl.arange(0, PADDED_C)
     scale = tl.load(weight + channels, channels < C, other=0.0)
     shift = tl.load(bias + channels, channels < C, other=0.0)
@@ -138,20 +140,23 @@ def grad_norm_kernel(
     C: tl.constexpr, PADDED_C: tl.constexpr, ROWS: tl.constexpr,
     KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr,
 ):  # fmt: skip
-    """Write the gradients of rows before the norm, and this program's sums for those of weight and bias."""
+    """Compute the gradients of the norm's input, and partial sums of those of weight and bias.
+
+    A program loops over tiles of rows, and writes its partial sums at the end; ``sums`` is (2, programs, C).
+    """
     channels = tl.arange(0, PADDED_C)
     scale = tl.load(weight + channels, channels < C, other=0.0)
     sum_weight, sum_bias = tl.zeros((ROWS, PADDED_C), tl.float32), tl.zeros((ROWS, PADDED_C), tl.float32)
-    part, parts = tl.program_id(0), tl.num_programs(0)
-    for first in range(part * ROWS, num_rows, parts * ROWS):
+    program, num_programs = tl.program_id(0), tl.num_programs(0)
+    for first in range(program * ROWS, num_rows, num_programs * ROWS):
         rows = first + tl.arange(0, ROWS)
-        values = pooled(
+        values = load_pooled(
             x, kernel, rows, num_rows, map_h, map_w, pooled_h, pooled_w, heads, stride,
             C, PADDED_C, KERNEL_H, KERNEL_W,
         )  # fmt: skip
-        values, rstd = _standardised(values, eps, C, PADDED_C)
+        values, rstd = _standardize(values, eps, C, PADDED_C)
         mask = (rows < num_rows)[:, None] & (channels < C)
-        values = tl.where(mask, values, 0.0)  # off the end: 0 * inf where eps is 0
+        values = tl.where(mask, values, 0.0)  # beyond the last row they are 0 * inf if eps is 0
         offsets = rows.to(tl.int64)[:, None] * C + channels
         grads = tl.load(grad + offsets, mask, other=0.0).to(tl.float32)
         sum_weight += grads * values
@@ -159,5 +164,5 @@ def grad_norm_kernel(
         grads *= scale
         grads -= (tl.sum(grads, 1)[:, None] + values * tl.sum(grads * values, 1)[:, None]) / C
         tl.store(grad_pooled + offsets, (grads * rstd).to(grad_pooled.dtype.element_ty), mask)
-    tl.store(sums + part * C + channels, tl.sum(sum_weight, 0), channels < C)
-    tl.store(sums + (parts + part) * C + channels, tl.sum(sum_bias, 0), channels < C)
+    tl.store(sums + program * C + channels, tl.sum(sum_weight, 0), channels < C)
+    tl.store(sums + (num_programs + program) * C + channels, tl.sum(sum_bias, 0), channels < C)

@@ -1,6 +1,10 @@
-"""What a program of attention on a GPU holds: tokens of a window, and their channels in two parts.
+"""The tiles that the attention kernels hold: some tokens of a window, with their channels in two parts.
 
-Each part is a power of two: 96 channels are 64 and 32, where one part would be 128.
+The sides of a Triton tensor are powers of two. Two parts waste less than rounding up: 96 channels are
+64 + 32, not 128.
+
+A map is given as the tuple (height, width, height of a window, width of a window), and a window as (row and
+column among the windows, head, number of heads, image).
 """
 
 import triton
@@ -8,102 +12,105 @@ import triton.language as tl
 
 
 @triton.jit
-def this_window(parts, q_map, heads):
-    """Return this program's part and window: its row and column, the head, all heads and the image."""
+def program_window(num_tiles, q_map, num_heads):
+    """Return which of a window's ``num_tiles`` tiles this program computes, and the window."""
     map_h, map_w, window_h, window_w = q_map
     index = tl.program_id(0)
-    part, index = index % parts, index // parts
+    tile, index = index % num_tiles, index // num_tiles
     columns, rows = tl.cdiv(map_w, window_w), tl.cdiv(map_h, window_h)
     column, index = index % columns, index // columns
     row, index = index % rows, index // rows
-    return part, (row, column, index % heads, heads, index // heads)
+    return tile, (row, column, index % num_heads, num_heads, index // num_heads)
 
 
 @triton.jit
-def _tokens(rows, columns, window, a_map):
-    """Return the index of each token in a map stored as (N, H, W, heads); times C it is an offset."""
+def _token_index(y_in_window, x_in_window, window, a_map):
+    """Return the index of each token in a map (N, H, W, heads); times C, it is the offset of its channels."""
     map_h, map_w, window_h, window_w = a_map
-    row, column, head, heads, image = window
-    y, x = row * window_h + rows, column * window_w + columns
-    # In 64 bits: the offsets of a large batch pass 2**31.
-    return ((image * map_h + y).to(tl.int64) * map_w + x) * heads + head
+    row, column, head, num_heads, image = window
+    y, x = row * window_h + y_in_window, column * window_w + x_in_window
+    # The offsets of a large batch exceed 32 bits.
+    return ((image * map_h + y).to(tl.int64) * map_w + x) * num_heads + head
 
 
 @triton.jit
-def on_map(window, a_map):
-    """Return the height and the width of the part of a window that is on the map."""
+def clipped_size(window, a_map):
+    """Return the height and the width of the part of a window that lies on the map."""
     map_h, map_w, window_h, window_w = a_map
     row, column, _, _, _ = window
     return tl.minimum(window_h, map_h - row * window_h), tl.minimum(window_w, map_w - column * window_w)
 
 
 @triton.jit
-def tile_of_queries(first, window, q_map, images, QUERIES: tl.constexpr):
-    """Return the tokens of a tile's queries, which of them there are, and their places in ``bias_w``.
+def query_tile(first, window, q_map, num_images, QUERIES: tl.constexpr):
+    """Return the token indexes of a tile of queries, their mask, and their indexes in ``bias_w``.
 
-    Padding asks nothing.
+    Counts only the queries on the map, row by row; ``first`` is the first one of the tile.
     """
-    height, width = on_map(window, q_map)
+    height, width = clipped_size(window, q_map)
     map_h, _, window_h, window_w = q_map
-    row, column, head, heads, image = window
-    places = first + tl.arange(0, QUERIES)
-    rows, columns = places // width, places % width
-    queries_w = ((column * window_w + columns).to(tl.int64) * heads + head) * images + image
-    queries_w = queries_w * map_h + row * window_h + rows
-    return _tokens(rows, columns, window, q_map), places < height * width, queries_w
+    row, column, head, num_heads, image = window
+    index = first + tl.arange(0, QUERIES)
+    y, x = index // width, index % width
+    index_w = ((column * window_w + x).to(tl.int64) * num_heads + head) * num_images + image
+    index_w = index_w * map_h + row * window_h + y
+    return _token_index(y, x, window, q_map), index < height * width, index_w
 
 
 @triton.jit
-def tile_of_keys(top, window, kv_map, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Return the tokens of a tile's keys, rows of the window from ``top`` on, and which are on the map."""
-    height, width = on_map(window, kv_map)
-    places = tl.arange(0, ROWS * COLUMNS)
-    rows, columns = top + places // COLUMNS, places % COLUMNS
-    return _tokens(rows, columns, window, kv_map), (rows < height) & (columns < width)
+def key_tile(top, window, kv_map, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return the token indexes of a tile of keys, and the mask of those on the map.
+
+    The tile begins at row ``top`` of the window.
+    """
+    height, width = clipped_size(window, kv_map)
+    index = tl.arange(0, ROWS * COLUMNS)
+    y, x = top + index // COLUMNS, index % COLUMNS
+    return _token_index(y, x, window, kv_map), (y < height) & (x < width)
 
 
 @triton.jit
-def load(tensor, tokens, there, C: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr):
-    """Return the channels of tokens, (tokens, C_1) and (tokens, C_2); zeros for those that are not there."""
-    pointers, there = tensor + tokens[:, None] * C, there[:, None]
-    first, second = tl.arange(0, C_1), C_1 + tl.arange(0, C_2)
+def load(tensor, tokens, mask, C: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr):
+    """Load the channels of tokens as (tokens, C_1) and (tokens, C_2); zeros where masked out."""
+    pointers, mask = tensor + tokens[:, None] * C, mask[:, None]
+    channels_1, channels_2 = tl.arange(0, C_1), C_1 + tl.arange(0, C_2)
     return (
-        tl.load(pointers + first, there & (first < C), other=0.0),
-        tl.load(pointers + second, there & (second < C), other=0.0),
+        tl.load(pointers + channels_1, mask & (channels_1 < C), other=0.0),
+        tl.load(pointers + channels_2, mask & (channels_2 < C), other=0.0),
     )
 
 
 @triton.jit
-def store(tensor, values, tokens, there, first, num_columns):
-    """Write values (tokens, columns) to the columns from ``first`` on of rows of a matrix."""
-    columns = first + tl.arange(0, values.shape[1])
-    mask = there[:, None] & (columns < num_columns)
-    tl.store(tensor + tokens[:, None] * num_columns + columns, values.to(tensor.dtype.element_ty), mask)
+def store_columns(matrix, values, rows, mask, first_column, num_columns):
+    """Store values (rows, columns) in a matrix with ``num_columns``, from ``first_column`` on."""
+    columns = first_column + tl.arange(0, values.shape[1])
+    mask = mask[:, None] & (columns < num_columns)
+    tl.store(matrix + rows[:, None] * num_columns + columns, values.to(matrix.dtype.element_ty), mask)
 
 
 @triton.jit
-def store_channels(tensor, parts, tokens, there, C: tl.constexpr):
-    """Write what :func:`load` would read."""
-    store(tensor, parts[0], tokens, there, 0, C)
-    store(tensor, parts[1], tokens, there, parts[0].shape[1], C)
+def store(tensor, tile, tokens, mask, C: tl.constexpr):
+    """Store the two parts of the channels of tokens; the inverse of :func:`load`."""
+    store_columns(tensor, tile[0], tokens, mask, 0, C)
+    store_columns(tensor, tile[1], tokens, mask, tile[0].shape[1], C)
 
 
 @triton.jit
-def _matmul(a, b):
+def _dot(a, b):
     return tl.dot(a, b, input_precision="ieee")
 
 
 @triton.jit
-def multiply(a, b):
-    """Return the products (tokens of a, tokens of b) of channels."""
-    return _matmul(a[0], tl.trans(b[0])) + _matmul(a[1], tl.trans(b[1]))
+def dot_transposed(a, b):
+    """Return the products over channels, ``a @ b.T``: (tokens of a, tokens of b)."""
+    return _dot(a[0], tl.trans(b[0])) + _dot(a[1], tl.trans(b[1]))
 
 
 @triton.jit
-def add_weighted(acc, weights, tile):
-    """Return ``acc`` and the sums over a tile's tokens, by weights (tokens of acc, tokens of tile)."""
+def add_dot(acc, weights, tile):
+    """Return ``acc + weights @ tile``; weights are (tokens of acc, tokens of tile)."""
     weights = weights.to(tile[0].dtype)
-    return acc[0] + _matmul(weights, tile[0]), acc[1] + _matmul(weights, tile[1])
+    return acc[0] + _dot(weights, tile[0]), acc[1] + _dot(weights, tile[1])
 
 
 @triton.jit
@@ -112,10 +119,10 @@ def zeros(TOKENS: tl.constexpr, C_1: tl.constexpr, C_2: tl.constexpr, ACC: tl.co
 
 
 @triton.jit
-def scaled(parts, scale):
-    return parts[0] * scale, parts[1] * scale
+def scale(tile, factor):
+    return tile[0] * factor, tile[1] * factor
 
 
 @triton.jit
-def added(parts, others):
-    return parts[0] + others[0], parts[1] + others[1]
+def add(a, b):
+    return a[0] + b[0], a[1] + b[1]

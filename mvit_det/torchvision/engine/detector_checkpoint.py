@@ -91,7 +91,7 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
         InputError: if it is no detector, or its classes have no names.
     """
     path = checkpoint.path
-    if checkpoint.kind != "detector" or checkpoint.num_classes is None:
+    if checkpoint.head is None or checkpoint.num_classes is None:
         raise InputError(f"{path}: holds {checkpoint}; expected a whole detector")
     if checkpoint.variant is None:
         raise InputError(f"{path}: holds {checkpoint}; its blocks fit none of {', '.join(VARIANTS)}")

@@ -1,4 +1,4 @@
-"""What stands for NumPy's arrays while a pickle of them is read: nothing of NumPy is called."""
+"""Stand-ins for NumPy's arrays in a pickle: they make tensors, and call nothing of NumPy."""
 
 import math
 from collections import OrderedDict
@@ -24,7 +24,7 @@ DTYPES = {
 
 
 class Array:
-    """Stands for a NumPy array until its data follow."""
+    """Stands for a NumPy array; the pickle sets its data after it has made it."""
 
     tensor: Tensor
 
@@ -34,23 +34,41 @@ class Array:
 
 
 class DType:
-    """Stands for a NumPy data type."""
+    """Stands for a NumPy data type.
 
-    def __init__(self, take: Callable[[int], None], code: str, *_: Any) -> None:
+    Args:
+        count_bytes: called with the bytes of each array before they are copied.
+        code: NumPy's code of the type, such as ``"f4"``.
+
+    Raises:
+        InputError: if it is not a type of plain numbers.
+    """
+
+    def __init__(self, count_bytes: Callable[[int], None], code: str, *_: Any) -> None:
         if code not in DTYPES:
             raise InputError(f"holds an array of type {code!r:.50}; expected numbers, {', '.join(DTYPES)}")
-        self.take, self.dtype, self.order = take, DTYPES[code], "<"
+        self.count_bytes, self.dtype, self.order = count_bytes, DTYPES[code], "<"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = state[1]
 
     def tensor(self, data: bytes | str, shape: tuple[int, ...], is_fortran: bool) -> Tensor:
+        """Return a tensor with a copy of an array's data.
+
+        Args:
+            data: the bytes; a pickle of Python 2 has them as a string.
+            shape: of the array.
+            is_fortran: whether the first axis varies fastest.
+
+        Raises:
+            InputError: if the data do not have this shape and type, or are big-endian.
+        """
         if self.order == ">":
             raise InputError("holds big-endian numbers; expected little-endian ones")
         if len(shape) > 8 or not all(isinstance(side, int) and 0 <= side < 2**40 for side in shape):
-            raise InputError("is damaged: an array has no such shape")
-        data = data.encode("latin1") if isinstance(data, str) else data  # a string to Python 2
-        self.take(len(data))
+            raise InputError("is damaged: an array has an impossible shape")
+        data = data.encode("latin1") if isinstance(data, str) else data
+        self.count_bytes(len(data))
         expected = math.prod(shape) * self.dtype.itemsize
         if len(data) != expected:
             raise InputError(f"is damaged: an array of shape {shape} has {len(data)} bytes, not {expected}")
@@ -60,6 +78,7 @@ class DType:
         return flat.view(shape[::-1]).permute(*range(len(shape))[::-1]) if is_fortran else flat.view(shape)
 
     def scalar(self, data: bytes | str) -> Any:
+        """Return a NumPy scalar as a number of Python."""
         return self.tensor(data, (), False).item()
 
 
@@ -85,7 +104,8 @@ def _empty_dict() -> OrderedDict[Any, Any]:
     return OrderedDict()
 
 
-KNOWN: dict[str, Any] = {  # what a pickle may name -> what it gets
+# Full name in a pickle -> the function or class that stands for it.
+STAND_INS: dict[str, Any] = {
     "numpy.ndarray": Array,
     "numpy.core.multiarray._reconstruct": _reconstruct,
     "numpy._core.multiarray._reconstruct": _reconstruct,

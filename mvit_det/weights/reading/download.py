@@ -1,4 +1,4 @@
-"""Where a file of weights comes from: the disk, or the web by way of a cache."""
+"""Local copies of weight files: a URL is downloaded once and cached."""
 
 import hashlib
 import os
@@ -14,23 +14,23 @@ import torch
 from mvit_det.errors import InputError
 from mvit_det.weights.reading.files import read_file
 
-DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/"  # what detectron2:// stands for
+DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/"  # the meaning of detectron2://
 CHUNK = 2**20  # bytes
 TIMEOUT = 30  # seconds without an answer
 
 
 def local_file(source: str | Path) -> Path:
-    """Return the file that a path or a URL names, fetched once and kept.
+    """Return the path of a weight file; a URL is downloaded the first time.
 
     Args:
         source: a path, a URL, or ``detectron2://`` and a name in Detectron2's storage. A URL may end
             with ``#sha256=`` and the digest of the file.
 
     Returns:
-        the path; for a URL below ``torch.hub.get_dir()``.
+        the path, which is in the folder ``mvit_det`` of ``torch.hub.get_dir()`` for a URL.
 
     Raises:
-        InputError: if it cannot be fetched whole, or is not what it should be.
+        InputError: if the file cannot be downloaded completely, cannot be read, or has another digest.
     """
     text = str(source)
     if text.startswith("detectron2://"):
@@ -39,44 +39,46 @@ def local_file(source: str | Path) -> Path:
         if "://" in text:
             raise InputError(f"{text}: expected a path, http://, https:// or detectron2://")
         return Path(source)
-    url, _, check = text.partition("#")
-    if check and not re.fullmatch(r"sha256=[0-9a-f]{64}", check):
+    url, _, fragment = text.partition("#")
+    if fragment and not re.fullmatch(r"sha256=[0-9a-f]{64}", fragment):
         raise InputError(f"{text}: after the # expected sha256= and 64 hexadecimal digits")
     name = url.partition("?")[0].rpartition("/")[2] or "weights"
-    # By the whole URL: two may end alike, or differ in what follows a question mark.
-    kept = Path(torch.hub.get_dir(), "mvit_det", hashlib.sha256(url.encode()).hexdigest()[:16], name)
-    if not kept.is_file():
-        _fetch(url, kept)
-    if check:
-        with kept.open("rb") as file:
+    # The folder is named after the whole URL: two URLs can have the same name, or differ only in the query.
+    cached = Path(torch.hub.get_dir(), "mvit_det", hashlib.sha256(url.encode()).hexdigest()[:16], name)
+    if not cached.is_file():
+        _download_and_check(url, cached)
+    if fragment:
+        with cached.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != check.removeprefix("sha256="):
-            raise InputError(f"{kept}: has not the digest of {text} but {digest}; delete it and try again")
-    return kept
+        if digest != fragment.removeprefix("sha256="):
+            raise InputError(
+                f"{cached}: has the digest {digest}, not that of {text}; delete it and try again"
+            )
+    return cached
 
 
-def _fetch(url: str, kept: Path) -> None:
-    """Fetch a file beside its place, see that it is whole and readable, and only then put it there."""
-    part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
+def _download_and_check(url: str, path: Path) -> None:
+    """Download a file to a temporary name, and rename it once it is complete and readable."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _download(url, part)
             read_file(part)
-            part.replace(kept)
+            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     except InputError as error:
         raise InputError(str(error).replace(str(part), url)) from None
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
-        raise InputError(f"{url}: cannot be fetched: {reason}") from None
+        raise InputError(f"{url}: cannot be downloaded: {reason}") from None
 
 
-def _download(url: str, part: Path) -> None:
-    with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as answer:
-        with part.open("wb") as file:
-            shutil.copyfileobj(answer, file, CHUNK)
-        expected, found = answer.headers.get("Content-Length"), part.stat().st_size
-    if expected is not None and found != int(expected):
-        raise InputError(f"{url}: broke off after {found:,} of {int(expected):,} bytes; try again")
+def _download(url: str, path: Path) -> None:
+    with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as response:
+        with path.open("wb") as file:
+            shutil.copyfileobj(response, file, CHUNK)
+        expected, size = response.headers.get("Content-Length"), path.stat().st_size
+    if expected is not None and size != int(expected):
+        raise InputError(f"{url}: broke off after {size:,} of {int(expected):,} bytes; try again")

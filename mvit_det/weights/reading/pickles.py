@@ -1,8 +1,7 @@
-"""Pickles stepped through without calling anything that they name.
+"""Pickles, interpreted without calling anything that they name.
 
-A pickle of NumPy arrays, as Detectron2's model zoo holds them, is read: what it may name are arrays,
-their types, ordered dicts and encoded bytes, each with a stand-in here. One of torch's is checked
-before torch reads it.
+Detectron2's model zoo holds pickles of NumPy arrays. They may name arrays, data types, ordered dicts and
+encoded bytes, and each of these has a stand-in here.
 """
 
 import pickle
@@ -12,38 +11,29 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from mvit_det.errors import InputError
-from mvit_det.weights.reading.arrays import KNOWN, Array, DType
+from mvit_det.weights.reading.arrays import STAND_INS, Array, DType
 
-MAX_STEPS = 2_000_000  # of the pickle's machine; a detector of 1,500 arrays takes some 60,000
+MAX_STEPS = 2_000_000  # opcodes of a pickle; a detector of 1,500 arrays takes about 60,000
+MAX_DEPTH = 20  # of nested containers
 
 
 def load_pickle(path: Path) -> Any:
-    """Return what a pickle holds, with tensors in place of NumPy arrays.
+    """Return the content of a pickle, with tensors in place of NumPy arrays and lists in place of tuples.
 
     Raises:
-        InputError: if it names anything else than arrays and containers, or is damaged.
+        InputError: if it names anything but arrays and containers, or is damaged.
     """
     with path.open("rb") as file:
-        return _tensors(_run(path, _Unpickler(_Budget(file, path.stat().st_size))), {})
+        content = run_unpickler(path, RestrictedUnpickler(LimitedFile(file, path.stat().st_size)))
+    return _with_tensors(content, {})
 
 
-def check_pickle(path: Path, file: BinaryIO, size: int) -> None:
-    """Step through a pickle of torch's without building what it names; leave ``file`` behind its end.
-
-    Torch's own safe loading can be made to take any memory, or to crash.
-
-    Args:
-        path: for the message.
-        file: at the start of the pickle.
-        size: bytes of the file.
+def run_unpickler(path: Path, unpickler: "RestrictedUnpickler") -> Any:
+    """Return what an unpickler builds; an error names the file.
 
     Raises:
-        InputError: if it names anything else than torch's tensors and containers, or is damaged.
+        InputError: if the pickle is refused or damaged.
     """
-    _run(path, _Checker(_Budget(file, size)))
-
-
-def _run(path: Path, unpickler: "_Unpickler") -> Any:
     try:
         return unpickler.load()
     except InputError as error:
@@ -52,69 +42,81 @@ def _run(path: Path, unpickler: "_Unpickler") -> Any:
         raise InputError(f"{path}: is a damaged pickle ({type(error).__name__})") from None
 
 
-class _Budget:
-    """A file that counts the pickle's steps, and the bytes that are made of what it holds.
+class LimitedFile:
+    """A file that limits the number of opcodes read from it, and the bytes built from its content.
 
-    Without these limits a step could take a hundred times the memory that it takes in the file.
+    Without these limits, an opcode could take a hundred times as much memory as it takes in the file.
+
+    Args:
+        file: positioned at a pickle.
+        size: bytes of the file.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.size = file, size
-        self.steps = self.taken = 0
+        self.num_steps = self.num_bytes = 0
 
-    def read(self, number: int) -> bytes:
-        self.steps += number == 1  # with which each step begins
-        if self.steps > MAX_STEPS:
+    def read(self, length: int) -> bytes:
+        self.num_steps += length == 1  # an opcode is read as a single byte
+        if self.num_steps > MAX_STEPS:
             raise InputError(f"is refused: a pickle of more than {MAX_STEPS:,} steps")
-        if number > self.size - self.file.tell():
+        if length > self.size - self.file.tell():
             raise InputError("is a damaged pickle: it ends before its data")
-        return self.file.read(number)
+        return self.file.read(length)
 
     def readline(self) -> bytes:
         return self.file.readline()
 
-    def take(self, number: int) -> None:
-        self.taken += number
-        if self.taken > 2 * self.size:
-            raise InputError("is refused: it would be larger in memory than on the disk")
+    def count_bytes(self, length: int) -> None:
+        """Count bytes that are about to be copied into an object.
+
+        Raises:
+            InputError: if they exceed twice the size of the file in total.
+        """
+        self.num_bytes += length
+        if self.num_bytes > 2 * self.size:
+            raise InputError("is refused: it would be larger in memory than on disk")
 
 
-class _Unpickler(pickle._Unpickler):  # the one in Python, whose every step can be seen
+class RestrictedUnpickler(pickle._Unpickler):  # the implementation in Python, whose opcodes can be replaced
+    """An unpickler that knows only arrays and containers, and builds each from a stand-in."""
+
     stack: list[Any]
     read: Callable[[int], bytes]
     pop_mark: Callable[[], list[Any]]
     append: Callable[[Any], None]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    buildable: ClassVar[tuple[Any, ...]] = (Array, DType)  # what the BUILD opcode may change
 
-    def __init__(self, file: _Budget) -> None:
+    def __init__(self, file: LimitedFile) -> None:
         super().__init__(file, encoding="latin1")
-        self.take = file.take
+        self.count_bytes = file.count_bytes
 
     def find_class(self, module: str, name: str) -> Any:
-        full = f"{module}.{name}"
-        if full == "numpy.dtype":
-            return partial(DType, self.take)
-        if full == "_codecs.encode":
+        full_name = f"{module}.{name}"
+        if full_name == "numpy.dtype":
+            return partial(DType, self.count_bytes)
+        if full_name == "_codecs.encode":
             return self.encode
-        if full not in KNOWN:
+        if full_name not in STAND_INS:
             raise InputError(
-                f"is refused: its pickle names {full!r:.80}, which could run code or take any memory; a file "
-                "of weights names arrays, tensors and containers alone"
+                f"is refused: its pickle names {full_name!r:.80}, which could run code or take any memory; "
+                "a file of weights names only arrays, tensors and containers"
             )
-        return KNOWN[full]
+        return STAND_INS[full_name]
 
     def encode(self, text: str, encoding: str) -> bytes:
-        """What Python 3 writes for bytes in an old protocol."""
+        """Stand for ``codecs.encode``, which Python 3 uses to write bytes in old protocols."""
         if encoding != "latin1":
             raise InputError(f"is damaged: bytes in the encoding {encoding!r:.50}")
-        self.take(len(text))
+        self.count_bytes(len(text))
         return text.encode("latin1")
 
     def load_build(self) -> None:
         state, instance = self.stack.pop(), self.stack[-1]
         if isinstance(instance, dict):
-            return  # attributes of a state dict
-        if not isinstance(instance, Array | DType | _Unbuilt):
+            return  # the attributes of a state dict
+        if not isinstance(instance, self.buildable):
             raise InputError(f"is refused: its pickle changes a {type(instance).__name__}")
         instance.__setstate__(state)
 
@@ -127,6 +129,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, whose every step can 
         self.set_items([key, value])
 
     def set_items(self, items: list[Any]) -> None:
+        """Add keys and values to the dict on the stack; only simple keys, whose hash is cheap."""
         target = self.stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(target, dict) or not isinstance(key, str | int | float | None):
@@ -134,14 +137,14 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, whose every step can 
             target[key] = value
 
     def load_frame(self) -> None:
-        self.read(8)  # how many bytes to read at once: they are read one step after the other
+        self.read(8)  # the length of a frame, which is only a hint to read ahead
 
     def load_bytearray(self) -> None:
         self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
     def refuse(self) -> None:
         raise InputError(
-            "is refused: its pickle holds a set, a dictionary of any keys or a very large number"
+            "is refused: its pickle holds a set, a dict of arbitrary keys or a very large number"
         )
 
     dispatch |= {
@@ -156,47 +159,18 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, whose every step can 
     )
 
 
-class _Unbuilt:
-    """Stands for whatever torch would make of what a pickle names."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _Size(_Unbuilt):
-    """Stands for a size: of numbers alone, since torch would go through a tensor one by one."""
-
-    def __init__(self, sides: Any) -> None:
-        if not isinstance(sides, tuple | list):
-            raise InputError("is refused: its pickle makes a size of other things than numbers")
-
-
-class _Checker(_Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        # Torch has a list of its own of what of torch may be named; this one could replace methods.
-        if module.partition(".")[0] == "torch" and name != "_rebuild_from_type_v2":
-            return _Size if name == "Size" else _Unbuilt
-        return super().find_class(module, name)
-
-    def persistent_load(self, pid: Any) -> _Unbuilt:
-        return _Unbuilt()
-
-
-def _tensors(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
-    """Return ``value`` with tensors for arrays; what stands in several places is seen to once."""
-    if depth > 20:
-        raise InputError("is refused: a pickle of containers nested more than 20 deep")
+def _with_tensors(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
+    """Return ``value`` with a tensor for each array; an object that occurs twice is converted once."""
+    if depth > MAX_DEPTH:
+        raise InputError(f"is refused: a pickle of containers nested more than {MAX_DEPTH} deep")
     if isinstance(value, Array):
         return value.tensor
     if id(value) in seen:
         return seen[id(value)]
-    found = value
+    converted = value
     if isinstance(value, dict):
-        found = {key: _tensors(item, seen, depth + 1) for key, item in value.items()}
+        converted = {key: _with_tensors(item, seen, depth + 1) for key, item in value.items()}
     elif isinstance(value, list | tuple):
-        found = [_tensors(item, seen, depth + 1) for item in value]
-    seen[id(value)] = found
-    return found
+        converted = [_with_tensors(item, seen, depth + 1) for item in value]
+    seen[id(value)] = converted
+    return converted

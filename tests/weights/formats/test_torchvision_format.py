@@ -1,41 +1,32 @@
-"""Names and class order of a whole detector in both homes."""
+"""Names and the order of classes of a detector in both integrations."""
+
+from pathlib import Path
 
 import pytest
 import torch
 
 from mvit_det.errors import InputError
-from mvit_det.torchvision import build_detector
-from mvit_det.weights.formats.detectors import MODULES, to_detectron2, to_torchvision
+from mvit_det.heads import HEADS
+from mvit_det.weights import identify_checkpoint, to_detectron2, to_torchvision
+from mvit_det.weights.formats.torchvision import MODULES
 
 
-def detector(num_classes, cascade):
-    torch.manual_seed(0)
-    model = build_detector("mvitv2_nano", num_classes, cascade)
-    with torch.no_grad():
-        for tensor in model.state_dict().values():  # norms start alike
-            tensor.copy_(torch.randn(tensor.shape) * 10)
-    return model.state_dict()
-
-
-def assert_same(found, expected):
-    assert list(found) == list(expected)
-    for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype, name
-        assert torch.equal(found[name], tensor), name
-
-
-@pytest.mark.parametrize("cascade", [False, True])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("num_classes", [2, 81])
-def test_a_round_trip_loses_nothing(cascade, num_classes):
-    weights = detector(num_classes, cascade)
-    there = to_detectron2(weights)
-    assert_same(to_torchvision(there), weights)
-    assert_same(to_detectron2(to_torchvision(there)), there)
+def test_a_round_trip_loses_nothing(head, num_classes, detector_weights, assert_same_weights):
+    weights = detector_weights(head, num_classes)
+    ours = to_detectron2(weights)
+    assert_same_weights(to_torchvision(ours), weights)
+    assert_same_weights(to_detectron2(to_torchvision(ours)), ours)
+    checkpoint = identify_checkpoint(Path("a.pth"), {"model": weights})
+    assert checkpoint.format == "mvit_det, torchvision"
+    assert (checkpoint.kind, checkpoint.head, checkpoint.num_classes) == ("detector", head, num_classes - 1)
+    assert_same_weights(checkpoint.weights, ours)
 
 
-def test_the_names_of_mask_rcnn():
-    weights = detector(3, cascade=False)
-    there = to_detectron2(weights)
+def test_the_names_of_mask_rcnn(detector_weights):
+    weights = detector_weights("mask_rcnn", 3)
+    ours = to_detectron2(weights)
     for name, original in {
         "backbone.bottom_up.blocks.0.attn.qkv.weight": "backbone.body.blocks.0.attn.qkv.weight",
         "backbone.fpn_lateral2.bias": "backbone.fpn.inner_blocks.0.0.bias",
@@ -50,12 +41,12 @@ def test_the_names_of_mask_rcnn():
         "roi_heads.mask_head.deconv.weight": "roi_heads.mask_predictor.conv5_mask.weight",
         "roi_heads.mask_head.predictor.bias": "roi_heads.mask_predictor.mask_fcn_logits.bias",
     }.items():
-        assert torch.equal(there[name], weights[original]), name
+        assert torch.equal(ours[name], weights[original]), name
 
 
-def test_the_names_of_a_cascade():
-    weights = detector(3, cascade=True)
-    there = to_detectron2(weights)
+def test_the_names_of_a_cascade(detector_weights):
+    weights = detector_weights("cascade_mask_rcnn", 3)
+    ours = to_detectron2(weights)
     for name, original in {
         "proposal_generator.rpn_head.conv.conv0.weight": "rpn.head.conv.0.0.weight",
         "proposal_generator.rpn_head.conv.conv1.bias": "rpn.head.conv.1.0.bias",
@@ -67,28 +58,27 @@ def test_the_names_of_a_cascade():
             "roi_heads.mask_head.1.1.num_batches_tracked"
         ),
     }.items():
-        assert torch.equal(there[name], weights[original]), name
+        assert torch.equal(ours[name], weights[original]), name
 
 
-def test_the_background_is_detectron2s_last_class_and_torchvisions_first():
+def test_the_background_is_detectron2s_last_class_and_torchvisions_first(assert_same_weights):
     weight, bias = torch.arange(8.0).reshape(4, 2), torch.tensor([1.0, 2.0, 3.0, 0.0])
     for stage in ("", ".1"):
         name = f"roi_heads.box_predictor{stage}.cls_score"
-        here = {f"{name}.weight": weight, f"{name}.bias": bias, "proposal_generator.rpn_head.conv.bias": bias}
-        there = to_torchvision(here)
-        assert there[f"{name}.weight"].tolist() == [[6, 7], [0, 1], [2, 3], [4, 5]]
-        assert there[f"{name}.bias"].tolist() == [0, 1, 2, 3]
-        assert there["rpn.head.conv.0.0.bias"] is bias
-        assert_same(to_detectron2(there), here)
+        ours = {f"{name}.weight": weight, f"{name}.bias": bias, "proposal_generator.rpn_head.conv.bias": bias}
+        theirs = to_torchvision(ours)
+        assert theirs[f"{name}.weight"].tolist() == [[6, 7], [0, 1], [2, 3], [4, 5]]
+        assert theirs[f"{name}.bias"].tolist() == [0, 1, 2, 3]
+        assert theirs["rpn.head.conv.0.0.bias"] is bias
+        assert_same_weights(to_detectron2(theirs), ours)
 
 
-def test_no_name_stands_for_two():
-    # The RPN's first convolution alone goes by another name where it is the only one.
-    assert len({ours for ours, _ in MODULES}) == len(MODULES)
-    assert len({theirs for _, theirs in MODULES}) == len(MODULES) - 1
+def test_names_are_unambiguous():
+    # Only the first convolution of the RPN has two names in Detectron2; a second one decides which.
+    assert len(set(MODULES.values())) == len(MODULES) - 1
 
 
-def test_what_a_detector_does_not_have_keeps_its_name_and_what_is_computed_is_left_out():
+def test_unknown_tensors_keep_their_names_and_computed_ones_are_left_out():
     mean = torch.zeros(3, 1, 1)
     weights = {
         "pixel_mean": mean,
@@ -104,8 +94,8 @@ def test_what_a_detector_does_not_have_keeps_its_name_and_what_is_computed_is_le
 def test_weights_are_not_converted_twice():
     weights = {"rpn.head.cls_logits.bias": torch.zeros(3)}
     with pytest.raises(
-        InputError, match=r"weights with torchvision's names, such as rpn.head.cls_logits.bias"
+        InputError, match=r"torchvision's names, such as 'rpn.head.cls_logits.bias'; expected"
     ):
         to_torchvision(weights)
-    with pytest.raises(InputError, match="weights with Detectron2's names"):
+    with pytest.raises(InputError, match="weights with Detectron2's names, such as .* only torchvision's"):
         to_detectron2(to_detectron2(weights))

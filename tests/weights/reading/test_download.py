@@ -1,4 +1,4 @@
-"""Weights by URL: fetched once, whole, and only if they are weights."""
+"""Weights by URL: downloaded once, completely, and cached only if they are weights."""
 
 import hashlib
 import threading
@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from mvit_det import build_mvit
 from mvit_det.errors import InputError
 from mvit_det.weights import load_weights, local_file
-from mvit_det.weights.reading import download as source
+from mvit_det.weights.reading import download
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder; what is below /half breaks off, and the server counts requests."""
+    """Serves a folder, breaks off below /half, and records the paths of requests."""
 
     def do_GET(self):
         self.server.paths.append(self.path)
@@ -34,7 +34,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Yield a server of ``tmp_path/web`` whose files are kept below ``tmp_path/hub``."""
+    """Yield a server of ``tmp_path/web``, with the cache in ``tmp_path/hub``."""
     (tmp_path / "web/deep").mkdir(parents=True)
     save_file(build_mvit("mvitv2_nano").state_dict(), tmp_path / "web/deep/nano.safetensors")
     (tmp_path / "web/page.pth").write_text("<html>sorry</html>")
@@ -49,18 +49,18 @@ def server(tmp_path, monkeypatch):
         httpd.shutdown()
 
 
-def test_a_url_is_fetched_once_and_kept(server, tmp_path):
+def test_a_url_is_downloaded_once(server, tmp_path):
     url = f"{server.url}/deep/nano.safetensors"
     for _ in range(2):
         report = load_weights(build_mvit("mvitv2_nano"), url)
     assert not report.missing
     assert server.paths == ["/deep/nano.safetensors"]
-    kept = local_file(url)
-    assert kept.is_relative_to(tmp_path / "hub/mvit_det")
-    assert [path.name for path in kept.parent.iterdir()] == ["nano.safetensors"]
+    cached = local_file(url)
+    assert cached.is_relative_to(tmp_path / "hub/mvit_det")
+    assert [path.name for path in cached.parent.iterdir()] == ["nano.safetensors"]
 
 
-def test_urls_that_differ_are_kept_apart(server):
+def test_different_urls_are_cached_separately(server):
     urls = [f"{server.url}/deep/nano.safetensors?{query}" for query in ("", "id=1", "id=2")]
     assert len({local_file(url) for url in urls}) == 3
     assert len(server.paths) == 3
@@ -70,14 +70,14 @@ def test_a_digest_is_checked(server, tmp_path):
     url = f"{server.url}/deep/nano.safetensors"
     digest = hashlib.sha256((tmp_path / "web/deep/nano.safetensors").read_bytes()).hexdigest()
     assert local_file(f"{url}#sha256={digest}").is_file()
-    with pytest.raises(InputError, match=f"has not the digest of .* but {digest}; delete it"):
+    with pytest.raises(InputError, match=f"has the digest {digest}, not that of .*; delete it"):
         local_file(f"{url}#sha256={'0' * 64}")
     with pytest.raises(InputError, match="expected sha256= and 64 hexadecimal digits"):
         local_file(f"{url}#md5=00")
 
 
-def test_detectron2s_names_stand_for_its_storage(server, monkeypatch):
-    monkeypatch.setattr(source, "DETECTRON2", f"{server.url}/")
+def test_detectron2_urls_point_to_its_storage(server, monkeypatch):
+    monkeypatch.setattr(download, "DETECTRON2", f"{server.url}/")
     assert local_file("detectron2://deep/nano.safetensors").is_file()
 
 
@@ -85,20 +85,20 @@ def test_detectron2s_names_stand_for_its_storage(server, monkeypatch):
     ("path", "words"),
     [
         ("/page.pth", r"/page.pth: is a web page"),
-        ("/none.pth", r"/none.pth: cannot be fetched: HTTP Error 404"),
+        ("/none.pth", r"/none.pth: cannot be downloaded: HTTP Error 404"),
         ("/half.pth", r"/half.pth: broke off after 500 of 1,000 bytes"),
     ],
 )
-def test_what_is_not_a_whole_file_of_weights_is_not_kept(path, words, server, tmp_path):
+def test_incomplete_or_other_files_are_not_cached(path, words, server, tmp_path):
     with pytest.raises(InputError, match=words):
         local_file(server.url + path)
     assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
 
 
-def test_other_places_are_refused(tmp_path):
+def test_other_urls_are_refused(tmp_path):
     assert local_file(tmp_path / "a.pth") == tmp_path / "a.pth"
     with pytest.raises(InputError, match="s3://bucket/a.pth: expected a path, http://"):
         local_file("s3://bucket/a.pth")
     for url in ("http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/", "http://[bad/a.pth", "http://a b/c"):
-        with pytest.raises(InputError, match="cannot be fetched"):
+        with pytest.raises(InputError, match="cannot be downloaded"):
             local_file(url)

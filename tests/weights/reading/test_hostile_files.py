@@ -1,4 +1,4 @@
-"""Files that are not what they should be: each is refused in a line, runs nothing, takes little memory."""
+"""Hostile and damaged files: each is refused in one line, runs no code, and takes little memory."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ for name in sys.argv[1:]:
         print(name, "was read:", read_checkpoint(Path(name)))
     except InputError as error:
         print(error)
-status = Path("/proc/self/status")  # getrusage would tell the peak of the process that started this one
+status = Path("/proc/self/status")  # getrusage reports the peak of the parent process
 print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) // 1024 if status.exists() else 0)
 """
 
@@ -40,21 +40,24 @@ class Calls:
 
 
 MALFORMED = {  # changes to a backbone's weights
-    "both_homes.pth": {"rpn.head.conv.0.0.weight": torch.ones(1), "backbone.bottom_up.a": torch.ones(1)},
+    "both_integrations.pth": {
+        "rpn.head.conv.0.0.weight": torch.ones(1),
+        "backbone.bottom_up.a": torch.ones(1),
+    },
     "no_axis.pth": {"head.weight": torch.tensor(1.0), "patch_embed.proj.weight": torch.tensor(1.0)},
     "sparse.pth": {"head.weight": torch.eye(3).to_sparse()},
 }
 
 
 def write_zip(path, pickled, name="archive/data.pkl"):
-    """Write a zip file of torch's layout, but by another writer."""
+    """Write a zip file with torch's layout, but without torch."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, pickled)
         archive.writestr("archive/version", "3\n")
 
 
 def write_bomb(path):
-    """Write a zip file of torch's layout whose one tensor unpacks into two gigabytes."""
+    """Write a zip file with torch's layout whose only tensor unpacks into two gigabytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}), zipfile.ZIP_STORED)
         with archive.open("archive/data/0", "w", force_zip64=True) as entry:
@@ -64,7 +67,7 @@ def write_bomb(path):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Return name -> what the line about it must say, and the folder of the files."""
+    """Return the folder of the files, and name -> what the error about the file must say."""
     folder = tmp_path_factory.mktemp("hostile")
     run = Calls(os.system, f"touch {folder}/ran")
     (folder / "calls.pkl").write_bytes(pickle.dumps({"model": run}))
@@ -77,10 +80,10 @@ def hostile(tmp_path_factory):
         folder / "takes_memory_old.pth",
         _use_new_zipfile_serialization=False,
     )
-    nested = b"}" + b")" + b"\x85" * 1_000_000 + b"Ns."  # a dict with a tuple in a tuple in ... for a key
+    nested = b"}" + b")" + b"\x85" * 1_000_000 + b"Ns."  # a dict whose key is a deeply nested tuple
     (folder / "nested.pkl").write_bytes(b"\x80\x04" + nested)
     write_zip(folder / "nested.pth", b"\x80\x02" + nested)
-    # A tuple of a hundred times the tuple before, five times over.
+    # Five tuples, each of a hundred references to the one before.
     laughs = b"N\x94" + b"".join(b"(" + bytes([0x68, i]) * 100 + b"t\x94" for i in range(5))
     (folder / "laughs.pkl").write_bytes(b"\x80\x04" + laughs + b".")
     (folder / "buffer.pkl").write_bytes(b"\x80\x05\x96" + struct.pack("<Q", 3 * 10**9) + b".")
@@ -90,7 +93,7 @@ def hostile(tmp_path_factory):
     write_zip(folder / "opcode.pth", b"\x80\x02\x95")
     write_zip(folder / "two.pth", b"\x80\x02}.")
     whole_zip = (folder / "two.pth").read_bytes()
-    (folder / "two.pth").write_bytes(whole_zip[:-22] + whole_zip)  # a second zip file behind the first
+    (folder / "two.pth").write_bytes(whole_zip[:-22] + whole_zip)  # a second archive after the first
     base = torch.zeros(1)
     torch.save({f"a{i}": base.expand(200_000) for i in range(100)}, folder / "views.pth")
     torch.save({"a": torch.ones(2, dtype=torch.complex64)}, folder / "complex.pth")
@@ -129,33 +132,33 @@ def hostile(tmp_path_factory):
         "laughs.pkl": "holds no tensors by names",
         "buffer.pkl": "ends before its data",
         "set.pkl": "holds a set",
-        "upper.pth": "a zip file, but none of torch's",
+        "upper.pth": "a zip file, but not one that torch wrote",
         "opcode.pth": "is a damaged pickle",
         "two.pth": "its directory of files is not where torch writes it",
         "views.pth": "its tensors would be larger than the file",
-        "complex.pth": "a tensor that is sparse, quantised or torch.complex64",
-        "pipe.pth": "is no file",
+        "complex.pth": "a tensor that is sparse, quantized or torch.complex64",
+        "pipe.pth": "is not a file",
         "many_steps.pkl": "more than 2,000,000 steps",
         "long_bytes.pkl": "ends before its data",
         "wide.pth": "its tensors would be larger than the file",
-        "bomb.pth": "'archive/data/0' is compressed, to be 2,147,483,648 bytes",
+        "bomb.pth": "'archive/data/0' is compressed, and would take 2,147,483,648 bytes",
         "empty.pth": "is empty",
         "page.pth": "is a web page",
         "pointer.safetensors": "is a pointer of Git LFS",
-        "text.pkl": "is no file of weights",
+        "text.pkl": "is not a file of weights",
         "header.safetensors": "a header of 1,099,511,627,776 bytes",
-        "cut_whole.pth": "is damaged, or not whole",
+        "cut_whole.pth": "is damaged or incomplete",
         "cut_whole.safetensors": "is a damaged safetensors file",
         "cut_whole.pkl": "ends before its data",
         "resnet.pth": "another network, such as 'fc.weight'",
-        "both_homes.pth": "weights with Detectron2's names, such as backbone.bottom_up.a, among others",
-        "sparse.pth": "a tensor that is sparse, quantised",
+        "both_integrations.pth": "weights with Detectron2's names, such as 'backbone.bottom_up.a'",
+        "sparse.pth": "a tensor that is sparse, quantized",
         "no_tensors.pth": "holds no tensors",
         "missing.pth": "no such file",
     }
 
 
-def test_each_is_refused_in_one_line_and_in_little_memory(hostile):
+def test_every_file_is_refused_in_one_line_and_in_little_memory(hostile):
     folder, expected = hostile
     paths = [str(folder / name) for name in expected]
     reader = subprocess.run(
@@ -170,9 +173,11 @@ def test_each_is_refused_in_one_line_and_in_little_memory(hostile):
     assert int(peak) < 1000, f"{peak} MB at most"
 
 
-def test_a_file_with_a_gap_or_a_wrong_shape_can_be_read(hostile):
+def test_a_file_with_a_missing_tensor_or_a_wrong_shape_is_read(hostile):
     folder, _ = hostile
     model = build_mvit("mvitv2_nano")
     assert "blocks.1.attn.proj.weight" in load_weights(model, folder / "gap.pth").missing
-    with pytest.raises(InputError, match=r"no_axis.pth: .*patch_embed.proj.weight is \(\) there"):
+    with pytest.raises(
+        InputError, match=r"no_axis.pth: .*patch_embed.proj.weight has the shape \(\) in the file"
+    ):
         load_weights(model, folder / "no_axis.pth")

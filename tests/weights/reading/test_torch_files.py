@@ -1,0 +1,38 @@
+import zipfile
+
+import pytest
+import torch
+
+from mvit_det.errors import InputError
+from mvit_det.weights.reading import read_file
+
+
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_both_formats_of_torch_are_read_to_the_bit(is_zip, tmp_path):
+    base = torch.randn(3, 4)
+    dtypes = (torch.bfloat16, torch.float16, torch.int64, torch.bool)
+    tensors = {str(dtype): base.to(dtype) for dtype in dtypes} | {"rows": base[1:], "transposed": base.T}
+    tensors["parameter"] = torch.nn.Parameter(base)
+    content = {"model": tensors, "epoch": 3, "sizes": [torch.Size([2, 3]), (1, 2)]}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=is_zip)
+    actual = read_file(tmp_path / "a.pth")
+    assert (actual["epoch"], actual["sizes"]) == (3, content["sizes"])
+    for name, tensor in tensors.items():
+        assert actual["model"][name].dtype == tensor.dtype
+        assert torch.equal(actual["model"][name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("pickled", "words"),
+    [
+        (b"ctorch\nSize\nK\x05\x85R.", "makes a size of other things than numbers"),
+        (b"ctorch._tensor\n_rebuild_from_type_v2\n)R.", "names 'torch._tensor._rebuild_from_type_v2'"),
+        (b"cbuiltins\ngetattr\n)R.", "names 'builtins.getattr'"),
+    ],
+)
+def test_functions_that_torch_should_not_call_are_refused(pickled, words, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + pickled)
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(InputError, match=f"a.pth: is refused: its pickle {words}"):
+        read_file(tmp_path / "a.pth")
