@@ -72,7 +72,7 @@ class MultiScaleBlock(nn.Module):
         return shortcut + self.drop_path(self.mlp(normed))
 
     def project_shortcut(self, x: Tensor, normed: Tensor, widens: bool) -> Tensor:
-        """Return the shortcut of a branch: its input, or a linear layer on ``normed`` if it changes the width."""
+        """Return ``x``, or a linear layer on ``normed`` for a branch that widens: (..., dim) -> (..., D)."""
         return linear(self.proj, normed) if self.proj is not None and widens else x
 
     def pool_shortcut(self, x: Tensor) -> Tensor:

@@ -69,3 +69,4 @@ VARIANTS: dict[str, Variant] = {
     "mvitv1_s": Variant((1, 2, 11, 2), drop_path_rate=0.3, **_MVITV1),
     "mvitv1_b": Variant((2, 3, 16, 3), drop_path_rate=0.4, **_MVITV1),
 }
+"""Name of each variant -> its :class:`Variant`."""

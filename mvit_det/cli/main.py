@@ -32,6 +32,7 @@ def _demo(**options: Any) -> None:
 def _train(**options: Any) -> None:
     from mvit_det.torchvision.train import TrainOptions, train
 
+    options["head"] = "cascade_mask_rcnn" if options.pop("cascade") else "mask_rcnn"
     options["out"] = options["out"] or Path("runs", options["variant"])
     train(TrainOptions(**options))
 

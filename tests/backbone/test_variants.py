@@ -106,7 +106,7 @@ def test_mvitv1_has_the_depths_of_mvitv2_and_none_of_its_additions(name):
         ({"adaptive_window_size": 54}, "window of 54 tokens, which its pooling stride 4 does not divide"),
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(changes, message):
+def test_inconsistent_hyperparameters_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         schedule(**changes)
 

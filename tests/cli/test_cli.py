@@ -176,7 +176,7 @@ def test_every_flag_of_training_together(data, tmp_path):
     main(train_arguments(data, out, *flags))
     checkpoint = torch.load(out / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2  # six pictures in a step
-    assert checkpoint["mvit_det"]["cascade"] is True
+    assert checkpoint["mvit_det"]["head"] == "cascade_mask_rcnn"
     assert checkpoint["mvit_det"]["long_side"] == 96  # a square
 
 
@@ -186,7 +186,7 @@ def test_two_processes_share_the_pictures_and_the_evaluation(data, tmp_path):
     command = [sys.executable, "-m", "mvit_det", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert "4 pictures a step = 2 a batch x 2 devices" in done.stderr
+    assert "4 images a step = 2 a batch x 2 devices" in done.stderr
     assert done.stderr.count("average precision") == 1
     alone = tmp_path / "alone"
     arguments = ["eval", "--checkpoint", out / "best.ckpt", "--json", data / "val.json", "--images"]
@@ -293,8 +293,8 @@ def test_a_checkpoint_of_other_classes_is_refused(capfd, run, data, tmp_path):
     resume[resume.index(str(data / "train.json"))] = str(tmp_path / "one.json")
     refused(capfd, resume, "last.ckpt", classes, "1 class (1 circle)")
     whole = ("--val-json", data / "val.json", "--epochs", 2, "--resume")
-    refused(capfd, train_arguments(data, run, *whole, "--cascade"), "cascade False, not True")
-    changed = "the run was of 2 pictures a step", "this would be of 6 pictures a step"
+    refused(capfd, train_arguments(data, run, *whole, "--cascade"), "head mask_rcnn, not cascade_mask_rcnn")
+    changed = "the run was of 2 images a step", "this would be of 6 images a step"
     refused(capfd, train_arguments(data, run, *whole, "--accumulate", 3), *changed)
     assert contents(run) == before
 
@@ -312,7 +312,7 @@ def test_what_is_no_checkpoint_is_refused(capfd, run, data, tmp_path):
     refused(capfd, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such file")
     shutil.copytree(run, tmp_path / "weights")
     shutil.copy(run / "best.ckpt", tmp_path / "weights" / "last.ckpt")
-    refused(capfd, train_arguments(data, tmp_path / "weights", "--resume"), "last.ckpt: holds weights alone")
+    refused(capfd, train_arguments(data, tmp_path / "weights", "--resume"), "last.ckpt: holds only weights")
 
 
 def test_a_run_starts_from_weights_and_is_refused_those_of_another_variant(capfd, data, tmp_path):
@@ -341,7 +341,7 @@ def test_a_terminated_run_says_how_to_go_on(data, tmp_path):
                 break
         rest = process.stderr.read().strip().splitlines()
     assert process.returncode == 1
-    assert rest[-1].startswith("mvit-det: interrupted; --resume goes on from ")
+    assert rest[-1].startswith("mvit-det: interrupted; resume the run to continue from ")
     assert "Traceback" not in "".join(rest)
 
 
@@ -382,7 +382,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(capfd, d
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert "is nan on the pictures with the ids" in last or "is inf on the pictures" in last
+    assert "is nan on the images with the ids" in last or "is inf on the images" in last
 
 
 def test_out_of_memory_says_what_a_step_needed_and_what_brings_it_under(capfd, data, tmp_path, monkeypatch):
@@ -398,6 +398,6 @@ def test_out_of_memory_says_what_a_step_needed_and_what_brings_it_under(capfd, d
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert "Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which 1.00 GiB is" in last
     assert last.endswith(
-        " is free, for --batch-size 2: a smaller one with --accumulate, --recompute cheap or block, or a "
-        "smaller --size bring it under"
+        " is free, with a batch_size of 2; to need less, lower batch_size and raise accumulate, set "
+        "recompute to cheap or block, or lower size"
     )
