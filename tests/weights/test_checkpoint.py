@@ -1,5 +1,6 @@
 """What a file holds, identified by the names and shapes of its tensors."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from mvit_det import build_mvit
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.heads import HEADS, Head
+from mvit_det.heads import HEADS
 from mvit_det.weights import identify_checkpoint, to_detectron2
 from mvit_det.weights.checkpoint import identify_keywords, identify_variant, strip_wrappers
 
@@ -40,8 +41,7 @@ def test_a_head_is_identified_by_its_box_heads_and_masks(head, detector_weights,
     checkpoint = identify_checkpoint(Path("a.pth"), boxes_only)
     assert checkpoint.head is None
     assert str(checkpoint) == "mvitv2_nano, detector, 2 classes (Detectron2)"
-    new_head = Head("Boxes", False, HEADS[head].iou_thresholds, HEADS[head].box_weights, 0, 1)
-    monkeypatch.setitem(HEADS, "boxes", new_head)
+    monkeypatch.setitem(HEADS, "boxes", replace(HEADS[head], has_masks=False))
     assert checkpoint.head == "boxes"
 
 

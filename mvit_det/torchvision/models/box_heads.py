@@ -12,8 +12,8 @@ from mvit_det.torchvision.models.roi_pool import BOX_SIZE
 def build_box_heads(head: Head, channels: int) -> nn.Module:
     """Return the box heads: (R, channels, 7, 7) -> (R, 4 * channels).
 
-    A cascade gets a ``ModuleList`` with one box head per stage, any other head a single module, as the
-    parameter names in checkpoints require.
+    A cascade has a ``ModuleList`` of box heads, any other head a single module: the parameter names in
+    checkpoints depend on it.
     """
     if head.num_box_convs:
         return _one_per_stage(head, lambda: _convolutions(head, channels))
@@ -23,10 +23,10 @@ def build_box_heads(head: Head, channels: int) -> nn.Module:
 def build_box_predictors(head: Head, channels: int, num_classes: int) -> nn.Module:
     """Return the box predictors, one per box head: (R, 4 * channels) -> class logits and box deltas.
 
-    The logits are (R, num_classes) and include the background. The deltas are (R, 4) if boxes are
-    class-agnostic and (R, 4 * (num_classes - 1)) otherwise.
+    The logits are (R, num_classes), of which class 0 is the background. The deltas are (R, 4) in a cascade
+    and (R, 4 * (num_classes - 1)) otherwise.
     """
-    num_boxes = 1 if head.class_agnostic_boxes else num_classes - 1
+    num_boxes = 1 if head.is_cascade else num_classes - 1
 
     def build() -> nn.Module:
         predictor = FastRCNNPredictor(4 * channels, num_classes)
@@ -46,13 +46,14 @@ def _convolutions(head: Head, channels: int) -> nn.Module:
         (channels, BOX_SIZE, BOX_SIZE),
         [channels] * head.num_box_convs,
         [4 * channels],
-        norm_layer=nn.BatchNorm2d if head.has_batch_norm else None,
+        norm_layer=nn.BatchNorm2d if head.is_cascade else None,
     )
 
 
 def _linear_layers(channels: int) -> nn.Module:
     layers = TwoMLPHead(channels * BOX_SIZE**2, 4 * channels)
-    for layer in (layers.fc6, layers.fc7):  # the default initialization would shrink the features fivefold
+    # torch's default initialization would shrink the features to a fifth.
+    for layer in (layers.fc6, layers.fc7):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
     return layers

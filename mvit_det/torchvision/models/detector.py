@@ -88,7 +88,7 @@ def build_detector(
 
 
 def _mask_modules(head: Head, channels: int, num_classes: int) -> dict[str, nn.Module]:
-    norm_layer = nn.BatchNorm2d if head.has_batch_norm else None
+    norm_layer = nn.BatchNorm2d if head.is_cascade else None
     return {
         "mask_roi_pool": RegionPool(MASK_SIZE),
         "mask_head": MaskRCNNHeads(channels, [channels] * NUM_MASK_CONVS, dilation=1, norm_layer=norm_layer),
@@ -103,7 +103,6 @@ def _defaults(recipe: Recipe, head: Head) -> dict[str, Any]:
         "rpn_pre_nms_top_n_test": recipe.pre_nms_topk[1],
         "rpn_post_nms_top_n_train": recipe.post_nms_topk[0],
         "rpn_post_nms_top_n_test": recipe.post_nms_topk[1],
-        "rpn_batch_size_per_image": recipe.rpn_batch_size,
         "box_batch_size_per_image": recipe.box_batch_size,
         "box_fg_iou_thresh": head.iou_thresholds[0],
         "box_bg_iou_thresh": head.iou_thresholds[0],

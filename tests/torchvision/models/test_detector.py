@@ -111,14 +111,13 @@ def test_a_head_without_masks(name, batch, monkeypatch):
 
 
 def test_fields_of_a_head_set_its_layers(monkeypatch):
-    fields = {"num_box_convs": 2, "num_rpn_convs": 3, "class_agnostic_boxes": True}
-    monkeypatch.setitem(HEADS, "changed", replace(HEADS["mask_rcnn"], **fields, iou_thresholds=(0.6,)))
+    fields = {"num_box_convs": 2, "num_rpn_convs": 3, "iou_thresholds": (0.6,)}
+    monkeypatch.setitem(HEADS, "changed", replace(HEADS["mask_rcnn"], **fields))
     model = build_small("changed")
     heads = model.roi_heads
     convolutions = [type(m) for m in heads.box_head.modules() if isinstance(m, torch.nn.Conv2d)]
     assert len(convolutions) == 2
     assert len(model.rpn.head.conv) == 3
-    assert heads.box_predictor.bbox_pred.out_features == 4
     assert heads.proposal_matcher.high_threshold == heads.proposal_matcher.low_threshold == 0.6
 
 
