@@ -1,4 +1,4 @@
-"""Reading of COCO-format annotations, which are checked before anything is computed from them."""
+"""Reading and checking of COCO-format annotations."""
 
 import contextlib
 import io
@@ -16,11 +16,11 @@ from mvit_det.data.fields import (
     check_objects,
     check_references,
     check_segmentation,
-    read_json,
     require,
     shorten,
     to_numbers,
 )
+from mvit_det.data.json_files import read_json
 from mvit_det.errors import InputError
 
 MAX_SIDE = 32_767  # px; pycocotools' allocations overflow above it
@@ -28,11 +28,11 @@ LISTS = ("images", "annotations", "categories")
 
 
 def read_coco(path: Path) -> COCO:
-    """Read a COCO-format instance file into pycocotools' index.
+    """Read and check a COCO-format file of object instances.
 
-    Boxes are [x, y, width, height] and polygons [x, y, x, y, ...], in pixels. A missing ``iscrowd`` becomes
-    0, and a missing ``area`` that of the mask. Annotations are renumbered from 1, because pycocotools uses
-    the id 0 for "no match".
+    Boxes are [x, y, width, height] and polygons [x, y, x, y, ...], in pixels. A missing ``iscrowd`` is set
+    to 0, and a missing ``area`` is computed from the mask. Annotations are renumbered from 1, because
+    pycocotools uses the id 0 for "no match".
 
     Raises:
         InputError: if the file is missing or is not JSON, if a list or an id is missing, if ids repeat, or if
@@ -43,7 +43,7 @@ def read_coco(path: Path) -> COCO:
     """
     data = read_json(path, dict, f"an object with {', '.join(LISTS)}")
     try:
-        _check(data)
+        _check_data(data)
     except FieldError as error:
         raise InputError(f"{path}: {error}") from None
     for number, annotation in enumerate(data["annotations"], start=1):
@@ -56,7 +56,7 @@ def read_coco(path: Path) -> COCO:
 
 
 def index_coco(data: dict[str, Any]) -> COCO:
-    """Return pycocotools' index of the contents of a COCO file, without printing to stdout."""
+    """Return pycocotools' index of the contents of a COCO file, without what pycocotools prints."""
     coco = COCO()
     coco.dataset = data
     with contextlib.redirect_stdout(io.StringIO()):
@@ -65,11 +65,11 @@ def index_coco(data: dict[str, Any]) -> COCO:
 
 
 def category_names(coco: COCO) -> dict[int, str]:
-    """Return category id -> name, sorted by id; the labels 1, 2, ... have the same order."""
+    """Return category id -> name, sorted by id. Labels 1, 2, ... follow the same order."""
     return {category["id"]: category["name"] for category in coco.loadCats(sorted(coco.getCatIds()))}
 
 
-def _check(data: Mapping[str, Any]) -> None:
+def _check_data(data: Mapping[str, Any]) -> None:
     for name in LISTS:
         if not isinstance(data.get(name), list):
             problem = "is missing" if name not in data else "is not a list"
@@ -78,14 +78,14 @@ def _check(data: Mapping[str, Any]) -> None:
     for name in ("images", "categories"):
         if not data[name]:
             raise FieldError(f"{name}: is empty; expected at least one entry")
-    for number, category in enumerate(data["categories"]):
-        require(category, f"categories[{number}]", id=int, name=str)
-    for number, image in enumerate(data["images"]):
-        _check_image(image, f"images[{number}]")
+    for index, category in enumerate(data["categories"]):
+        require(category, f"categories[{index}]", id=int, name=str)
+    for index, image in enumerate(data["images"]):
+        _check_image(image, f"images[{index}]")
     images = _by_id(data, "images")
     categories = _by_id(data, "categories")
-    for number, annotation in enumerate(data["annotations"]):
-        _check_annotation(annotation, f"annotations[{number}]", images, categories)
+    for index, annotation in enumerate(data["annotations"]):
+        _check_annotation(annotation, f"annotations[{index}]", images, categories)
 
 
 def _check_image(image: Mapping[str, Any], where: str) -> None:

@@ -24,8 +24,9 @@ def evaluate(coco: COCO, results: list[dict[str, Any]]) -> Metrics:
 
     Returns:
         ``{"box": {...}, "mask": {...}}``, each with ``AP`` (mean over IoU thresholds 0.5 to 0.95), ``AP50``,
-        ``AP75``, ``APs``, ``APm``, ``APl`` (objects below 32², between, and above 96² pixels) and
-        ``per_class`` (category name -> AP). A value is None if the ground truth has no such object.
+        ``AP75``, ``APs``, ``APm``, ``APl`` (objects of less than 32², of 32² to 96², and of more than 96²
+        pixels) and ``per_class`` (category name -> AP). A value is None if the ground truth has no objects
+        of that size or category.
 
     Source: COCO's detection evaluation, https://cocodataset.org/#detection-eval.
     """
@@ -44,23 +45,21 @@ def _load_results(coco: COCO, results: list[dict[str, Any]]) -> COCO:
 
 
 def _average_precision(coco: COCO, detections: COCO, iou_type: str) -> dict[str, Any]:
-    run = COCOeval(coco, detections, iou_type)
-    run.evaluate()
-    run.accumulate()
-    precision = run.eval["precision"]  # (IoU, recall, category, area, max detections)
-    iou = run.params.iouThrs
-    ap50, ap75 = precision[np.isclose(iou, 0.5)], precision[np.isclose(iou, 0.75)]
-    values = [precision[:, :, :, 0], ap50[:, :, :, 0], ap75[:, :, :, 0]]
-    values += [precision[:, :, :, area] for area in (1, 2, 3)]
-    metrics: dict[str, Any] = {
-        name: _mean(value[..., -1]) for name, value in zip(METRICS, values, strict=True)
-    }
+    evaluation = COCOeval(coco, detections, iou_type)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"][..., -1]  # (IoU, recall, category, size of the objects)
+    any_size, small, medium, large = np.moveaxis(precision, -1, 0)
+    iou = evaluation.params.iouThrs
+    ap50, ap75 = any_size[np.isclose(iou, 0.5)], any_size[np.isclose(iou, 0.75)]
+    values = (any_size, ap50, ap75, small, medium, large)
+    metrics: dict[str, Any] = {name: _mean(value) for name, value in zip(METRICS, values, strict=True)}
     names = category_names(coco)
     if len(set(names.values())) < len(names):
         names = {category_id: f"{name} ({category_id})" for category_id, name in names.items()}
     metrics["per_class"] = {
-        names[category_id]: _mean(precision[:, :, number, 0, -1])
-        for number, category_id in enumerate(run.params.catIds)
+        names[category_id]: _mean(any_size[:, :, index])
+        for index, category_id in enumerate(evaluation.params.catIds)
     }
     return metrics
 

@@ -1,59 +1,33 @@
-"""Checks of the fields of a COCO-format file; the errors name the field and the expected value."""
+"""Checks of the fields of a COCO-format file.
+
+The checks raise a :class:`FieldError` that names the field and the expected value. Their argument ``where``
+is the name of the field in that error, such as ``annotations[3].bbox``.
+"""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvit_det.errors import InputError
-
 _TYPE_NAMES = {int: "a whole number", str: "a string"}
 
 
 class FieldError(Exception):
-    """A field with a bad value; the caller adds the name of the file."""
-
-
-def read_json(path: Path, kind: type, expected: str) -> Any:
-    """Return the contents of a JSON file.
-
-    Args:
-        path: the file.
-        kind: the required type of the contents.
-        expected: a description of the contents for the error.
-
-    Raises:
-        InputError: if the file cannot be read, is not JSON, or holds another type.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected a COCO-format JSON") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"{path}: is not JSON: {error.msg} at {where}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(data, kind):
-        raise InputError(f"{path}: holds a {type(data).__name__}; expected {expected}")
-    return data
+    """A field has a bad value. The caller adds the name of the file to the message."""
 
 
 def check_objects(entries: list[Any], name: str) -> None:
     """Check that all entries of the list ``name`` are JSON objects."""
-    for number, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise FieldError(f"{name}[{number}]: {shorten(entry)} is not an object")
+            raise FieldError(f"{name}[{index}]: {shorten(entry)} is not an object")
 
 
 def require(entry: Mapping[str, Any], where: str, **fields: type) -> None:
-    """Check that an entry has the given fields, each of its type."""
+    """Check that ``entry`` has these fields, each with a value of its type."""
     for field, kind in fields.items():
         if field not in entry:
             raise FieldError(f"{where}.{field}: is missing; expected {_TYPE_NAMES[kind]}")
@@ -67,10 +41,10 @@ def check_references(
     images: Mapping[int, Any],
     categories: Mapping[int, Any],
 ) -> None:
-    """Check that ``image_id`` and ``category_id`` of an entry refer to a known image and category."""
+    """Check that ``image_id`` and ``category_id`` of ``entry`` are ids of ``images`` and ``categories``."""
     require(entry, where, image_id=int, category_id=int)
-    for field, known, name in (("image_id", images, "images"), ("category_id", categories, "categories")):
-        if entry[field] not in known:
+    for field, targets, name in (("image_id", images, "images"), ("category_id", categories, "categories")):
+        if entry[field] not in targets:
             raise FieldError(f"{where}.{field}: no entry of {name} has the id {entry[field]}")
 
 
@@ -83,19 +57,19 @@ def check_box(box: Any, where: str) -> None:
 
 
 def check_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -> None:
-    """Check the polygons or the RLE of an object in ``image``, which is an entry of ``images``."""
+    """Check the polygons or the RLE of an object. ``image`` is its entry of ``images``."""
     if isinstance(segmentation, dict):
         _check_rle(segmentation, where, image)
     elif isinstance(segmentation, list) and segmentation:
         side = max(image["width"], image["height"])
-        for number, polygon in enumerate(segmentation):
-            field = f"{where}[{number}]"
+        for index, polygon in enumerate(segmentation):
+            field = f"{where}[{index}]"
             points = to_numbers(polygon, field, "a polygon [x, y, x, y, ...] in pixels")
             if len(points) < 6 or len(points) % 2:
                 raise FieldError(
                     f"{field}: {len(points)} numbers are not a polygon; expected x and y of at least 3 points"
                 )
-            # pycocotools visits every pixel on the outline, however far outside the image it is.
+            # pycocotools visits every pixel on the outline, including those far outside the image.
             if points.min() < -side or points.max() > 2 * side:
                 raise FieldError(
                     f"{field}: the polygon spans {points.min():g} to {points.max():g}, far "
@@ -128,11 +102,12 @@ def _check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> 
 def decode_counts(text: str, where: str) -> list[int]:
     """Return the run lengths of COCO's compressed RLE.
 
-    pycocotools decodes a malformed string into noise without an error, so it is decoded here first.
+    pycocotools decodes a malformed string to arbitrary runs without an error, so it is checked here first.
 
-    A character encodes six bits, as its code minus that of "0". The lower five are a part of the run, the
-    least significant part first; the sixth is set if more parts follow. The fifth bit of the last part is
-    the sign. From the fourth run on, the difference to the run two places before is stored.
+    Each character encodes six bits: its code minus that of "0". The lower five bits are a part of a number,
+    with the least significant part first, and the sixth bit is set if another part follows. The fifth bit of
+    the last part is the sign. The first three numbers are run lengths; each later number is the difference
+    between its run and the run two places before.
 
     Raises:
         FieldError: if a character is not part of the encoding, or the last run is incomplete.
@@ -177,6 +152,6 @@ def to_numbers(value: Any, where: str, expected: str) -> NDArray[Any]:
 
 
 def shorten(value: Any) -> str:
-    """Return a value as JSON of at most 60 characters, for an error."""
+    """Return a value as JSON, shortened to 60 characters, for an error message."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -18,7 +18,7 @@ def read_image(path: Path) -> Image.Image:
     """Read an image as upright RGB with 8 bits per channel.
 
     Applies the EXIF orientation, scales 16-bit gray to 8 bits, puts transparent pixels on a white background,
-    and converts gray, palette and CMYK to RGB. An animation gives its first frame.
+    and converts gray, palette and CMYK images to RGB. Of an animation, it reads the first frame.
 
     Raises:
         InputError: if the file is missing, empty or truncated, or is not an image.
@@ -61,7 +61,7 @@ def find_images(source: Path) -> list[Path]:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no defined white; store 8 or 16 bits per channel")
-    if image.mode.startswith("I"):  # 16-bit gray, which convert() would clip at 255
+    if image.mode.startswith("I"):  # 16-bit gray, which convert() would clip to 255
         pixels = np.asarray(image).clip(0, 2**16 - 1)
         image = Image.fromarray((pixels >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -72,16 +72,16 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def check_images(coco: COCO, folder: Path, track: Callable[[Iterable[Any], int], Iterable[Any]]) -> None:
-    """Read every image of a data set once, so that a bad one is reported before a run starts.
+    """Read every image of a data set once, so that a run does not start with an image that cannot be read.
 
     Args:
         coco: the data set.
         folder: the folder that each ``file_name`` is relative to.
-        track: wraps an iterable of the given length to show progress.
+        track: function from an iterable and its length to the same items, which shows progress.
 
     Raises:
-        InputError: if the folder is missing, or an image is missing, damaged, or not of the ``width`` and
-            ``height`` in its entry once it is upright.
+        InputError: if the folder does not exist, or if an image is missing or damaged, or does not have the
+            ``width`` and ``height`` of its entry. Sizes are those of the upright image.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of images")
@@ -96,7 +96,11 @@ def check_images(coco: COCO, folder: Path, track: Callable[[Iterable[Any], int],
 
 
 def read_entry(folder: Path, entry: dict[str, Any]) -> Image.Image:
-    """Read the image of one entry of ``images``; raises as :func:`check_images` does."""
+    """Read the image of one entry of ``images``.
+
+    Raises:
+        InputError: see :func:`check_images`.
+    """
     path = folder / entry["file_name"]
     image = read_image(path)
     if image.size != (entry["width"], entry["height"]):

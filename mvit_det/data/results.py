@@ -1,6 +1,5 @@
-"""Writing and reading of COCO results files, which hold detections."""
+"""Detections as entries of COCO results files."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,9 @@ from mvit_det.data.fields import (
     check_objects,
     check_references,
     check_segmentation,
-    read_json,
     shorten,
 )
+from mvit_det.data.json_files import read_json
 from mvit_det.errors import InputError
 
 
@@ -30,14 +29,14 @@ def to_results(
     masks: NDArray[Any],
     category_ids: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Return the COCO results entries of one image, one per detection.
+    """Return the detections of one image as entries of a COCO results file.
 
     Args:
         image_id: id of the image.
         boxes: (K, 4) XYXY, px.
         scores: (K,) in 0..1.
         masks: (K, H, W) bool, at the size of the image.
-        category_ids: K category ids of the data set, not labels.
+        category_ids: (K,) category ids of the data set, not labels.
 
     Source: the COCO results format, https://cocodataset.org/#format-results.
     """
@@ -60,8 +59,8 @@ def to_results(
 def read_results(path: Path, coco: COCO) -> list[dict[str, Any]]:
     """Read a COCO results file for the images and categories of ``coco``.
 
-    In the returned entries, ``segmentation`` is RLE, or absent if the file has none; a missing ``bbox``
-    becomes that of the mask.
+    In the returned entries, ``segmentation`` is RLE, or absent for a detection without a mask. A missing
+    ``bbox`` is computed from the mask.
 
     Raises:
         InputError: if the file is missing or is not a list of detections, if an entry refers to an unknown
@@ -71,8 +70,8 @@ def read_results(path: Path, coco: COCO) -> list[dict[str, Any]]:
     results = read_json(path, list, "a list of detections, as in a COCO results file")
     try:
         check_objects(results, "results")
-        for number, entry in enumerate(results):
-            _check_result(entry, f"results[{number}]", coco)
+        for index, entry in enumerate(results):
+            _check_result(entry, f"results[{index}]", coco)
     except FieldError as error:
         raise InputError(f"{path}: {error}") from None
     return results
@@ -90,10 +89,3 @@ def _check_result(entry: dict[str, Any], where: str, coco: COCO) -> None:
     else:  # a box without a mask
         entry.pop("segmentation", None)
     check_box(entry.get("bbox"), f"{where}.bbox")
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as JSON; an interrupted write leaves the earlier file unchanged."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
-    temporary.replace(path)

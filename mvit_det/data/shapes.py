@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mvit_det.data.results import write_json
+from mvit_det.data.json_files import write_json
 
 CATEGORIES = ("circle", "square", "triangle")
 SIDE = 224  # px
@@ -20,16 +20,16 @@ UPRIGHT_ANGLE = {"circle": 0, "square": 45, "triangle": 30}  # degrees, of the f
 
 
 def write_shapes(folder: Path, num_train: int, num_val: int, seed: int = 0) -> None:
-    """Write ``folder/images``, ``folder/train.json`` and ``folder/val.json``.
+    """Generate a data set: write ``folder/images``, ``folder/train.json`` and ``folder/val.json``.
 
     A mask covers the visible part of its shape. The same seed gives the same files.
     """
     random = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    for split, number in (("train", num_train), ("val", num_val)):
+    for split, num_images in (("train", num_train), ("val", num_val)):
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for image_id in range(1, number + 1):
+        for image_id in range(1, num_images + 1):
             image, objects = draw_image(random)
             name = f"{split}_{image_id:04d}.png"
             Image.fromarray(image).save(folder / "images" / name)
@@ -54,7 +54,7 @@ def draw_image(
         before = [mask for _, mask in objects]
         after = [mask & ~shape for mask in before]
         if any(a.sum() < MIN_VISIBLE * b.sum() for a, b in zip(after, before, strict=True)):
-            continue  # the new shape would hide an earlier one
+            continue  # the new shape would hide too much of an earlier one
         objects = [(id_, mask) for (id_, _), mask in zip(objects, after, strict=True)]
         objects.append((category_id, shape))
         fill = _fill(random)
@@ -63,7 +63,7 @@ def draw_image(
 
 
 def _background(random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a dull color with blotches and grain, (SIDE, SIDE, 3)."""
+    """Return a (SIDE, SIDE, 3) image of a dull color with blotches and grain."""
     color = random.uniform(70, 150) + random.uniform(-20, 20, 3)
     coarse = random.normal(0, 20, (SIDE // 16 + 2, SIDE // 16 + 2, 1)).astype(np.float32)
     blotches = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)[..., None]
@@ -72,7 +72,7 @@ def _background(random: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _fill(random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a bright color that darkens from one corner to the opposite one, (SIDE, SIDE, 3)."""
+    """Return a (SIDE, SIDE, 3) image of a bright color that darkens from one corner to the opposite one."""
     color = random.permutation([random.uniform(0, 60), random.uniform(0, 255), 255])
     shade = np.linspace(1, random.uniform(0.6, 0.9), 2 * SIDE)
     grain = random.normal(0, 6, (SIDE, SIDE, 3))
@@ -81,14 +81,14 @@ def _fill(random: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _shape_mask(random: np.random.Generator, category: str) -> NDArray[np.bool_]:
-    """Return the mask of a shape of random size, position and rotation, (SIDE, SIDE)."""
+    """Return the (SIDE, SIDE) mask of a shape of random size, position and rotation."""
     radius = random.uniform(18, 50)
     center = random.uniform(radius, SIDE - radius, 2)
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    corners = NUM_CORNERS[category]
+    num_corners = NUM_CORNERS[category]
     first = np.radians(UPRIGHT_ANGLE[category] + random.uniform(-MAX_ROTATION, MAX_ROTATION))
-    angles = first + np.arange(corners) * (2 * np.pi / corners)
+    angles = first + np.arange(num_corners) * (2 * np.pi / num_corners)
     points = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
     cv2.fillPoly(mask, [points.round().astype(np.int32)], 1)
     return mask.astype(bool)
 

@@ -12,7 +12,7 @@ import supervision as sv
 from rich.console import Console
 
 from mvit_det.data.images import SUFFIXES, find_images, read_image
-from mvit_det.data.results import write_json
+from mvit_det.data.json_files import write_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_results

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.images import check_images
-from mvit_det.data.results import write_json
+from mvit_det.data.json_files import write_json
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import metrics_tables, track

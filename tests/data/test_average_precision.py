@@ -6,7 +6,8 @@ from pycocotools.cocoeval import COCOeval
 
 from mvit_det.data.annotations import read_coco
 from mvit_det.data.average_precision import evaluate
-from mvit_det.data.results import to_results, write_json
+from mvit_det.data.json_files import write_json
+from mvit_det.data.results import to_results
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.images import check_images
-from mvit_det.data.results import write_json
+from mvit_det.data.json_files import write_json
 from mvit_det.detectron2.data.train_loader import Sample
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report.console import track

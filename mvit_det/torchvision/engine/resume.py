@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det import __version__
-from mvit_det.data.results import write_json
+from mvit_det.data.json_files import write_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, config_of
