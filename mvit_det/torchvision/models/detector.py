@@ -38,8 +38,8 @@ def build_detector(
 
     The model is a torchvision detection model. It takes a list of float (3, H, W) images in 0..1 and, for
     training, a list of targets: ``boxes`` (K, 4) XYXY in pixels, ``labels`` (K,) from 1, ``masks``
-    (K, H, W). It returns torchvision's dict of losses or list of predictions. The computation is that of
-    Detectron2: with the same weights, both detect the same objects.
+    (K, H, W). It returns torchvision's dict of losses or list of predictions. It computes what Detectron2
+    computes: with the same weights, both detect the same objects.
 
     Args:
         variant: name in :data:`mvit_det.VARIANTS`.
@@ -47,10 +47,11 @@ def build_detector(
         head: name in :data:`mvit_det.heads.HEADS`.
         backbone: keywords for :func:`mvit_det.build_mvit`.
         **kwargs: keywords of :class:`torchvision.models.detection.MaskRCNN`, such as ``min_size``. The
-            variant's recipe and the head set the defaults for proposals, sampling and boxes.
+            defaults for proposals, sampling and boxes come from the variant's recipe and from the head.
 
     Returns:
-        a :class:`torchvision.models.detection.MaskRCNN` if the head predicts masks.
+        a :class:`torchvision.models.detection.MaskRCNN` if the head predicts masks, or else a
+        :class:`torchvision.models.detection.FasterRCNN`.
 
     Raises:
         ValueError: for an unknown variant, head or keyword, or if there is no foreground class.
@@ -65,22 +66,22 @@ def build_detector(
         if name not in KEYWORDS:
             raise unknown_name("keyword", name, KEYWORDS)
     recipe = recipe_for(variant)
-    channels, layout = recipe.channels, HEADS[head]
+    channels, spec = recipe.channels, HEADS[head]
     body = MViTWithFPN(build_mvit(variant, **(backbone or {})), channels)
     modules: dict[str, nn.Module] = {
         "rpn_anchor_generator": Anchors(),
         "box_roi_pool": RegionPool(BOX_SIZE),
-        "box_head": build_box_heads(layout, channels),
-        "box_predictor": build_box_predictors(layout, channels, num_classes),
-        "rpn_head": RPNHead(channels, len(ASPECT_RATIOS), conv_depth=layout.num_rpn_convs),
+        "box_head": build_box_heads(spec, channels),
+        "box_predictor": build_box_predictors(spec, channels, num_classes),
+        "rpn_head": RPNHead(channels, len(ASPECT_RATIOS), conv_depth=spec.num_rpn_convs),
     }
-    if layout.has_masks:
-        modules |= _mask_modules(layout, channels, num_classes)
-    model_class = MaskRCNN if layout.has_masks else FasterRCNN
-    model = model_class(body, **modules, **(_defaults(recipe, layout) | kwargs))
+    if spec.has_masks:
+        modules |= _mask_modules(spec, channels, num_classes)
+    model_class = MaskRCNN if spec.has_masks else FasterRCNN
+    model = model_class(body, **modules, **(_defaults(recipe, spec) | kwargs))
     model.transform = DetectorTransform(model.transform)
     model.rpn = ProposalNetwork(model.rpn)
-    model.roi_heads = DetectionHeads(model.roi_heads, layout)
+    model.roi_heads = DetectionHeads(model.roi_heads, spec)
     for module in model.modules():
         if isinstance(module, RPNHead | FastRCNNPredictor | MaskRCNNPredictor):
             module.register_forward_hook(_to_float32)
@@ -111,7 +112,7 @@ def _defaults(recipe: Recipe, head: Head) -> dict[str, Any]:
 
 
 def _to_float32(module: nn.Module, inputs: Any, output: Any) -> Any:
-    """Cast predictions to float32; under autocast torchvision would decode boxes in half precision."""
+    """Cast predictions to float32. Under autocast, torchvision would decode boxes in half precision."""
     if isinstance(output, Tensor):
         return output.float()
     return type(output)(_to_float32(module, inputs, item) for item in output)

@@ -12,8 +12,11 @@ LEVELS = ("p2", "p3", "p4", "p5", "p6")
 class MViTWithFPN(nn.Module):
     """Backbone of a torchvision detector: MViT and a feature pyramid.
 
-    It maps images (N, 3, H, W) to a dict of ``"p2"`` to ``"p6"``, each (N, out_channels, h, w), with
-    strides of 4, 8, 16, 32 and 64 px.
+    ``forward`` maps images (N, 3, H, W) to a dict of ``"p2"`` to ``"p6"``, each (N, out_channels, h, w),
+    with strides of 4, 8, 16, 32 and 64 px.
+
+    Raises:
+        ValueError: if ``body`` does not return the outputs of all four stages.
 
     Source: Feature Pyramid Networks, arXiv 1612.03144.
     """

@@ -1,4 +1,4 @@
-"""Masks of regions: their targets and loss in training, and their placement in the image at inference."""
+"""Masks of regions: the targets and the loss in training, and pasting into the image at inference."""
 
 import math
 
@@ -11,12 +11,12 @@ from torchvision.ops import roi_align
 def mask_loss(
     logits: Tensor, boxes: list[Tensor], matched_index: list[Tensor], targets: list[dict[str, Tensor]]
 ) -> Tensor:
-    """Return the binary cross-entropy of the masks of each region's own class.
+    """Return the binary cross-entropy of the mask logits, counting only the class of each region's object.
 
     Args:
         logits: (R, K, M, M) for the positive regions of all images and for all categories.
         boxes: (R_i, 4) for each image, XYXY in px.
-        matched_index: (R_i,) for each image, the object of each region.
+        matched_index: (R_i,) for each image, the index of each region's object in ``targets``.
         targets: ``labels`` (N,) and ``masks`` (N, H, W) of each image.
     """
     images = list(zip(targets, boxes, matched_index, strict=True))
@@ -24,7 +24,7 @@ def mask_loss(
     side = logits.shape[-1]
     truth = torch.cat([crop_masks(target["masks"], b, index, side) for target, b, index in images])
     if not len(labels):
-        return logits.sum() * 0  # every parameter gets a gradient, as training on several devices requires
+        return logits.sum() * 0  # DDP requires a gradient for every parameter
     return F.binary_cross_entropy_with_logits(select_class_masks(logits, labels), truth)
 
 
@@ -34,12 +34,12 @@ def select_class_masks(masks: Tensor, labels: Tensor) -> Tensor:
 
 
 def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:
-    """Return the targets of a mask head for boxes: float 0 or 1, (R, side, side).
+    """Return the mask targets of boxes, (R, side, side): 1 in cells that the object covers at least half.
 
     Args:
         masks: (K, H, W), masks of the objects of an image.
         boxes: (R, 4) XYXY in px.
-        index: (R,), the object of each box.
+        index: (R,), the index of each box's object in ``masks``.
         side: side of the result, in cells.
     """
     regions = torch.cat([index[:, None].to(boxes), boxes], dim=1)
@@ -48,14 +48,14 @@ def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Place the masks of boxes into the image; return float (N, H, W), 0 outside the box.
+    """Return masks at the size of the image, (N, H, W) probabilities, from the masks of boxes.
 
-    The value of a pixel is interpolated between the cells around its center; outside the box, cells
-    count as 0.
+    The value of a pixel is interpolated bilinearly between the cells around its center; cells outside the
+    box count as 0.
 
     Args:
         masks: (N, M, M) probabilities in the cells of each box.
-        boxes: (N, 4) XYXY in px, inside the image, none of them empty.
+        boxes: (N, 4) XYXY in px, inside the image and not empty.
         shape: (H, W) of the image, px.
     """
     pasted = masks.new_zeros(len(masks), *shape)
@@ -70,6 +70,9 @@ def paste_masks(masks: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def _pixel_centers(first: int, last: int, low: float, high: float, like: Tensor) -> Tensor:
-    """Return the centers of pixels first to last - 1, on a scale from -1 at ``low`` to 1 at ``high``."""
+    """Return the centers of pixels ``first`` to ``last - 1`` in coordinates of ``grid_sample``.
+
+    The coordinates go from -1 at ``low`` px to 1 at ``high`` px.
+    """
     centers = torch.arange(first, last, device=like.device, dtype=like.dtype) + 0.5
     return (centers - low) / (high - low) * 2 - 1

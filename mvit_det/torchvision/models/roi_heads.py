@@ -1,15 +1,18 @@
 """The heads that classify and refine region proposals, and their losses."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
-from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from mvit_det.heads import Head
+from mvit_det.torchvision.models.box_stages import (
+    Stage,
+    add_background_deltas,
+    match_boxes,
+    refine_boxes,
+)
 from mvit_det.torchvision.models.masks import mask_loss, select_class_masks
 
 Features = dict[str, Tensor]
@@ -17,30 +20,21 @@ Shapes = list[tuple[int, int]]
 Targets = list[dict[str, Tensor]]
 
 
-class Stage(NamedTuple):
-    """One box head: its layers, the encoding of its deltas, and its assignment of objects to boxes."""
-
-    box_head: nn.Module
-    predictor: nn.Module
-    coder: BoxCoder
-    matcher: Matcher
-
-
 class DetectionHeads(RoIHeads):
     """Box heads in one or more stages and, optionally, a mask head, computed as in Detectron2.
 
-    Each stage works on the boxes that the stage before has refined; at inference the scores are averaged
+    Each stage takes the boxes that the previous stage has refined. At inference, the scores are averaged
     over the stages. A box predictor returns logits (R, 1 + K), of which class 0 is the background, and
-    deltas (R, 4 * K), or (R, 4) if they are class-agnostic. The mask predictor returns logits
-    (R, K, M, M). In these shapes R is the number of regions in the batch and K that of categories.
+    deltas (R, 4 * K), or (R, 4) in a cascade. The mask predictor returns logits (R, K, M, M). R is the
+    number of regions in the batch, K the number of categories, and M the side of a mask in cells.
 
     Source: Mask R-CNN, arXiv 1703.06870; Cascade R-CNN, arXiv 1906.09756.
 
     Args:
-        plain: torchvision's heads, whose modules and settings this object takes over. ``box_head`` and
-            ``box_predictor`` are a ``ModuleList`` if there are several stages.
-        head: gives the thresholds and box weights of all stages but the first, which are those of
-            ``plain``.
+        plain: torchvision's heads, whose modules and settings this object reuses. In a cascade,
+            ``box_head`` and ``box_predictor`` are a ``ModuleList`` with one item per stage.
+        head: source of the thresholds and box weights of the second and later stages; ``plain`` has those
+            of the first.
     """
 
     def __init__(self, plain: RoIHeads, head: Head) -> None:
@@ -78,7 +72,15 @@ class DetectionHeads(RoIHeads):
         image_shapes: Shapes,
         targets: Targets | None = None,
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Return ([], losses) in training and (predictions, {}) at inference, as torchvision's heads do."""
+        """Return ([], losses) in training and (predictions, {}) at inference, as torchvision's heads do.
+
+        Args:
+            features: the pyramid, level -> (N, C, h, w).
+            proposals: (P_i, 4) for each image, XYXY in px.
+            image_shapes: (height, width) of each image, px.
+            targets: ``boxes``, ``labels`` and, if there is a mask head, ``masks`` of each image; only for
+                training.
+        """
         if self.training:
             assert targets is not None, "training needs targets"
             return [], self._losses(features, proposals, image_shapes, targets)
@@ -135,7 +137,7 @@ class DetectionHeads(RoIHeads):
     ) -> tuple[Tensor, Tensor]:
         """Return the class logits and the deltas of one stage for all boxes of the batch."""
         pooled = self.box_roi_pool(features, boxes, image_shapes)
-        if pooled.requires_grad:  # average the gradients of the stages, so that they do not outweigh the rest
+        if pooled.requires_grad:  # the gradients of the stages are averaged, not summed
             pooled.register_hook(lambda gradient: gradient / len(self.stages))
         return stage.predictor(stage.box_head(pooled))
 
@@ -162,41 +164,11 @@ class DetectionHeads(RoIHeads):
     def _add_masks(
         self, detections: list[dict[str, Tensor]], features: Features, image_shapes: Shapes
     ) -> None:
-        """Add ``"masks"`` to the detections of each image: probabilities in the cells of each box."""
-        boxes = [of_image["boxes"] for of_image in detections]
-        labels = torch.cat([of_image["labels"] for of_image in detections])
+        """Add ``"masks"``, the probabilities in the cells of each box, to the detections of each image."""
+        boxes = [image_detections["boxes"] for image_detections in detections]
+        labels = torch.cat([image_detections["labels"] for image_detections in detections])
         logits = self._mask_logits(features, boxes, image_shapes)
         masks = select_class_masks(logits, labels).sigmoid()
-        for of_image, image_masks in zip(detections, masks.split([len(b) for b in boxes]), strict=True):
-            of_image["masks"] = image_masks[:, None]  # (N, 1, M, M)
-
-
-def add_background_deltas(deltas: Tensor, num_classes: int) -> Tensor:
-    """Return deltas (R, 4 * num_classes) for torchvision's loss, whose class 0 is the background."""
-    if deltas.shape[1] == 4:
-        return deltas.repeat(1, num_classes)
-    return F.pad(deltas, (4, 0))
-
-
-def refine_boxes(coder: BoxCoder, deltas: Tensor, boxes: list[Tensor], image_shapes: Shapes) -> list[Tensor]:
-    """Return the boxes of each image, moved by class-agnostic deltas (R, 4) and clipped to the image."""
-    refined = coder.decode(deltas, boxes).reshape(-1, 4).split([len(image_boxes) for image_boxes in boxes])
-    return [clip_boxes_to_image(b, shape) for b, shape in zip(refined, image_shapes, strict=True)]
-
-
-def match_boxes(matcher: Matcher, boxes: list[Tensor], targets: Targets) -> tuple[list[Tensor], list[Tensor]]:
-    """Return, for each image, the labels of its boxes and the boxes of the matched objects.
-
-    The label is 0 where a box matches no object.
-    """
-    labels, matched_boxes = [], []
-    for image_boxes, target in zip(boxes, targets, strict=True):
-        truth = target["boxes"].to(image_boxes)
-        if not len(truth) or not len(image_boxes):
-            labels.append(torch.zeros(len(image_boxes), dtype=torch.int64, device=image_boxes.device))
-            matched_boxes.append(image_boxes)
-            continue
-        index = matcher(box_iou(truth, image_boxes))  # negative where nothing matches
-        labels.append(target["labels"][index.clamp(min=0)].where(index >= 0, 0))
-        matched_boxes.append(truth[index.clamp(min=0)])
-    return labels, matched_boxes
+        counts = [len(image_boxes) for image_boxes in boxes]
+        for image_detections, image_masks in zip(detections, masks.split(counts), strict=True):
+            image_detections["masks"] = image_masks[:, None]  # (N, 1, M, M)

@@ -1,4 +1,4 @@
-"""Pooling of region features from the pyramid level that fits each region's size."""
+"""Pooling of the features of regions; the size of a region selects the level of the pyramid."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, box_area, roi_align
 
-BOX_SIZE, MASK_SIZE = 7, 14  # side of the pooled features for box and mask heads, in cells
+BOX_SIZE, MASK_SIZE = 7, 14  # side of the pooled features for box heads and mask heads, in cells
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}  # px, of the levels that regions are pooled from
 CANONICAL_SIDE = 224  # px; a region of this size belongs to p4
 
 
 class RegionPool(MultiScaleRoIAlign):
-    """RoIAlign as in Detectron2: aligned to half pixels, with as many samples as a region needs.
+    """RoIAlign as in Detectron2: aligned to half pixels, with more samples for larger regions.
 
-    torchvision's own pooling does neither, and infers the strides from the first images that it sees.
+    torchvision's own pooling does neither, and infers the strides from the first images that it gets.
 
     Source: Feature Pyramid Networks, arXiv 1612.03144, equation 1; Mask R-CNN, arXiv 1703.06870, section 3.
     """

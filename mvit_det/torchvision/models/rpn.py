@@ -17,8 +17,8 @@ ASPECT_RATIOS = (0.5, 1.0, 2.0)  # height / width
 class Anchors(AnchorGenerator):
     """Anchors as in Detectron2: centered on multiples of a level's stride, and not rounded.
 
-    torchvision's own generator infers the strides from the image size, which is wrong for a level with an
-    odd side.
+    torchvision's own generator infers the strides from the image size, which gives wrong strides for levels
+    with an odd side.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Anchors(AnchorGenerator):
         return torch.tensor(anchors, dtype=dtype, device=device)
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """Return the anchors of all levels for each image, float32 XYXY in px, row by row."""
+        """Return the anchors of all levels for each image: (A, 4) XYXY in px, float32, in row-major order."""
         level_anchors = []
         for level, stride, cell in zip(feature_maps, ANCHOR_SIZES, self.cell_anchors, strict=True):
             height, width = level.shape[-2:]
@@ -53,12 +53,12 @@ class Anchors(AnchorGenerator):
 
 
 class ProposalNetwork(RegionProposalNetwork):
-    """torchvision's region proposal network, except that it selects proposals as Detectron2 does.
+    """torchvision's region proposal network, but with Detectron2's selection of proposals.
 
-    Proposals are ranked by their logits, because probabilities saturate at 1, and small ones are kept.
+    It ranks proposals by their logits, because probabilities saturate at 1, and keeps small proposals.
 
     Args:
-        plain: torchvision's network, whose modules and settings this object takes over.
+        plain: torchvision's network, whose modules and settings this object reuses.
     """
 
     def __init__(self, plain: RegionProposalNetwork) -> None:
@@ -85,8 +85,8 @@ class ProposalNetwork(RegionProposalNetwork):
         """Return the proposals of each image, (P, 4) XYXY in px, and their logits, (P,), best first.
 
         Args:
-            proposals: (N, A, 4), one for each anchor.
-            objectness: their logits, N * A elements.
+            proposals: (N, A, 4) XYXY in px, one for each anchor.
+            objectness: logits of the proposals, N * A elements.
             image_shapes: (height, width) of each image, px.
             num_anchors_per_level: how many of the A anchors belong to each level.
         """

@@ -1,4 +1,4 @@
-"""Scaling and normalization of images for the network, and of its predictions back to the images."""
+"""Scaling and normalization of images, and scaling of predictions back to the original images."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ Targets = list[dict[str, Tensor]]
 
 
 class DetectorTransform(GeneralizedRCNNTransform):
-    """torchvision's transform, except that at inference it scales images as Detectron2 does.
+    """torchvision's transform, but with Detectron2's scaling of images at inference.
 
-    torchvision's own scaling does not average the pixels of a large image, and can round a short side down
-    to 0. Detectron2 uses Pillow, which takes 8 bits per channel, so images are rounded to 8 bits first.
+    torchvision's own scaling does not antialias, and can round a short side down to 0. Detectron2 scales with
+    Pillow, which takes 8 bits per channel, so images are rounded to 8 bits first.
 
     Args:
-        plain: torchvision's transform, whose settings this object takes over.
+        plain: torchvision's transform, whose settings this object reuses.
     """
 
     def __init__(self, plain: GeneralizedRCNNTransform) -> None:
@@ -34,7 +34,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
     def forward(
         self, images: list[Tensor], targets: Targets | None = None
     ) -> tuple[ImageList, Targets | None]:
-        """Return the images as one zero-padded batch and, in training, the targets at its scale.
+        """Return the images as one zero-padded batch and, in training, the targets at the same scale.
 
         Args:
             images: float (3, H, W) in 0..1, of any sizes.
@@ -56,7 +56,10 @@ class DetectorTransform(GeneralizedRCNNTransform):
         return ImageList(self.batch_images(scaled, self.size_divisible), shapes), targets
 
     def _normalize_pixels(self, pixels: Tensor) -> Tensor:
-        """Normalize (3, H, W) pixels of 0..255; on Detectron2's scale, so that every bit is the same."""
+        """Normalize (3, H, W) pixels in 0..255.
+
+        Detectron2 normalizes on this scale; on a scale of 0..1, the results would differ by rounding.
+        """
         mean, std = (
             pixels.new_tensor([255 * value for value in values])[:, None, None]
             for values in (self.image_mean, self.image_std)
@@ -69,14 +72,15 @@ class DetectorTransform(GeneralizedRCNNTransform):
         image_shapes: Sequence[tuple[int, int]],
         original_image_sizes: Sequence[tuple[int, int]],
     ) -> Targets:
-        """Return predictions at the original size of each image, without those that are empty there.
+        """Scale predictions to the original size of each image, and remove those with an empty box.
 
-        ``boxes`` become (N, 4) XYXY in px, and ``masks`` (N, 1, H, W) probabilities for the whole image.
+        ``boxes`` become (N, 4) XYXY in px of the original image, and ``masks`` (N, 1, H, W) probabilities for
+        the whole image.
 
         Args:
-            result: a prediction for each image at the network's scale, with masks in cells of their boxes.
+            result: a prediction for each scaled image, with (N, 1, M, M) masks in the cells of their boxes.
             image_shapes: (height, width) of the scaled images, px.
-            original_image_sizes: (height, width) of the images, px.
+            original_image_sizes: (height, width) of the original images, px.
         """
         if self.training:
             return result
@@ -85,7 +89,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
 
 
 def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
-    """Return the (height, width) that an image of this shape is scaled to, px.
+    """Return the (height, width) to which an image of (height, width) ``shape`` is scaled, px.
 
     The short side becomes ``short_side``, or less if the long side would exceed ``long_side``. Halves
     are rounded up, and no side is less than 1 px.
@@ -99,7 +103,7 @@ def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tup
 
 
 def scale_image(image: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Resize a (3, H, W) image in 0..1 by Pillow's bilinear filter; return pixels of 0..255."""
+    """Scale a (3, H, W) image in 0..1 to ``shape`` with Pillow's bilinear filter; return pixels in 0..255."""
     pixels = (image.float() * 255).round().clamp(0, 255).byte().permute(1, 2, 0)  # (H, W, 3)
     pillow_image = Image.fromarray(pixels.cpu().numpy())
     scaled = np.array(pillow_image.resize(shape[::-1], Image.Resampling.BILINEAR))
