@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.errors import InputError
-from mvit_det.torchvision.engine.detector_checkpoint import KEY, config_of
+from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, config_of
 from mvit_det.weights import (
     local_file,
     read_checkpoint,
@@ -16,26 +16,32 @@ from mvit_det.weights import (
 
 
 def convert(source: str, out: Path, json: Path | None) -> None:
-    """Convert weights to ``.safetensors`` with a configuration, or to ``.pth`` for Detectron2.
+    """Convert weights to ``.safetensors``, or to ``.pth`` for Detectron2.
+
+    The configuration of the model is written too: into the ``.pth`` file, or into a JSON file beside the
+    ``.safetensors`` file.
 
     Args:
         source: a path or a URL, as for :func:`mvit_det.weights.load_weights`.
         out: the file to write; its suffix, ``.safetensors`` or ``.pth``, selects the format.
-        json: COCO-format JSON file with the categories of a detector whose file does not name them.
+        json: COCO-format JSON file with the categories of a detector; only for a file that does not name
+            them.
 
     Raises:
-        InputError: if ``source`` or ``json`` cannot be used, or if ``out`` exists or has another suffix.
+        InputError: if ``source`` or ``json`` cannot be used, if ``out`` has another suffix, or if it or the
+            JSON file beside it exists.
     """
     if out.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{out}: expected a name that ends with .safetensors or .pth")
-    for path in (out, out.with_suffix(".json")) if out.suffix == ".safetensors" else (out,):
+    written = [out, out.with_suffix(".json")] if out.suffix == ".safetensors" else [out]
+    for path in written:
         if path.exists():
             raise InputError(f"{path}: exists already; delete it, or choose another name")
     checkpoint = read_checkpoint(local_file(source))
     is_detector = checkpoint.kind == "detector"
     if json is not None and not is_detector:
         raise InputError(f"{json}: {source} is not a detector, and needs no category names")
-    if json is not None and KEY in checkpoint.metadata:
+    if json is not None and CONFIG_KEY in checkpoint.metadata:
         raise InputError(f"{json}: {source} has category names already")
     if is_detector:
         config = asdict(config_of(checkpoint, category_names(read_coco(json)) if json else None))

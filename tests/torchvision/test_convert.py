@@ -11,7 +11,7 @@ from mvit_det.cli.main import main
 from mvit_det.errors import InputError
 from mvit_det.heads import HEADS
 from mvit_det.torchvision.convert import convert
-from mvit_det.torchvision.engine.detector_checkpoint import COCO_CATEGORIES, KEY, load_detector
+from mvit_det.torchvision.engine.detector_checkpoint import COCO_CATEGORIES, CONFIG_KEY, load_detector
 from mvit_det.torchvision.models.detector import build_detector
 from mvit_det.weights import load_all_weights, load_weights, read_checkpoint, to_detectron2
 
@@ -31,7 +31,7 @@ def trained(request, tmp_path):
     state = {k: w + torch.rand_like(w) if w.is_floating_point() else w + 5 for k, w in state.items()}
     path = tmp_path / "best.ckpt"
     weights = {f"detector.{key}": weight for key, weight in state.items()}
-    torch.save({KEY: CONFIG | {"head": request.param}, "state_dict": weights, "epoch": 4}, path)
+    torch.save({CONFIG_KEY: CONFIG | {"head": request.param}, "state_dict": weights, "epoch": 4}, path)
     return path, state
 
 
@@ -156,7 +156,7 @@ def test_inspect_describes_a_file(trained, capsys):
 def test_a_configuration_that_does_not_fit_the_weights_is_refused(change, message, trained, tmp_path):
     path, _ = trained
     content = torch.load(path, weights_only=True)
-    content[KEY] |= change
+    content[CONFIG_KEY] |= change
     torch.save(content, tmp_path / "changed.ckpt")
     with pytest.raises(InputError, match=f"changed.ckpt: .*{message}"):
         load_detector(tmp_path / "changed.ckpt")
@@ -165,7 +165,7 @@ def test_a_configuration_that_does_not_fit_the_weights_is_refused(change, messag
 def test_labels_follow_the_order_of_the_category_ids(trained, tmp_path):
     path, _ = trained
     content = torch.load(path, weights_only=True)
-    content[KEY] |= {"categories": {10: "b", 9: "a"}}
+    content[CONFIG_KEY] |= {"categories": {10: "b", 9: "a"}}
     torch.save(content, tmp_path / "turned.ckpt")
     assert load_detector(tmp_path / "turned.ckpt")[1].category_ids(torch.tensor([1, 2])) == [9, 10]
 

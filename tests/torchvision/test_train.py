@@ -9,7 +9,7 @@ import torch
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import InputError
 from mvit_det.torchvision.convert import convert
-from mvit_det.torchvision.engine.detector_checkpoint import KEY, load_detector
+from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
 from mvit_det.torchvision.train import TrainOptions, train
@@ -58,8 +58,8 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
     """Its configuration says ``cascade`` in place of ``head``, and its schedule speaks of pictures."""
     last = interrupted.out / "last.ckpt"
     content = torch.load(last, weights_only=True)
-    assert content[KEY].pop("head") == "cascade_mask_rcnn"
-    content[KEY]["cascade"] = True
+    assert content[CONFIG_KEY].pop("head") == "cascade_mask_rcnn"
+    content[CONFIG_KEY]["cascade"] = True
     torch.save(content, last)
     settings = json.loads((interrupted.out / "run.json").read_text())
     settings["schedule"]["explanation"] = (
@@ -82,7 +82,7 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
     train(replace(interrupted, resume=True))
     resumed = torch.load(last, weights_only=True)
     assert resumed["global_step"] == 2
-    assert resumed[KEY]["head"] == "cascade_mask_rcnn"
+    assert resumed[CONFIG_KEY]["head"] == "cascade_mask_rcnn"
 
 
 def test_other_processes_than_the_first_end_an_interrupt_silently(options, monkeypatch):

@@ -15,7 +15,7 @@ from mvit_det.torchvision.data.resize import RandomShortestSize, ScaleJitter
 Target = dict[str, Any]
 Augmentation = Callable[[Tensor, Target], tuple[Tensor, Target]]
 
-# Sizes of the "multiscale" recipe for a short side of 800 px at test time; other short sides scale them.
+# Sizes of the "multiscale" augmentation in px, for a short side of 800 px at test time. They scale with it.
 REFERENCE_SHORT_SIDE = 800
 SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
 SHORT_SIDES_BEFORE_CROP = (400, 500, 600)
@@ -23,16 +23,16 @@ CROP_SIDES = (384, 600)
 
 
 def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentation:
-    """Return the augmentation of a training recipe, a function from (image, target) to (image, target).
+    """Return an augmentation: a function from (image, target) to (image, target).
 
-    It takes a uint8 image and returns a float32 image in 0..1. Objects that are cropped away are removed,
-    and boxes are clipped to the visible part of their masks. Every augmentation flips half of the images.
+    It takes a uint8 image and returns a float32 image in 0..1. It removes objects that are cropped away,
+    and clips boxes to the visible part of their masks. Every augmentation flips half of the images.
 
     Args:
         name: ``"flip"`` resizes images as at test time. ``"multiscale"`` crops half of the images and
-            then draws a short side of 0.6 to 1 times ``short_side`` (the 36-epoch recipe). ``"lsj"`` is
-            large-scale jittering: it scales images by 0.1 to 2 relative to a square of ``long_side``, then
-            crops that square.
+            resizes all of them to a random short side of 0.6 to 1 times ``short_side``, as the 36-epoch
+            recipe does. ``"lsj"`` is large-scale jittering: it scales images by 0.1 to 2 relative to a
+            square of ``long_side``, then crops that square.
         short_side: short side of an image at test time, px.
         long_side: limit on the long side, px.
 
@@ -67,7 +67,7 @@ def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentati
 
 
 class _Augment:
-    """A class rather than a closure, so that it can be pickled for data loader processes."""
+    """Transforms an image and its target; a class, since data loader processes cannot pickle a closure."""
 
     def __init__(self, steps: list[v2.Transform]) -> None:
         self.transform = v2.Compose(steps)
@@ -78,7 +78,7 @@ class _Augment:
 
 
 def to_float(image: Tensor, target: Target) -> tuple[Tensor, Target]:
-    """Prepare an image for evaluation: float32 in 0..1, at its original size."""
+    """Convert an image to float32 in 0..1, at its original size, for evaluation."""
     return F.to_dtype(image, torch.float32, scale=True).as_subclass(Tensor), target
 
 
@@ -112,13 +112,13 @@ def keep_visible(target: Target) -> Target:
     """Remove objects without a visible pixel from a target, and clip boxes to the visible masks.
 
     A box is clipped only where it extends more than a pixel beyond its mask, so that uncropped objects keep
-    the precision of their annotation. The results are plain tensors.
+    the precision of their annotation. The result has plain tensors instead of ``tv_tensors``.
     """
     masks = target["masks"].as_subclass(Tensor)
     boxes = target["boxes"].as_subclass(Tensor)
     visible = masks.bool().flatten(1).any(1)
     masks, boxes = masks[visible], boxes[visible]
-    inner = masks_to_boxes(masks)  # the first and the last pixel
+    inner = masks_to_boxes(masks)  # the first and the last pixel of each mask
     boxes = torch.cat([boxes[:, :2].maximum(inner[:, :2] - 1), boxes[:, 2:].minimum(inner[:, 2:] + 2)], dim=1)
     height, width = masks.shape[-2:]
     boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))

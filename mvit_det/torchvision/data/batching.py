@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class AspectRatioBatchSampler:
-    """Batches of indexes that group wide images with wide images and tall images with tall ones.
+    """Yields batches of indexes that group wide images with wide images and tall images with tall ones.
 
-    Each epoch has its own order, which follows from ``seed``. It covers every image and repeats some, so
-    that every optimizer step of every process sees ``batch_size * accumulate`` images.
+    ``seed`` and the epoch determine the order. Each epoch covers every image and repeats some, so that
+    every process gets ``batch_size * accumulate`` images for every optimizer step.
 
     Args:
         aspect_ratios: width / height of each image.
@@ -19,7 +19,7 @@ class AspectRatioBatchSampler:
         accumulate: number of batches in an optimizer step.
         rank: rank of this process.
         world_size: number of processes; they share each epoch.
-        seed: seed of the order; it must be the same in all processes.
+        seed: seed of the order; must be the same in all processes.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class AspectRatioBatchSampler:
         self.is_wide = np.array(aspect_ratios) >= 1
         self.batch_size, self.rank, self.world_size, self.seed = batch_size, rank, world_size, seed
         self.epoch = 0
-        step = batch_size * accumulate * world_size
-        self.num_indexes = -(-len(aspect_ratios) // step) * step
+        step_images = batch_size * accumulate * world_size
+        self.num_indexes = -(-len(aspect_ratios) // step_images) * step_images
 
     @property
     def sampler(self) -> "AspectRatioBatchSampler":

@@ -1,4 +1,4 @@
-"""A COCO-format data set with the targets that torchvision's detectors expect."""
+"""A COCO-format data set with targets for torchvision's detectors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +23,8 @@ class CocoDataset(CocoDetection):
     """Images with their objects: ``dataset[i]`` is an (image, target) pair.
 
     The image is a uint8 (3, H, W) tensor. The target has ``boxes`` (K, 4) XYXY in px, ``labels`` (K,)
-    from 1 in the order of the category ids, ``masks`` (K, H, W) and ``image_id``. Crowd regions are left
-    out; an image without objects has K = 0.
+    from 1 in the order of the category ids, ``masks`` (K, H, W) uint8 and ``image_id``. Crowd regions are
+    left out. K is 0 for an image without objects.
 
     Args:
         coco: the annotations.
@@ -38,7 +38,7 @@ class CocoDataset(CocoDetection):
         folder: Path,
         transforms: Callable[[Tensor, Target], tuple[Tensor, Target]] | None = None,
     ) -> None:
-        VisionDataset.__init__(self, folder, transforms)  # CocoDetection's own would read a file
+        VisionDataset.__init__(self, folder, transforms)  # CocoDetection's would read a file of annotations
         self.coco = coco
         self.ids = sorted(coco.imgs)
         self.labels = {id_: label for label, id_ in enumerate(category_names(coco), start=1)}

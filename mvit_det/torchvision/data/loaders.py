@@ -12,7 +12,7 @@ from mvit_det.torchvision.data.augmentation import Augmentation, to_float
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
 from mvit_det.torchvision.data.dataset import CocoDataset
 
-MAX_WORKERS = 8  # per device
+MAX_WORKERS = 8  # loading processes per device
 
 
 def build_train_loader(
@@ -27,14 +27,14 @@ def build_train_loader(
     seed: int = 0,
     workers: int | None = None,
 ) -> DataLoader[Any]:
-    """Return the training batches of one process.
+    """Return the data loader for the training batches of one process.
 
     Args:
         data: the annotations.
         images: folder of the images.
         augment: augmentation of each image and its objects.
-        batch_size: number of images in a batch; see :class:`AspectRatioBatchSampler` for this and the
-            next four arguments.
+        batch_size: number of images in a batch. See :class:`AspectRatioBatchSampler` for this argument and
+            the next four.
         workers: number of loading processes; None chooses it by the number of CPU cores.
     """
     dataset = CocoDataset(data, images, augment)
@@ -59,10 +59,10 @@ def build_train_loader(
 def build_val_loader(
     truth: COCO, images: Path, *, rank: int = 0, world_size: int = 1, workers: int | None = None
 ) -> DataLoader[Any]:
-    """Return the share of a validation set that one process evaluates, one image at a time.
+    """Return the data loader for the images of a validation set that one process evaluates, one per batch.
 
-    All shares have the same length: if the number of images is not a multiple of ``world_size``, the first
-    images are repeated.
+    All processes get the same number of images: if there is no multiple of ``world_size``, the first images
+    are repeated.
 
     Args:
         truth: the annotations.
@@ -76,11 +76,11 @@ def build_val_loader(
     total = -(-len(dataset) // world_size) * world_size
     share: Subset[Any] = Subset(dataset, [index % len(dataset) for index in range(rank, total, world_size)])
     if workers is None:
-        # On a CPU, a forked process would keep a copy of the memory that the model overwrites.
+        # Without a GPU, forked processes would keep copies of the memory that the model overwrites.
         workers = _default_workers(world_size) if torch.cuda.is_available() else 0
     return DataLoader(share, collate_fn=collate, num_workers=workers)
 
 
 def _default_workers(world_size: int) -> int:
-    """Return the number of CPU cores per process, less one for training itself, from 1 to 8."""
+    """Return the number of CPU cores per process, less one for the process itself, from 1 to 8."""
     return min(MAX_WORKERS, max(1, (os.cpu_count() or 1) // world_size - 1))

@@ -1,4 +1,4 @@
-"""The configuration that a checkpoint keeps of its detector, and detectors built from checkpoints."""
+"""The configuration of a detector in its checkpoint, and the loading of detectors from checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from mvit_det.recipes import recipe_for
 from mvit_det.torchvision.models.detector import build_detector
 from mvit_det.weights import Checkpoint, load_all_weights, read_checkpoint
 
-KEY = "mvit_det"  # of the configuration in a checkpoint
+CONFIG_KEY = "mvit_det"  # the configuration is stored under this key of a checkpoint
 MIN_SIDE, MAX_SIDE = 32, 10_000  # px
 COCO_CATEGORIES = {
     category_id: name
@@ -26,15 +26,15 @@ COCO_CATEGORIES = {
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Everything that is needed to build a detector again.
+    """Everything that is needed to rebuild a detector.
 
     Attributes:
         variant: name in :data:`mvit_det.VARIANTS`.
-        categories: id -> name in the training data set; label 1 is the lowest id.
+        categories: id -> name in the training data set. Labels 1, 2, ... follow the order of the ids.
         head: name in :data:`mvit_det.heads.HEADS`.
         short_side: short side that images are scaled to, px.
-        long_side: limit on their long side, px.
-        backbone: keywords of :func:`mvit_det.build_mvit` that differ from those of the variant.
+        long_side: limit on the long side of scaled images, px.
+        backbone: keywords of :func:`mvit_det.build_mvit` whose values differ from those of the variant.
     """
 
     variant: str
@@ -52,7 +52,7 @@ class DetectorConfig:
         object.__setattr__(self, "categories", dict(sorted(self.categories.items())))
 
     def build(self, *, backbone: Mapping[str, Any] | None = None, **kwargs: Any) -> FasterRCNN:
-        """Build the detector with random weights; the keywords are those of :func:`build_detector`."""
+        """Build the detector with random weights. The keywords are those of :func:`build_detector`."""
         return build_detector(
             self.variant,
             1 + len(self.categories),
@@ -64,7 +64,7 @@ class DetectorConfig:
         )
 
     def category_ids(self, labels: Tensor) -> list[int]:
-        """Return the category ids in the data set for labels."""
+        """Return the category id of each label."""
         ids = list(self.categories)
         return [ids[label - 1] for label in labels.tolist()]
 
@@ -77,7 +77,7 @@ class DetectorConfig:
             dataset: the annotations of the data set.
 
         Raises:
-            InputError: naming both files and their categories, if they differ.
+            InputError: if the categories differ. The message names both files and their categories.
         """
         if dict(categories) != dict(self.categories):
             raise InputError(
@@ -95,19 +95,20 @@ def _describe(categories: Mapping[int, str]) -> str:
 def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = None) -> DetectorConfig:
     """Return the configuration of a checkpoint's detector.
 
-    The variant and the head follow from the weights. The image size and the category names come from the
-    configuration in the file. A file of Detectron2 has none: its image size is that of the variant's
-    recipe.
+    The variant and the head are identified from the weights. The image size and the category names come
+    from the configuration in the file. A file of Detectron2 has no configuration: its image size is that of
+    the variant's recipe, and its categories are those of COCO if it has 80 classes.
 
     Args:
         checkpoint: a whole detector.
-        categories: id -> name, for a file without names that was not trained on COCO.
+        categories: id -> name, for a file without a configuration.
 
     Raises:
-        InputError: if the checkpoint is not a detector, or if its classes have no names.
+        InputError: if the checkpoint holds no detector of a known variant and head, if its configuration is
+            damaged, or if its classes have no names.
     """
     path = checkpoint.path
-    if checkpoint.head is None or checkpoint.num_classes is None:
+    if checkpoint.kind != "detector" or checkpoint.num_classes is None:
         raise InputError(f"{path}: holds {checkpoint}; expected a whole detector")
     if checkpoint.variant is None:
         raise InputError(f"{path}: holds {checkpoint}; its blocks match none of {', '.join(VARIANTS)}")
@@ -115,8 +116,8 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
         raise InputError(f"{path}: holds {checkpoint}; its head is none of {', '.join(HEADS)}")
     recipe = recipe_for(checkpoint.variant)
     short_side, long_side = recipe.short_side, recipe.long_side
-    if KEY in checkpoint.metadata:
-        config = checkpoint.metadata[KEY]
+    if CONFIG_KEY in checkpoint.metadata:
+        config = checkpoint.metadata[CONFIG_KEY]
         try:
             categories = {int(category_id): str(name) for category_id, name in config["categories"].items()}
             short_side, long_side = config["short_side"], config["long_side"]

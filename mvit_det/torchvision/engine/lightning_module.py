@@ -1,4 +1,4 @@
-"""The detector as a LightningModule: training, validation and checkpointing."""
+"""The LightningModule of a detector: training, validation and checkpointing."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from torchvision.models.detection import FasterRCNN
 from mvit_det.data.average_precision import Metrics, evaluate
 from mvit_det.data.results import to_results
 from mvit_det.errors import InputError
-from mvit_det.torchvision.engine.detector_checkpoint import KEY, DetectorConfig
+from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, DetectorConfig
 from mvit_det.torchvision.engine.optimizer import build_optimizer
 from mvit_det.torchvision.engine.schedule import Schedule
 
@@ -22,13 +22,13 @@ BEST_BY = "val/box_AP"  # the metric that selects the best checkpoint
 
 
 class DetectorModule(L.LightningModule):
-    """Trains a detector on torchvision's losses and validates it by COCO's average precision.
+    """Trains a detector with torchvision's losses and validates it with COCO's average precision.
 
     Args:
-        config: configuration of the detector, which checkpoints keep.
+        config: configuration of the detector, which is stored in checkpoints.
         detector: the model.
-        truth: annotations of the validation images; None without validation.
-        schedule: schedule of the training; None without training.
+        truth: ground truth of the validation images; None without validation.
+        schedule: schedule of the run; None without training.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class DetectorModule(L.LightningModule):
         super().__init__()
         self.config, self.truth, self.schedule = config, truth, schedule
         self.detector = detector
-        self.results: list[dict[str, Any]] = []  # of the last validation, from all processes
-        self.process_results: dict[int, list[dict[str, Any]]] = {}  # from this process, by image id
+        self.results: list[dict[str, Any]] = []  # of the last validation, of all processes
+        self.process_results: dict[int, list[dict[str, Any]]] = {}  # of this process, by image id
         self.metrics: Metrics = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -99,13 +99,13 @@ class DetectorModule(L.LightningModule):
                 self.log(f"val/{kind}_{name}", values[name] or 0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[KEY] = asdict(self.config)
+        checkpoint[CONFIG_KEY] = asdict(self.config)
 
 
 def prediction_to_results(
     prediction: Mapping[str, Tensor], image_id: int, config: DetectorConfig
 ) -> list[dict[str, Any]]:
-    """Return the COCO results entries of one prediction of a torchvision detector."""
+    """Return a prediction of a torchvision detector for one image as entries of a COCO results file."""
     return to_results(
         image_id,
         prediction["boxes"].cpu().numpy(),

@@ -1,4 +1,4 @@
-"""Lightning's Trainer as this project configures it, for training and for evaluation."""
+"""The configuration of Lightning's Trainer for training and for evaluation."""
 
 import logging
 import warnings
@@ -18,7 +18,7 @@ from mvit_det.torchvision.engine.progress import RunProgress
 from mvit_det.torchvision.engine.schedule import Schedule
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
-MIN_EVALUATIONS = 5  # during a run
+MIN_EVALUATIONS = 5  # per run
 LOG_INTERVAL = 10  # steps
 
 
@@ -30,10 +30,10 @@ def build_trainer(
     callbacks: tuple[L.Callback, ...] = (),
     **kwargs: Any,
 ) -> L.Trainer:
-    """Return a Trainer on the machine's accelerator, with this project's progress bar.
+    """Return a Trainer for the GPUs of this machine, or for its CPU, with this project's progress bar.
 
     Args:
-        precision: ``"float32"`` or ``"bf16"``.
+        precision: a name in :data:`PRECISIONS`.
         devices: number of devices; with more than one, each has its own process (DDP).
         console: console for the progress bar.
         callbacks: callbacks besides the progress bar.
@@ -45,7 +45,7 @@ def build_trainer(
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message="Grad strides do not match")  # DDP; affects speed only
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # by DDP; affects only speed
     return L.Trainer(
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
@@ -71,7 +71,7 @@ def build_fitting_trainer(
     devices: int,
     console: Console,
 ) -> L.Trainer:
-    """Return a Trainer for a training run, which logs and writes checkpoints to the run's folder.
+    """Return a Trainer for a training run. It writes logs and checkpoints to the run's folder.
 
     Args:
         out: the run's folder.
@@ -80,7 +80,7 @@ def build_fitting_trainer(
         accumulate: number of batches in an optimizer step.
         clip_norm: limit on the norm of the gradient; None for no limit.
         keep_best: whether to keep the checkpoint with the best validation metric besides the last one.
-        precision: see :func:`build_trainer`, as for the arguments that follow.
+        precision: see :func:`build_trainer` for this argument and the next two.
     """
     csv = CSVLogger(out, name=run_folder.LOGS)
     tensorboard = TensorBoardLogger(out, name=run_folder.LOGS, version=csv.version)

@@ -12,7 +12,7 @@ POSITIONS = ("pos_embed", "rel_pos_h", "rel_pos_w")
 
 
 def build_optimizer(model: nn.Module, schedule: Schedule) -> tuple[Optimizer, LambdaLR]:
-    """Return AdamW and its scheduler, without weight decay on norms and on position embeddings."""
+    """Return AdamW and its scheduler. Norms and position embeddings have no weight decay."""
     decayed, exempt = split_by_decay(model)
     groups = [
         {"params": decayed, "weight_decay": WEIGHT_DECAY},
@@ -23,7 +23,7 @@ def build_optimizer(model: nn.Module, schedule: Schedule) -> tuple[Optimizer, La
 
 
 def split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the trainable parameters with weight decay, and those without."""
+    """Return the trainable parameters in two lists: those with weight decay, and those without."""
     exempt_ids = {
         id(parameter)
         for module in model.modules()

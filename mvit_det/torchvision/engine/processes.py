@@ -1,4 +1,4 @@
-"""The processes of a run on several devices."""
+"""Helpers for runs on several devices, which have one process per device."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from mvit_det.errors import InputError
 
 
 def process_rank() -> int:
-    """Return the rank of this process, which Lightning passes to the processes that it starts."""
+    """Return the rank of this process, from the variable that Lightning sets for the processes it starts."""
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
@@ -32,10 +32,10 @@ def check_devices(devices: int) -> None:
 
 @contextmanager
 def single_interrupt() -> Iterator[None]:
-    """Make an interrupt a KeyboardInterrupt in the first process, and a silent exit in all others.
+    """Raise an interrupt as a KeyboardInterrupt in the first process, and exit silently in all others.
 
-    Otherwise each of the processes that Lightning starts would report it. Lightning itself turns Ctrl-C and
-    SIGTERM into a SystemExit.
+    Otherwise, every process would report the interrupt. Lightning turns Ctrl-C and SIGTERM into a
+    SystemExit, which is treated as an interrupt too.
     """
     try:
         yield

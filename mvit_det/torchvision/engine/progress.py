@@ -17,9 +17,9 @@ from rich.table import Column
 
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 
-NUM_LINES = 20  # number of progress lines that a run prints if there is no terminal
+NUM_LINES = 20  # progress lines that a run prints if the console is not a terminal
 
-# Group of losses in the display -> prefixes of the losses in it.
+# Name of a group of losses on the display -> prefixes of the names of its losses.
 LOSS_GROUPS = {
     "class": ("loss_classifier",),
     "box": ("loss_box_reg",),
@@ -29,7 +29,10 @@ LOSS_GROUPS = {
 
 
 class RunProgress(L.Callback):
-    """Shows a bar over all steps of a run and one for each evaluation, or prints lines without a terminal."""
+    """Shows progress bars for the steps of a run and for each evaluation.
+
+    If the console is not a terminal, it prints lines instead.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -65,9 +68,9 @@ class RunProgress(L.Callback):
         self.progress.update(self.training, completed=step, note=note)
         if not self.console.is_terminal:
             seconds_per_step = (time.monotonic() - self.start_time) / (step - self.first_step)
-            left = time.strftime("%H:%M:%S", time.gmtime(seconds_per_step * (self.steps - step)))
+            remaining = time.strftime("%H:%M:%S", time.gmtime(seconds_per_step * (self.steps - step)))
             self.console.print(
-                f"step {step}/{self.steps}  {left} left  {note}", highlight=False, soft_wrap=True
+                f"step {step}/{self.steps}  {remaining} left  {note}", highlight=False, soft_wrap=True
             )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -96,7 +99,7 @@ class RunProgress(L.Callback):
 
 
 def format_losses(metrics: Mapping[str, Any]) -> str:
-    """Return the losses of a step as a short text, summed by group."""
+    """Return the losses of a step, summed by group, as a short text."""
     losses = {name.removeprefix("train/"): float(value) for name, value in metrics.items()}
     sums = {
         group: sum(value for name, value in losses.items() if name.startswith(prefixes))

@@ -1,4 +1,4 @@
-"""The settings that a training run records, and the check that a run can be resumed with them."""
+"""The settings file of a training run, and the check that a run can be resumed."""
 
 import json
 import platform
@@ -32,17 +32,17 @@ def write_settings(folder: Path, options: Mapping[str, Any], schedule: Schedule)
 
 
 def check_resume(folder: Path, config: DetectorConfig, schedule: Schedule, dataset: Path) -> None:
-    """Check that the run in ``folder`` can be resumed with a configuration and a schedule.
+    """Check that the run in ``folder`` was started with the same configuration and schedule.
 
     Args:
         folder: the run's folder.
-        config: the configuration of the detector that would be trained.
-        schedule: the schedule that it would be trained with.
-        dataset: the training annotations, for the error message.
+        config: configuration of the detector, from the options of the resumed run.
+        schedule: schedule, from the options of the resumed run.
+        dataset: file of the training annotations, for the error message.
 
     Raises:
-        InputError: if there is no checkpoint to resume from, or if the configuration or the schedule
-            differs from the run's.
+        InputError: if there is no checkpoint to resume from, or if the configuration or the schedule of the
+            run differs.
     """
     last = folder / run_folder.LAST
     content = read_file(last)
@@ -57,7 +57,7 @@ def check_resume(folder: Path, config: DetectorConfig, schedule: Schedule, datas
                 f"{last}: was trained with {name} {before}, not {value}; resume with the same options"
             )
     settings = json.loads((folder / run_folder.SETTINGS).read_text())
-    before = settings["schedule"]["explanation"].replace("pictures", "images")  # the word in earlier runs
+    before = settings["schedule"]["explanation"].replace("pictures", "images")  # as earlier versions wrote
     if before != schedule.explanation:
         raise InputError(
             f"{folder}: the run was of {before}; this would be of {schedule.explanation}; resume with the "

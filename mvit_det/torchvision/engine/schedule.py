@@ -1,4 +1,4 @@
-"""The number of steps of a training run, and the learning rate at each of them."""
+"""The number of steps of a training run, and the learning rate at each step."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from mvit_det.recipes import recipe_for
 
 WARMUP_STEPS = 250  # at most a tenth of the run
 WARMUP_START = 0.001  # as a fraction of the peak learning rate
-DROPS = (7 / 9, 25 / 27)  # of the run: steps 52,500 and 62,500 of 67,500; each divides the rate by 10
+DROPS = (7 / 9, 25 / 27)  # fractions of the run after which the rate is divided by 10: 52,500 / 67,500, ...
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Schedule:
         steps: number of steps in the run.
         warmup_steps: number of steps over which the learning rate rises to its peak.
         drop_steps: steps at which the learning rate falls to a tenth, and to a hundredth.
-        explanation: how these numbers follow from the options, in one line.
+        explanation: how these numbers are computed from the options, in one line.
     """
 
     lr: float
@@ -46,8 +46,15 @@ def plan(
 ) -> Schedule:
     """Compute the schedule of a run from its options.
 
-    Unless ``lr`` is given, the learning rate of the variant's recipe is scaled linearly with the number of
-    images in a step.
+    Args:
+        variant: name in :data:`mvit_det.VARIANTS`.
+        num_images: number of training images.
+        epochs: number of epochs.
+        batch_size: number of images per batch and device.
+        devices: number of devices.
+        accumulate: number of batches per optimizer step.
+        lr: peak learning rate; None scales that of the variant's recipe linearly with the number of images
+            per step.
 
     Source: MViTv2, section 5.2; the linear rule: "Accurate, Large Minibatch SGD", arXiv 1706.02677.
     """
