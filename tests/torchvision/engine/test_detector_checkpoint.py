@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from mvit_det.errors import InputError
+from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"short_side": "abc"}, "image size of abc px: expected 32 to 10000"),
+        ({"short_side": -5}, "image size of -5 px"),
+        ({"categories": {}}, "trained on 2 classes but does not name them"),
+        ({"categories": {1: "a", 2: "b", 3: "c"}}, "trained on 2 classes but names 3"),
+        ({"categories": [1]}, "its configuration is damaged"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_weights_is_refused(change, message, trained, tmp_path):
+    path, _ = trained
+    content = torch.load(path, weights_only=True)
+    content[CONFIG_KEY] |= change
+    torch.save(content, tmp_path / "changed.ckpt")
+    with pytest.raises(InputError, match=f"changed.ckpt: .*{message}"):
+        load_detector(tmp_path / "changed.ckpt")
+
+
+def test_labels_follow_the_order_of_the_category_ids(trained, tmp_path):
+    path, _ = trained
+    content = torch.load(path, weights_only=True)
+    content[CONFIG_KEY] |= {"categories": {10: "b", 9: "a"}}
+    torch.save(content, tmp_path / "turned.ckpt")
+    assert load_detector(tmp_path / "turned.ckpt")[1].category_ids(torch.tensor([1, 2])) == [9, 10]
+
+
+def test_a_detector_of_another_head_is_refused(trained, tmp_path):
+    _, state = trained
+    torch.save({name: weight for name, weight in state.items() if "mask" not in name}, tmp_path / "boxes.pth")
+    with pytest.raises(InputError, match="boxes.pth: holds mvitv2_nano, .*; its head is none of mask_rcnn, "):
+        load_detector(tmp_path / "boxes.pth")
