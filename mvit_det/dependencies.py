@@ -6,20 +6,20 @@ from importlib import metadata
 
 INSTALL_EXTRA = "pip install 'mvit_det[torchvision]'"
 
-DETECTRON2_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # the tested one
+DETECTRON2_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # the commit that is tested
 _DETECTRON2 = (
     f"'detectron2 @ git+https://github.com/facebookresearch/detectron2.git@{DETECTRON2_COMMIT}' "
     "'setuptools<81'"
 )
 INSTALL_DETECTRON2 = f"pip install --no-build-isolation {_DETECTRON2}"
-# Every commit of Detectron2 is version 0.6: without these flags, pip keeps the installed one or reuses a
-# wheel that it built earlier.
+# Every commit of Detectron2 has the version 0.6. Without these flags, pip would keep the installed commit, or
+# reuse a wheel that it built earlier.
 REINSTALL_DETECTRON2 = (
     f"pip install --no-build-isolation --force-reinstall --no-deps --no-cache-dir {_DETECTRON2}"
 )
 REINSTALL_TORCH = "pip install --force-reinstall torch torchvision"
 
-# Name of a module -> name of its package for pip, where they differ.
+# Name of a module -> name of its package on PyPI, where they differ.
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "antlr4": "antlr4-python3-runtime",
@@ -37,7 +37,11 @@ def explain_missing_module(error: ModuleNotFoundError) -> str:
 
 
 def explain_detectron2(error: BaseException) -> str:
-    """Return one line that says why Detectron2 cannot be imported, with the command that fixes it."""
+    """Return one line that says why Detectron2 cannot be imported, and the command that fixes it.
+
+    Args:
+        error: the exception that ``import detectron2`` raised.
+    """
     text = one_line(error)
     name = (error.name or "") if isinstance(error, ImportError) else ""
     module = name.partition(".")[0]

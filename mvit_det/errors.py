@@ -1,4 +1,4 @@
-"""Exceptions for input and packages that cannot be used, and their one-line form on the terminal."""
+"""The exceptions for bad input and missing packages, and their one-line form on the terminal."""
 
 import difflib
 import multiprocessing
@@ -13,7 +13,7 @@ from mvit_det.dependencies import explain_missing_module
 
 
 class InputError(ValueError):
-    """A file, a folder, a name or a value from the user that cannot be used.
+    """The user gave a file, a folder, a name or a value that cannot be used.
 
     The message is one line that names the bad value and says what would be right. Commands print it without
     a traceback and exit with status 2; see :func:`one_line_errors`.
@@ -21,14 +21,14 @@ class InputError(ValueError):
 
 
 class DependencyError(ImportError):
-    """A package that is missing, or that does not fit the other installed packages.
+    """A package is missing, or is incompatible with other installed packages.
 
     The message is one line that names the cause and the command that fixes it.
     """
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """Return the error for a ``name`` that is not in ``known``; its message suggests the closest one."""
+    """Return an error for a ``name`` that is not in ``known``. Its message suggests the closest one."""
     known = sorted(known)
     matches = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     hint = f"did you mean {matches[0]!r}? " if matches else ""
@@ -36,7 +36,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
 
 
 def out_of_memory_summary(error: Exception) -> str:
-    """Return the sizes of needed and free memory from the message of a ``torch.OutOfMemoryError``."""
+    """Return the part of a ``torch.OutOfMemoryError``'s message that names the needed and the free memory."""
     sizes, separator, _ = str(error).partition(" is free")
     return " ".join((sizes + separator).split())
 
@@ -49,21 +49,21 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
     through with their traceback.
 
     Args:
-        program: name at the start of the line; None takes the file name of the running script.
+        program: name at the start of the line; None uses the file name of the running script.
 
     Raises:
-        SystemExit: in place of the exceptions above.
+        SystemExit: in place of those exceptions.
     """
     program = program or Path(sys.argv[0]).name
     try:
         yield
     except (InputError, DependencyError) as error:
         message = str(error)
-        if message.startswith("Caught InputError in DataLoader"):  # followed by the worker's traceback
+        if message.startswith("Caught InputError in DataLoader"):  # a traceback and the message follow
             message = message.rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2]
         _exit(f"{program}: error: {' '.join(message.splitlines())}", 2)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("mvit_det"):  # a mistake in this package
+        if error.name is None or error.name.startswith("mvit_det"):  # a bug in this package
             raise
         _exit(f"{program}: error: {explain_missing_module(error)}", 2)
     except KeyboardInterrupt as interrupt:

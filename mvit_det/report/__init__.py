@@ -1,1 +1,1 @@
-"""Output of runs: annotated images, curves, result files, and messages on the terminal."""
+"""The output of runs: drawings, curves, result files, and messages on the terminal."""

@@ -1,4 +1,4 @@
-"""Drawings of COCO annotations and results, and of both side by side."""
+"""Drawings of COCO annotations and detections, and of both side by side."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ def draw_comparisons(
     out: Path,
     num_images: int,
 ) -> None:
-    """Draw the ground truth and the detections side by side, for the first images of a data set.
+    """Draw the ground truth and the detections of the first images of a data set side by side.
 
     Args:
         coco: the ground truth.
         folder: folder of the images.
         results: entries of a COCO results file.
         out: folder for the PNG files, which are named after the images.
-        num_images: how many images to draw.
+        num_images: number of images to draw.
     """
     detections = defaultdict(list)
     for entry in results:
@@ -58,7 +58,13 @@ def draw_comparisons(
 def draw_results(
     image: RgbImage, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
 ) -> RgbImage:
-    """Draw the results entries of one image as :func:`draw_entries` does; entries may lack a mask."""
+    """Draw the detections of one image.
+
+    Args:
+        image: (H, W, 3) RGB.
+        results: entries of a COCO results file for this image; ``segmentation`` is RLE or absent.
+        names: see :func:`draw_entries` for this argument and the next.
+    """
     empty = np.zeros(image.shape[:2], np.uint8)
     masks = [
         coco_mask.decode(entry["segmentation"]) if "segmentation" in entry else empty for entry in results
@@ -73,17 +79,17 @@ def draw_entries(
     names: Mapping[int, str],
     zoom: int = 1,
 ) -> RgbImage:
-    """Draw the COCO annotations or results of one image, with scores if the entries have them.
+    """Draw the COCO annotations or detections of one image, with scores if the entries have scores.
 
     Args:
         image: (H, W, 3) RGB.
         entries: annotations or results of this image.
         masks: an (H, W) mask for each entry.
         names: category id -> name.
-        zoom: integer factor by which the drawing is larger than the image.
+        zoom: integer factor by which the image is enlarged.
 
     Returns:
-        (zoom * H, zoom * W, 3) RGB
+        (zoom * H, zoom * W, 3) RGB.
     """
     height, width = image.shape[:2]
     label_of = {category_id: label for label, category_id in enumerate(names, start=1)}

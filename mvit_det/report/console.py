@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 def track(items: Iterable[T], total: int, description: str, console: Console) -> Iterable[T]:
-    """Yield ``items``, with a progress bar if the console is a terminal."""
+    """Return ``items``, and show a progress bar while they are consumed if the console is a terminal."""
     hidden = not console.is_terminal
     return rich_track(items, description, total, console=console, transient=True, disable=hidden)
 
 
 def metrics_tables(metrics: Metrics) -> tuple[Table, Table]:
-    """Return two tables: the average precision of boxes and masks, and that of each class."""
+    """Return two tables: the metrics of boxes and masks over all classes, and the AP of each class."""
     totals = Table("average precision, %")
     for name in METRICS:
         totals.add_column(name, justify="right")

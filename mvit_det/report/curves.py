@@ -1,4 +1,4 @@
-"""Plots of the losses and the average precision of a run."""
+"""Plots of the losses and the average precision of a training run."""
 
 import csv
 from collections import defaultdict
@@ -12,16 +12,16 @@ def draw_curves(logs: Path, path: Path) -> None:
     """Plot the losses and the average precision over the steps.
 
     Args:
-        logs: folder of the CSV logs of a run.
+        logs: folder of the run's CSV logs.
         path: image file to write.
     """
     curves = read_curves(logs)
     losses = {name: curve for name, curve in curves.items() if name.startswith("train/")}
     scores = {name: curve for name, curve in curves.items() if name.startswith("val/")}
-    figure = Figure(figsize=(10, 4))  # pyplot would select a backend for the whole process
+    figure = Figure(figsize=(10, 4))  # not with pyplot, which selects a backend for the whole process
     axes = figure.subplots(1, 2 if scores else 1, squeeze=False)
     plots = [(losses, "loss", None), (scores, "average precision, %", "o")]
-    for axis, (lines, title, marker) in zip(axes[0], plots, strict=False):  # scores may have no axis
+    for axis, (lines, title, marker) in zip(axes[0], plots, strict=False):  # without scores, one axis
         for name, points in lines.items():
             steps, values = zip(*points, strict=True)
             axis.plot(steps, values, label=name.split("/")[1].removeprefix("loss_"), marker=marker)
@@ -33,7 +33,10 @@ def draw_curves(logs: Path, path: Path) -> None:
 
 
 def read_curves(logs: Path) -> Mapping[str, list[tuple[int, float]]]:
-    """Return name -> [(step, value), ...] from the CSV files of a run, including resumed parts."""
+    """Return name -> [(step, value), ...] from the CSV logs of a run and of its continuations.
+
+    Where a resumed run repeats steps, the later values count.
+    """
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for file in sorted(logs.glob("version_*/metrics.csv"), key=_version):
         with file.open(newline="") as lines:

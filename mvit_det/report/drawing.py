@@ -1,4 +1,4 @@
-"""Drawing of objects on images; both integrations use it."""
+"""Drawing of objects on images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +29,8 @@ def draw_objects(
         boxes: (K, 4) XYXY, px.
         masks: (K, H, W).
         labels: (K,), from 1.
-        names: label -> name. With several names, colors distinguish classes; with a single one, they
-            distinguish objects, and captions omit the name.
+        names: label -> name. If there are several, each class has its own color. If there is only one,
+            each object has its own color, and captions omit the name.
         scores: (K,) in 0..1, added to the captions.
     """
     objects = sv.Detections(
@@ -58,9 +58,9 @@ def draw_objects(
 
 
 def side_by_side(left: RgbImage, right: RgbImage, titles: tuple[str, str]) -> RgbImage:
-    """Return an image of two images of equal size next to each other, with a title above each."""
+    """Return one image of two images of equal size, side by side, with a title above each."""
     height, width, _ = left.shape
-    margin, gap = 24, 8  # px, above and between
+    margin, gap = 24, 8  # px, above the images and between them
     canvas = np.full((height + margin, 2 * width + gap, 3), 255, np.uint8)
     canvas[margin:, :width], canvas[margin:, width + gap :] = left, right
     for x, title in ((4, titles[0]), (width + gap + 4, titles[1])):
@@ -69,6 +69,6 @@ def side_by_side(left: RgbImage, right: RgbImage, titles: tuple[str, str]) -> Rg
 
 
 def write_image(path: Path, image: RgbImage) -> None:
-    """Write an RGB image in the format of the suffix of ``path``; missing folders are created."""
+    """Write an image in the format that the suffix of ``path`` names, and create missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)

@@ -1,4 +1,4 @@
-"""Detection on images and videos with any detector; writes annotated copies and a COCO results file."""
+"""Detection on images and videos, with annotated copies and a COCO results file as output."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ Detect = Callable[[RgbImage, int], Entries]  # image, image id -> COCO results e
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """The options of a prediction; the fields are the arguments of ``mvit-det predict``."""
+    """The options of a prediction. The fields are the arguments of ``mvit-det predict``."""
 
     source: Path
     checkpoint: Path
@@ -41,18 +41,18 @@ def write_detections(
 ) -> None:
     """Detect objects in an image, a folder of images or a video.
 
-    Writes copies of the images or the video on which the detections with a score of at least
-    ``options.score`` are drawn; a COCO results file of all detections; and a COCO file of the images and
-    categories that the results refer to.
+    Writes three things to ``options.out``: copies of the images or the video, with detections drawn that have
+    a score of at least ``options.score``; a COCO results file of all detections; and a COCO file of the
+    images and categories that the results refer to.
 
     Args:
-        options: input, output and score.
-        detect: detects the objects of one image.
+        options: the input, the output folder and the score.
+        detect: function from an RGB image and its id to the entries of its detections, best first.
         categories: category id -> name.
-        console: shows progress and a summary.
+        console: prints progress and a summary.
 
     Raises:
-        InputError: before anything is written, if the input or the output folder cannot be used.
+        InputError: if the input or the output folder cannot be used, in which case nothing is written.
     """
     run_folder.refuse_training_run(options.out)
     inputs = (options.source, options.checkpoint)
@@ -117,13 +117,13 @@ def _predict_video(
 
 
 def _open_video(path: Path) -> tuple[Iterator[RgbImage], sv.VideoInfo]:
-    """Return an iterator over the RGB frames of a video, and its size and frame rate.
+    """Return an iterator over the RGB frames of a video, and its size, frame rate and number of frames.
 
-    OpenCV applies the rotation that the file specifies.
+    OpenCV rotates the frames as the file specifies.
     """
     if not path.exists():
         raise InputError(f"{path}: no such video")
-    # FFmpeg would describe a broken file on stderr; OpenCV reads this before it opens the first video.
+    # Keeps FFmpeg from printing to stderr. OpenCV reads the variable when it opens the first video.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     video = cv2.VideoCapture(str(path))
     is_read, first = video.read()

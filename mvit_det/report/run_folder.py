@@ -1,4 +1,4 @@
-"""The files of a run, and checks that keep one run from overwriting another."""
+"""The names of the files of a run, and checks that keep a run from overwriting the files of another."""
 
 import os
 import shutil
@@ -12,17 +12,17 @@ METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "imag
 
 TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
 RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES)
-DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # of a training run in Detectron2
+DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # written by a training run in Detectron2
 
 
 def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: Iterable[Path]) -> None:
     """Check that a run may write to ``folder``.
 
     Args:
-        folder: it need not exist.
-        names: the files and folders in it that :func:`clear_output` will remove.
-        overwrite: whether those may exist.
-        inputs: the files and folders that the run reads.
+        folder: the output folder; it need not exist.
+        names: files and folders in ``folder`` that :func:`clear_output` would remove.
+        overwrite: whether ``names`` may exist.
+        inputs: files and folders that the run reads.
 
     Raises:
         InputError: if ``folder`` is a file or cannot be written to; if it contains one of ``names`` and
@@ -46,17 +46,17 @@ def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: It
 
 
 def refuse_training_run(folder: Path) -> None:
-    """Check that ``folder`` holds no training run, with which other results would mix.
+    """Check that ``folder`` holds no training run, whose files would mix with other results.
 
     Raises:
-        InputError: if it does.
+        InputError: if ``folder`` holds a training run.
     """
     if any((folder / name).exists() for name in (*TRAINING_FILES, *DETECTRON2_FILES)):
         raise InputError(f"{folder}: already holds a training run; choose another folder for the results")
 
 
 def clear_output(folder: Path, names: Iterable[str]) -> None:
-    """Create ``folder``, or remove ``names`` and nothing else from it."""
+    """Create ``folder`` if it does not exist, and remove only ``names`` from it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         path = folder / name

@@ -1,4 +1,4 @@
-"""Detectors built from torchvision and trained with Lightning: everything here installs with pip."""
+"""The torchvision integration: detectors built from torchvision's components and trained with Lightning."""
 
 from mvit_det.torchvision.models.detector import build_detector
 

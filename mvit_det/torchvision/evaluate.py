@@ -48,7 +48,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     """Evaluate a checkpoint, and write its detections, metrics and drawings to ``options.out``.
 
     Raises:
-        InputError: if an input cannot be used; nothing is written in that case.
+        InputError: if an input cannot be used, in which case nothing is written.
     """
     console = build_console()
     check_devices(options.devices)
@@ -93,16 +93,16 @@ def evaluate_module(
     num_drawings: int,
     console: Console,
 ) -> Metrics:
-    """Evaluate a detector with its current weights; write the results and print the metrics.
+    """Evaluate a detector with its current weights, write the results, and print the metrics.
 
     Args:
-        module: the detector, with the annotations of the validation images.
-        trainer: the Trainer that runs the evaluation.
-        loader: the validation images.
+        module: the detector, with the ground truth of the validation images.
+        trainer: runs the evaluation.
+        loader: loads the validation images.
         images: folder of the validation images, for the drawings.
         out: folder for the results.
-        num_drawings: number of images to draw ground truth and detections of.
-        console: console for the metrics.
+        num_drawings: number of images on which ground truth and detections are drawn.
+        console: prints the metrics and the paths of the results.
     """
     trainer.validate(module, loader, verbose=False)
     if trainer.is_global_zero:
@@ -119,5 +119,5 @@ def evaluate_module(
 
 
 def check_all_images(coco: COCO, images: Path, console: Console) -> None:
-    """Read every image of a data set once, with a progress bar; raises what ``check_images`` raises."""
+    """Call :func:`check_images` with a progress bar."""
     check_images(coco, images, lambda items, n: track(items, n, "checking images", console))

@@ -18,7 +18,7 @@ def predict(options: PredictOptions) -> None:
     """Detect objects in an image, a folder of images or a video; see :func:`write_detections`.
 
     Raises:
-        InputError: if an input cannot be used; nothing is written in that case.
+        InputError: if an input cannot be used, in which case nothing is written.
     """
     detector, config = load_detector(options.checkpoint)
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -29,7 +29,7 @@ def predict(options: PredictOptions) -> None:
 def detect(
     detector: FasterRCNN, config: DetectorConfig, image: RgbImage, image_id: int
 ) -> list[dict[str, Any]]:
-    """Return the COCO results entries of one (H, W, 3) RGB image, best first."""
+    """Return the detections on one (H, W, 3) RGB image as entries of a COCO results file, best first."""
     device = next(detector.parameters()).device
     tensor = F.to_dtype(F.to_image(image), torch.float32, scale=True)
     return prediction_to_results(detector([tensor.to(device)])[0], image_id, config)

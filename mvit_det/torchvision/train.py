@@ -45,13 +45,13 @@ class TrainOptions:
     out: Path
     weights: str | None = None  # None: random weights
     val_json: Path | None = None
-    val_images: Path | None = None  # None: the same as images
+    val_images: Path | None = None  # None: images
     head: str = "mask_rcnn"
     epochs: int = 36
     batch_size: int = 4
     accumulate: int = 1
-    lr: float | None = None  # None: scales with the number of images in a step
-    size: int | None = None  # short side at test time, px; None: that of the variant's recipe
+    lr: float | None = None  # None: scaled to the number of images per step
+    size: int | None = None  # short side of a test image, px; None: that of the variant's recipe
     augmentation: str = "multiscale"
     precision: str = "float32"
     clip_norm: float | None = None
@@ -69,11 +69,12 @@ def train(options: TrainOptions) -> Metrics:
     """Train a detector and, if there is a validation set, evaluate its best checkpoint.
 
     Returns:
-        the metrics of the best checkpoint; empty without a validation set.
+        The metrics of the best checkpoint; empty without a validation set.
 
     Raises:
-        InputError: if an input cannot be used; nothing is written in that case. Also if a loss is not
-            finite, or if the memory does not suffice.
+        InputError: if an input cannot be used, in which case nothing is written; if a loss is not finite; or
+            if the GPU runs out of memory.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM; the message says how to continue the run.
     """
     console = build_console()
     check_devices(options.devices)
@@ -98,7 +99,7 @@ def train(options: TrainOptions) -> Metrics:
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
     if start is not None and not options.resume:
         console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
-    del start  # its weights take as much memory as the backbone
+    del start  # frees its weights
     if process_rank() == 0:
         _prepare_folder(options, config, schedule, data, truth, console)
     console.print(schedule.explanation, highlight=False, soft_wrap=True)
@@ -189,7 +190,7 @@ def _prepare_folder(
     truth: COCO | None,
     console: Console,
 ) -> None:
-    """Check the run's folder and every image, then clear the folder and write the run's settings."""
+    """Check the run's folder and every image. Then clear the folder of a new run, and write the settings."""
     names = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
     if options.resume:
         check_resume(options.out, config, schedule, options.json)
@@ -207,7 +208,7 @@ def _prepare_folder(
 
 @contextmanager
 def _explained_errors(options: TrainOptions, last: Path) -> Iterator[None]:
-    """Say how to continue after an interrupt, and how to need less memory if it runs out."""
+    """Add to an interrupt how to continue the run, and to an out-of-memory error how to use less memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -215,5 +216,5 @@ def _explained_errors(options: TrainOptions, last: Path) -> Iterator[None]:
             f"{out_of_memory_summary(error)}, with a batch_size of {options.batch_size}; to need less, lower "
             "batch_size and raise accumulate, set recompute to cheap or block, or lower size"
         ) from None
-    except SystemExit:  # Lightning's reaction to Ctrl-C and SIGTERM
+    except SystemExit:  # raised by Lightning on Ctrl-C and SIGTERM
         raise KeyboardInterrupt(f"resume the run to continue from {last}" if last.exists() else "") from None

@@ -1,1 +1,1 @@
-"""Data sets, augmentation and batches."""
+"""Data sets, augmentation, batches and data loaders."""

@@ -1,1 +1,1 @@
-"""Detectors built from the parts of torchvision."""
+"""Detectors built from torchvision's components."""
