@@ -57,7 +57,7 @@ def check_box(box: Any, where: str) -> None:
 
 
 def check_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -> None:
-    """Check the polygons or the RLE of an object. ``image`` is its entry of ``images``."""
+    """Check the polygons or the RLE of an object in ``image``, an entry of ``images``."""
     if isinstance(segmentation, dict):
         _check_rle(segmentation, where, image)
     elif isinstance(segmentation, list) and segmentation:

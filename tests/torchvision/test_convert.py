@@ -23,17 +23,17 @@ def assert_equal(weights, expected):
 
 def test_a_round_trip_through_every_format_loses_nothing(trained, tmp_path, capsys):
     path, state = trained
-    main(["convert", str(path), str(tmp_path / "ours.safetensors")])
-    main(["convert", str(tmp_path / "ours.safetensors"), str(tmp_path / "theirs.pth")])
-    main(["convert", str(tmp_path / "theirs.pth"), str(tmp_path / "again.safetensors")])
+    main(["convert", str(path), str(tmp_path / "first.safetensors")])
+    main(["convert", str(tmp_path / "first.safetensors"), str(tmp_path / "detectron2.pth")])
+    main(["convert", str(tmp_path / "detectron2.pth"), str(tmp_path / "second.safetensors")])
     assert "wrote" in capsys.readouterr().out
-    theirs = torch.load(tmp_path / "theirs.pth", weights_only=True)["model"]
-    assert_equal(theirs, to_detectron2(state))
-    for name in ("ours", "again"):
+    converted = torch.load(tmp_path / "detectron2.pth", weights_only=True)["model"]
+    assert_equal(converted, to_detectron2(state))
+    for name in ("first", "second"):
         assert_equal(load_file(tmp_path / f"{name}.safetensors"), state)
-        beside = json.loads((tmp_path / f"{name}.json").read_text())
-        assert beside["categories"] == {"3": "cat", "7": "dog"}
-    for name in ("best.ckpt", "ours.safetensors", "theirs.pth"):
+        config = json.loads((tmp_path / f"{name}.json").read_text())
+        assert config["categories"] == {"3": "cat", "7": "dog"}
+    for name in ("best.ckpt", "first.safetensors", "detectron2.pth"):
         detector, config = load_detector(tmp_path / name)
         assert_equal(detector.state_dict(), state)
         assert config.categories == {3: "cat", 7: "dog"}

@@ -1,4 +1,4 @@
-"""Training, on a few small images, and the checkpoints that it resumes from."""
+"""Training on a few small images, and resuming from its checkpoints."""
 
 import json
 from dataclasses import replace
@@ -38,7 +38,7 @@ def options(data, tmp_path):
 
 @pytest.fixture
 def interrupted(options, monkeypatch):
-    """The options of a cascade's run that was interrupted in its second epoch."""
+    """Options of a run of a cascade that was interrupted in its second epoch."""
     options = replace(options, head="cascade_mask_rcnn")
     step = DetectorModule.training_step
 
@@ -55,7 +55,7 @@ def interrupted(options, monkeypatch):
 
 
 def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path):
-    """Its configuration says ``cascade`` in place of ``head``, and its schedule speaks of pictures."""
+    """Its configuration has ``cascade`` instead of ``head``, and its schedule says "pictures"."""
     last = interrupted.out / "last.ckpt"
     content = torch.load(last, weights_only=True)
     assert content[CONFIG_KEY].pop("head") == "cascade_mask_rcnn"
@@ -85,7 +85,7 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
     assert resumed[CONFIG_KEY]["head"] == "cascade_mask_rcnn"
 
 
-def test_other_processes_than_the_first_end_an_interrupt_silently(options, monkeypatch):
+def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
 
     def interrupt(*arguments):

@@ -10,9 +10,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.errors import unknown_name
+from mvit_det.torchvision.data.dataset import Target
 from mvit_det.torchvision.data.resize import RandomShortestSize, ScaleJitter
 
-Target = dict[str, Any]
 Augmentation = Callable[[Tensor, Target], tuple[Tensor, Target]]
 
 # Sizes of the "multiscale" augmentation in px, for a short side of 800 px at test time. They scale with it.

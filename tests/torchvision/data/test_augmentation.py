@@ -75,7 +75,7 @@ def test_unknown_augmentation():
 
 
 @pytest.mark.parametrize("name", ["flip", "multiscale", "lsj"])
-def test_a_thin_image_keeps_a_pixel(name):
+def test_a_thin_image_is_not_scaled_to_nothing(name):
     torch.manual_seed(0)
     augment = build_augmentation(name, 80, 80)
     target = {

@@ -28,8 +28,8 @@ def test_labels_follow_the_order_of_the_category_ids(trained, tmp_path):
     path, _ = trained
     content = torch.load(path, weights_only=True)
     content[CONFIG_KEY] |= {"categories": {10: "b", 9: "a"}}
-    torch.save(content, tmp_path / "turned.ckpt")
-    assert load_detector(tmp_path / "turned.ckpt")[1].category_ids(torch.tensor([1, 2])) == [9, 10]
+    torch.save(content, tmp_path / "changed.ckpt")
+    assert load_detector(tmp_path / "changed.ckpt")[1].category_ids(torch.tensor([1, 2])) == [9, 10]
 
 
 def test_a_detector_of_another_head_is_refused(trained, tmp_path):

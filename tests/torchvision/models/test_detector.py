@@ -54,13 +54,13 @@ def test_losses_give_every_parameter_a_gradient(model, batch, images):
     assert set(losses) == expected
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name  # or training on several devices would wait forever
+        assert parameter.grad is not None, name  # DDP would wait for the gradient forever
         assert torch.isfinite(parameter.grad).all(), name
 
 
 @torch.no_grad()
 def predict(model, images):
-    """Return predictions with every score, so that an untrained detector has any."""
+    """Return predictions of any score, because those of an untrained detector are low."""
     model.eval()
     model.roi_heads.score_thresh = 0.0
     return model(images)
@@ -88,7 +88,7 @@ def test_autocast_does_not_round_boxes_to_half_precision(model, batch):
     assert (boxes != boxes.bfloat16().float()).any()
 
 
-def test_a_thin_image_keeps_a_pixel(model):
+def test_a_thin_image_is_not_scaled_to_nothing(model):
     model.eval()
     with torch.no_grad():
         assert model([torch.rand(3, 1, 900)])[0]["boxes"].shape[1] == 4

@@ -10,7 +10,6 @@ from mvit_det.torchvision.models.rpn import Anchors
 
 @pytest.fixture
 def network():
-    torch.manual_seed(0)
     return build_detector("mvitv2_nano", 2).rpn.eval()
 
 

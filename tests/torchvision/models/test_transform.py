@@ -9,7 +9,6 @@ from mvit_det.torchvision.models.transform import scale_image, scaled_shape
 
 @pytest.fixture
 def transform():
-    torch.manual_seed(0)
     return build_detector("mvitv2_nano", 2, min_size=64, max_size=128).transform.eval()
 
 
