@@ -15,9 +15,9 @@ from mvit_det.torchvision.models.box_stages import (
 )
 from mvit_det.torchvision.models.masks import mask_loss, select_class_masks
 
-Features = dict[str, Tensor]
-Shapes = list[tuple[int, int]]
-Targets = list[dict[str, Tensor]]
+Features = dict[str, Tensor]  # level -> (N, C, h, w)
+Shapes = list[tuple[int, int]]  # (height, width) of each image, px
+Targets = list[dict[str, Tensor]]  # boxes, labels and masks of the objects in each image
 
 
 class DetectionHeads(RoIHeads):
@@ -91,7 +91,7 @@ class DetectionHeads(RoIHeads):
     ) -> dict[str, Tensor]:
         boxes, matched_index, labels, _ = self.select_training_samples(proposals, targets)
         losses = {}
-        if self.has_mask():
+        if self.has_mask():  # trained on the sampled proposals, which no stage has refined yet
             positive = [torch.where(image_labels > 0)[0] for image_labels in labels]
             positive_boxes = [b[index] for b, index in zip(boxes, positive, strict=True)]
             objects = [m[index] for m, index in zip(matched_index, positive, strict=True)]
