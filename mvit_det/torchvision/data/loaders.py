@@ -61,8 +61,8 @@ def build_val_loader(
 ) -> DataLoader[Any]:
     """Return the data loader for the images of a validation set that one process evaluates, one per batch.
 
-    All processes get the same number of images: if there is no multiple of ``world_size``, the first images
-    are repeated.
+    All processes get the same number of images. If the data set does not divide evenly, its first images are
+    repeated.
 
     Args:
         truth: the annotations.
