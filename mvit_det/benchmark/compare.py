@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.benchmark.measure import OUT_OF_MEMORY, Case, LocalModel, MeasuredModel
-from mvit_det.benchmark.opponents import TIMM_SIZE, open_opponent, variants_of
+from mvit_det.benchmark.opponents import TIMM_SIZE, has_our_architecture, open_opponent, variants_of
 
 WARM_UPS = 2  # runs of each model before the repeats
 
@@ -41,13 +41,12 @@ def compare_all(args: argparse.Namespace, matrix_rates: dict[str, float]) -> Ite
             if name == "timm-mvitv2":
                 areas = [batch * height * width for batch, height, width in shapes]
                 shapes = [(max(1, round(area / TIMM_SIZE**2)), TIMM_SIZE, TIMM_SIZE) for area in areas]
-            has_our_architecture = name.startswith(("detectron2-mvit", "ours:", "checkout:"))
             with open_opponent(name, variant, model, args.device, args.keep_freed_memory) as opponent:
                 for dtype, mode, shape in product(args.dtypes, args.modes, dict.fromkeys(shapes)):
                     case = Case(mode, dtype, args.device, *shape)
                     row = {"variant": variant, "against": name, **_settings(variant, case)}
                     row |= compare(LocalModel(model), opponent, case, args.repeats)
-                    for prefix, is_counted in (("ours", True), ("theirs", has_our_architecture)):
+                    for prefix, is_counted in (("ours", True), ("theirs", has_our_architecture(name))):
                         ms, share = row[f"{prefix}_ms"], None
                         if is_counted and ms != OUT_OF_MEMORY:
                             share = 1e3 * row["gflop"] / ms["median"] / matrix_rates[dtype]

@@ -49,9 +49,12 @@ def open_opponent(
             yield model
         return
     if name.startswith("ours:"):
-        local_model = _with_weights_of(ours, build_mvit(variant, drop_path_rate=0.0, **parse_ours(name)))
+        local_model = LocalModel(build_mvit(variant, drop_path_rate=0.0, **parse_ours(name)))
     else:
-        local_model = PACKAGE_MODELS[name].build(import_package(name), variant, ours)
+        package = import_package(name)
+        local_model = PACKAGE_MODELS[name].build(package, variant)
+    if has_our_architecture(name):
+        local_model.module.load_state_dict(ours.state_dict(), strict=True)
     local_model.module.to(device)
     yield local_model
 
@@ -79,6 +82,11 @@ def import_package(name: str) -> ModuleType:
 def variants_of(name: str) -> tuple[str, ...]:
     """Return the variants that an opponent can be compared with."""
     return PACKAGE_MODELS[name].variants if name in PACKAGE_MODELS else tuple(VARIANTS)
+
+
+def has_our_architecture(name: str) -> bool:
+    """Return whether an opponent computes the same function as our backbone, given the same weights."""
+    return PACKAGE_MODELS[name].has_our_architecture if name in PACKAGE_MODELS else True
 
 
 def parse_ours(name: str) -> dict[str, str]:
@@ -112,24 +120,19 @@ def _parse_keywords(name: str, parts: Iterable[str]) -> dict[str, str]:
     return keywords
 
 
-def _with_weights_of(ours: nn.Module, module: nn.Module) -> LocalModel:
-    module.load_state_dict(ours.state_dict(), strict=True)
-    return LocalModel(module)
-
-
-def _build_detectron2_mvit(package: Any, variant: str, ours: nn.Module) -> LocalModel:
+def _build_detectron2_mvit(package: Any, variant: str) -> LocalModel:
     # Detectron2 lacks some keywords of ours; MViTv2 variants leave those at their defaults.
     parameters = signature(package.MViT).parameters
     keywords = {key: value for key, value in variant_keywords(variant).items() if key in parameters}
-    return _with_weights_of(ours, package.MViT(**keywords | {"drop_path_rate": 0.0}))
+    return LocalModel(package.MViT(**keywords | {"drop_path_rate": 0.0}))
 
 
-def _build_swin(package: Any, variant: str, ours: nn.Module) -> LocalModel:
+def _build_swin(package: Any, _: str) -> LocalModel:
     shape = {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 7}
     return LocalModel(package.SwinTransformer(**shape, drop_path_rate=0.0))
 
 
-def _build_resnet(package: Any, variant: str, ours: nn.Module) -> LocalModel:
+def _build_resnet(package: Any, _: str) -> LocalModel:
     # The norms are frozen, as in detectors.
     model = package.resnet50(norm_layer=import_module("torchvision.ops").FrozenBatchNorm2d)
     stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, model.layer1)
@@ -145,7 +148,7 @@ def _run_stages(stages: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
     return maps
 
 
-def _build_timm_mvitv2(package: Any, variant: str, ours: nn.Module) -> LocalModel:
+def _build_timm_mvitv2(package: Any, variant: str) -> LocalModel:
     model = package.create_model(TIMM_NAMES[variant], num_classes=0, drop_path_rate=0.0)
     return LocalModel(model, model.forward_features)
 
@@ -156,13 +159,15 @@ class PackageModel:
 
     Attributes:
         module: full name of the module that defines the model.
-        build: function of that module, the variant and our model of that variant.
+        build: function of that module and the name of our variant.
         variants: our variants that the model can be compared with.
+        has_our_architecture: whether the model has the same parameters as our variant.
     """
 
     module: str
-    build: Callable[[Any, str, nn.Module], LocalModel]
+    build: Callable[[Any, str], LocalModel]
     variants: tuple[str, ...] = tuple(VARIANTS)
+    has_our_architecture: bool = False
 
 
 PACKAGE_MODELS = {
@@ -170,6 +175,7 @@ PACKAGE_MODELS = {
         "detectron2.modeling",
         _build_detectron2_mvit,
         variants=tuple(name for name in VARIANTS if name.startswith("mvitv2")),
+        has_our_architecture=True,
     ),
     "swin-t": PackageModel("detectron2.modeling.backbone.swin", _build_swin),
     "resnet-50": PackageModel("torchvision.models", _build_resnet),

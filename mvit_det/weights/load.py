@@ -54,7 +54,7 @@ def load_weights(model: nn.Module, source: str | Path, *, allow_partial: bool = 
 
 
 def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: bool = False) -> LoadReport:
-    """Load a checkpoint into a model. This is the second half of :func:`load_weights`, which reads a file."""
+    """Load a checkpoint into a model. :func:`load_weights` does the same with a file."""
     matched, report = _match(model, checkpoint, allow_partial)
     _copy(matched, model)
     return report

@@ -1,7 +1,6 @@
 """Summarizes a weight file for ``mvit-det inspect``."""
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ def inspect(path: Path) -> str:
     """
     checkpoint = read_checkpoint(path)
     weights, backbone = checkpoint.weights, checkpoint.backbone
-    dtypes = Counter(str(weight.dtype).removeprefix("torch.") for weight in weights.values())
+    dtypes = dict.fromkeys(str(weight.dtype).removeprefix("torch.") for weight in weights.values())
     num_values = sum(weight.numel() for weight in weights.values())
     lines = [
         f"{path}: {checkpoint}",

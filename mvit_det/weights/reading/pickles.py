@@ -44,7 +44,7 @@ def run_unpickler(path: Path, unpickler: "RestrictedUnpickler") -> Any:
 class LimitedFile:
     """A file that limits the number of opcodes read from it, and the bytes built from its content.
 
-    Without these limits, an opcode could take a hundred times as much memory as it takes in the file.
+    Without these limits, the objects could take a hundred times as much memory as the file has bytes.
 
     Args:
         file: file whose current position is the start of a pickle.

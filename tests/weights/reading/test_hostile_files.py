@@ -173,7 +173,7 @@ def test_every_file_is_refused_in_one_line_and_in_little_memory(hostile):
     assert int(peak) < 1000, f"{peak} MB at most"
 
 
-def test_a_file_with_a_missing_tensor_or_a_wrong_shape_is_read(hostile):
+def test_missing_tensors_and_wrong_shapes_are_reported(hostile):
     folder, _ = hostile
     model = build_mvit("mvitv2_nano")
     assert "blocks.1.attn.proj.weight" in load_weights(model, folder / "gap.pth").missing
