@@ -1,28 +1,45 @@
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-fast lint format docs docs-serve detectron2 clean
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/mvit-det demo --out runs/demo --overwrite
 
-test: .venv/installed
+test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-lint: .venv/installed
+test-fast: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: .venv/installed
+format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
+docs: $(VENV)/installed
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/installed
+	$(BIN)/mkdocs serve --strict
+
+# Detectron2 at the commit that pyproject.toml pins. DETECTRON2=/path/to/checkout installs that one instead.
+# Its build imports torch and takes minutes; MAX_JOBS limits the number of compilers.
+detectron2: $(VENV)/installed
+	$(BIN)/pip install --editable '.[detectron2]'
+	$(BIN)/pip install --no-build-isolation $(if $(DETECTRON2),'$(DETECTRON2)','setuptools<81' --group detectron2)
+	$(BIN)/mvit-det doctor
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --upgrade pip
 	$(BIN)/pip install --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv build runs site

@@ -1,7 +1,7 @@
-"""Mask R-CNN, MViTv2-T, on a data set of your own in COCO's format.
+"""Mask R-CNN, MViTv2-T, on your own data in COCO format.
 
-data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
-train.init_checkpoint=...  weights of a detector or of a backbone
+Required: data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
+Optional: train.init_checkpoint=... with the weights of a detector or of a backbone
 """
 
 from detectron2.config import LazyCall as L

@@ -1,6 +1,6 @@
 """Mask R-CNN, MViTv1-B, 36 epochs. Published: 48.8 box AP, 44.2 mask AP (MViTv2 paper, Table 4).
 
-No weights of this backbone are published: the run starts from random ones, unless
+No weights of this backbone are published. Training starts from random weights, unless
 train.init_checkpoint=... names a file.
 """
 

@@ -1,6 +1,6 @@
 """Mask R-CNN, MViTv1-T, 36 epochs. Published: 45.9 box AP, 42.1 mask AP (MViTv2 paper, Table 4).
 
-No weights of this backbone are published: the run starts from random ones, unless
+No weights of this backbone are published. Training starts from random weights, unless
 train.init_checkpoint=... names a file.
 """
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Parameters, multiply-adds and activations of a detector, by part; needs no weights and no data.
+"""Print the parameters, multiply-adds and activations of each part of a detector.
 
-tools/analyze_model.py --config-file configs/mask_rcnn_mvitv2_t_3x.py [--size 800 1280] [key=value ...]
+It needs no weights and no data:
+tools/analyze_model.py --config-file mask_rcnn_mvitv2_t_3x [--size 800 1280] [key=value ...]
 """
 
 from mvit_det.errors import one_line_errors

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look at the data of a lazy config, its predictions or its results; --help says how."""
+"""Draw the training data of a lazy config, its predictions, or evaluation results; see --help."""
 
 from mvit_det.errors import one_line_errors
 

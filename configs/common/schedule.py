@@ -1,4 +1,4 @@
-"""The learning rate over a run, as shares of its length."""
+"""Learning rate schedules with warm-up and two drops."""
 
 from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
@@ -6,7 +6,7 @@ from fvcore.common.param_scheduler import MultiStepParamScheduler
 
 
 def drop_twice(num_steps, first, second):
-    """250 steps of warm-up, the full rate, a tenth from step ``first``, a hundredth from ``second``."""
+    """Warm up for 250 steps, then divide the rate by 10 at step ``first`` and again at step ``second``."""
     return L(WarmupParamScheduler)(
         scheduler=L(MultiStepParamScheduler)(
             values=[1.0, 0.1, 0.01], milestones=[first, second], num_updates=num_steps
@@ -16,7 +16,7 @@ def drop_twice(num_steps, first, second):
     )
 
 
-# Epochs: steps * 64 pictures a step / 118,000 pictures of COCO.
+# Epochs = steps * 64 images per step / 118,000 images of COCO.
 STEPS_36_EPOCHS = 67_500
 STEPS_50_EPOCHS = 92_187
 STEPS_100_EPOCHS = 184_375

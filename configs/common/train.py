@@ -1,23 +1,23 @@
-"""What tools/train_net.py reads besides the model, the data, the optimiser and the schedule."""
+"""The keys that tools/train_net.py reads besides model, data, optimizer and schedule."""
 
 train = dict(
     output_dir="./output",
     init_checkpoint="",
-    # Steps, periods and optimizer.lr stand for this many pictures a step. With another
-    # dataloader.train.total_batch_size they are scaled, but for those given on the command line.
+    # The steps, the periods and optimizer.lr are those for this many images per step. For another
+    # dataloader.train.total_batch_size they are scaled, except for keys on the command line.
     reference_batch_size=64,
     scale_to_batch=True,
-    max_iter=67_500,  # 36 epochs: 67,500 steps * 64 pictures / 118,000 pictures = 36.6
+    max_iter=67_500,  # 36 epochs: 67,500 steps * 64 images per step / 118,000 images = 36.6
     eval_period=5000,
-    checkpointer=dict(period=5000, max_to_keep=2),  # besides the best, model_best.pth
+    checkpointer=dict(period=5000, max_to_keep=2),  # not counting model_best.pth and model_final.pth
     best_metric="bbox/AP",
     log_period=20,
-    seed=0,  # below 0: another one in each run
+    seed=0,  # a negative number stands for a random seed
     device="cuda",
     amp=dict(enabled=True, precision="fp16"),  # or bf16
-    accumulate=1,  # parts in which a process works through its share of a step, to save memory
-    clip_norm=None,  # limit on the norm of the gradient
+    accumulate=1,  # number of parts in which a process computes the gradients of a step, to save memory
+    clip_norm=None,  # maximum norm of the gradient
     ema=dict(enabled=False, decay=0.9998),  # evaluate and keep an average of the weights
-    compile=False,  # torch.compile the backbone
+    compile=False,  # compile the backbone with torch.compile
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False, fp16_compression=True),
 )

@@ -13,6 +13,6 @@ from ..common.train import train
 to_vitdet(model)
 model.backbone.bottom_up.update(variant_keywords("mvitv2_b"))
 optimizer.lr = 8e-5
-optimizer.params.overrides = {"pos_embed": {"weight_decay": 0.0}}  # relative ones are decayed
+optimizer.params.overrides = {"pos_embed": {"weight_decay": 0.0}}  # relative positions are decayed
 train.max_iter = STEPS_100_EPOCHS
 train.init_checkpoint = "detectron2://ImageNetPretrained/mvitv2/MViTv2_B_in21k.pyth"

@@ -1,4 +1,4 @@
-"""Absolute positions, resized to the size at hand."""
+"""Absolute positions, resized to the size of the map."""
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,10 @@ def absolute_positions(table: Tensor, map_hw: tuple[int, int], has_class_token: 
     """Return the positions of a map, resized (bicubic) if the table has another size.
 
     Args:
-        table: (1, side * side, C), or (1, 1 + side * side, C) with the position of a class token first.
+        table: (1, side * side, C), or (1, 1 + side * side, C) with the position of a class token first; laid
+            out row by row on a square.
         map_hw: height and width of the map, tokens.
-        has_class_token: whether the table begins with the position of a class token, which is left out.
+        has_class_token: whether the table begins with the position of a class token, which is skipped.
 
     Returns:
         (1, h, w, C)

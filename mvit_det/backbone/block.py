@@ -17,8 +17,14 @@ from mvit_det.ops.norm import normalize
 class MultiScaleBlock(nn.Module):
     """Pooling attention and an MLP, each with a shortcut: (N, H, W, dim) -> (N, h, w, dim_out).
 
-    Where the width changes, in the attention or in the MLP, the shortcut is a linear layer on the normalized
-    input. Where queries are pooled with a stride, the shortcut of the attention is max-pooled.
+    In the branch that changes the width, the shortcut is a linear layer on the normalized input. Where
+    queries are pooled with a stride, the shortcut of the attention is max-pooled.
+
+    Args:
+        spec: hyperparameters of the block.
+        mlp_ratio, norm_layer, act_layer: keywords of :class:`mvit_det.MViT`.
+        recompute: whether the backward pass recomputes the outputs of norms and activation functions.
+        **attention_options: keywords of :class:`MultiScaleAttention`.
 
     Source: MViTv2, arXiv 2112.01526, sections 4.1 and B.1; MViT, arXiv 2104.11227.
     """
@@ -27,7 +33,7 @@ class MultiScaleBlock(nn.Module):
 
     def __init__(
         self,
-        block: BlockSpec,
+        spec: BlockSpec,
         *,
         mlp_ratio: float,
         norm_layer: Callable[[int], nn.Module],
@@ -37,30 +43,37 @@ class MultiScaleBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.recompute = recompute
-        self.hidden_dim = int(block.dim_att * mlp_ratio)
-        self.norm1 = norm_layer(block.dim)
-        self.attn = self.attention_class(block, norm_layer=norm_layer, **attention_options)
-        self.drop_path = DropPath(block.drop_path)
-        self.norm2 = norm_layer(block.dim_att)
-        self.mlp = Mlp(block.dim_att, self.hidden_dim, block.dim_out, act_layer, recompute)
-        self.proj = nn.Linear(block.dim, block.dim_out) if block.dim != block.dim_out else None
-        self.widens_in_attention = block.dim != block.dim_att
-        stride = block.stride_q
+        self.hidden_dim = int(spec.dim_att * mlp_ratio)
+        self.norm1 = norm_layer(spec.dim)
+        self.attn = self.attention_class(spec, norm_layer=norm_layer, **attention_options)
+        self.drop_path = DropPath(spec.drop_path)
+        self.norm2 = norm_layer(spec.dim_att)
+        self.mlp = Mlp(spec.dim_att, self.hidden_dim, spec.dim_out, act_layer, recompute)
+        self.proj = nn.Linear(spec.dim, spec.dim_out) if spec.dim != spec.dim_out else None
+        self.widens_in_attention = spec.dim != spec.dim_att
+        self.widens_in_mlp = spec.dim_att != spec.dim_out
+        stride = spec.stride_q
         self.pool_skip = nn.MaxPool2d(stride + 1, stride, (stride + 1) // 2) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the block: (N, H, W, dim) -> (N, h, w, dim_out)."""
         normed = normalize(self.norm1, x, self.recompute)
-        shortcut = x if self.proj is None or not self.widens_in_attention else linear(self.proj, normed)
-        x = self.pool_shortcut(shortcut) + self.drop_path(self.attn(normed))
-        if self.training:  # stochastic depth drops whole images
+        shortcut = self.project_shortcut(x, normed, self.widens_in_attention)  # (N, H, W, dim_att)
+        x = self.pool_shortcut(shortcut) + self.drop_path(self.attn(normed))  # (N, h, w, dim_att)
+        if self.training:  # stochastic depth drops the branch of whole images, so chunks would be wrong
             return self.add_mlp(x)
+        # On a CPU, chunks of the map keep the hidden layer of the MLP in the cache.
         return in_chunks(self.add_mlp, x, self.hidden_dim, self.modules())
 
     def add_mlp(self, x: Tensor) -> Tensor:
-        """Add the MLP to its shortcut: (..., dim_att) -> (..., dim_out)."""
+        """Apply the MLP with its shortcut: (..., dim_att) -> (..., dim_out)."""
         normed = normalize(self.norm2, x, self.recompute)
-        shortcut = x if self.proj is None or self.widens_in_attention else linear(self.proj, normed)
+        shortcut = self.project_shortcut(x, normed, self.widens_in_mlp)
         return shortcut + self.drop_path(self.mlp(normed))
+
+    def project_shortcut(self, x: Tensor, normed: Tensor, widens: bool) -> Tensor:
+        """Return ``x``, or a linear layer on ``normed`` for a branch that widens: (..., dim) -> (..., D)."""
+        return linear(self.proj, normed) if self.proj is not None and widens else x
 
     def pool_shortcut(self, x: Tensor) -> Tensor:
         """Max-pool the shortcut with the stride of the queries: (N, H, W, C) -> (N, h, w, C)."""

@@ -1,6 +1,6 @@
-"""Blocks that carry a class token beside the map, as the published classifiers with one do.
+"""Blocks that process a class token along with the map, for the published classifiers that have one.
 
-The class token is not pooled, but normalized like the pooled tokens. It takes part in the attention as a
+The class token is normalized like the other tokens, but not pooled. It takes part in the attention as a
 query, key and value, without relative positions and without residual pooling.
 
 Source: MViT, arXiv 2104.11227, section 3, and the released classifiers.
@@ -33,7 +33,7 @@ class ClassTokenAttention(MultiScaleAttention):
         Returns:
             (N, 1 + h * w, dim_att), and h and w.
         """
-        assert self.window_size == 0, "a class token belongs to no window"
+        assert self.window_size == 0, "a class token requires global attention (window_size 0)"
         q, k, v = split_linear(self.qkv, tokens, 3)  # each (N, 1 + H * W, dim_att)
         q, q_hw = self.pool_tokens(q, map_hw, self.pool_q, self.norm_q)  # (N, 1 + h * w, heads, C)
         k, k_hw = self.pool_tokens(k, map_hw, self.pool_k, self.norm_k)
@@ -50,23 +50,23 @@ class ClassTokenAttention(MultiScaleAttention):
     ) -> tuple[Tensor, HW]:
         """Pool the map and normalize all tokens: (N, 1 + H * W, dim_att) -> (N, 1 + h * w, heads, C)."""
         pooled = self.pool(tokens[:, 1:].unflatten(1, map_hw), conv, norm)  # (N, h, w, heads, C)
-        token = norm(tokens[:, :1].unflatten(-1, (self.num_heads, -1)))
-        return cast(torch.cat([token, pooled.flatten(1, 2)], dim=1)), (pooled.shape[1], pooled.shape[2])
+        class_token = norm(tokens[:, :1].unflatten(-1, (self.num_heads, -1)))
+        return cast(torch.cat([class_token, pooled.flatten(1, 2)], dim=1)), (pooled.shape[1], pooled.shape[2])
 
     def bias(self, q: Tensor, q_hw: HW, k_hw: HW) -> Tensor | None:
-        """Return the biases of the scores, 0 for the class token: (N, heads, queries, keys)."""
+        """Return the biases of the scores, (N, heads, 1 + h * w, 1 + keys), 0 for the class token."""
         rel_pos = self.rel_pos(q_hw, k_hw)
         if rel_pos is None:
             return None
         rel_h, rel_w = RelPos(*map(cast, rel_pos))
         q = q[:, 1:].unflatten(1, q_hw)  # (N, h, w, heads, C)
-        bias_h = torch.einsum("nhwmc,hkc->nmhwk", q, rel_h)[..., :, None]
+        bias_h = torch.einsum("nhwmc,hkc->nmhwk", q, rel_h)[..., :, None]  # (N, heads, h, w, key rows, 1)
         bias_w = torch.einsum("nhwmc,wkc->nmhwk", q, rel_w)[..., None, :]
         return F.pad((bias_h + bias_w).flatten(4).flatten(2, 3), (1, 0, 1, 0))
 
 
 class ClassTokenBlock(MultiScaleBlock):
-    """A block that attends globally and carries a class token."""
+    """A block with global attention and a class token."""
 
     attention_class = ClassTokenAttention
 
@@ -81,7 +81,7 @@ class ClassTokenBlock(MultiScaleBlock):
             (N, 1 + h * w, dim_out), and h and w.
         """
         normed = normalize(self.norm1, tokens, self.recompute)
-        shortcut = tokens if self.proj is None or not self.widens_in_attention else linear(self.proj, normed)
+        shortcut = self.project_shortcut(tokens, normed, self.widens_in_attention)
         pooled = self.pool_shortcut(shortcut[:, 1:].unflatten(1, map_hw)).flatten(1, 2)
         shortcut = torch.cat([shortcut[:, :1], pooled], dim=1)
         attended, map_hw = self.attn(normed, map_hw)

@@ -1,4 +1,4 @@
-"""MViT as an image classifier, the form in which it is pretrained."""
+"""MViT as an image classifier, which is how it is pretrained."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ class _ClassTokenMViT(MViT):
 
 
 class MViTClassifier(nn.Module):
-    """MViT without windows and a linear layer: images of any size from 32 x 32 px to class scores.
+    """MViT with global attention, followed by a linear classifier, for images of any size from 32 x 32 px.
 
     Parameter names are those of the published classifiers, except ``head``, which they call
     ``head.projection``.
 
     Args:
         num_classes: number of classes.
-        class_token: whether the scores come from a class token beside the map, rather than from the mean over
-            the map. The table of absolute positions then begins with one for this token.
+        class_token: whether to classify from a class token instead of the mean over the map. The table of
+            absolute positions then begins with the position of this token.
         dropout: dropout rate of the input of ``head``.
         **keywords: keywords of :class:`MViT`, except ``adaptive_window_size``, ``double_global_kv_stride``,
-            ``out_features`` and ``pretrain_use_cls_token``, which are determined.
+            ``out_features`` and ``pretrain_use_cls_token``, which this class sets.
 
     Source: MViTv2, arXiv 2112.01526, sections 5.1 and B.1; MViT, arXiv 2104.11227, for the class token.
     """
@@ -36,7 +36,7 @@ class MViTClassifier(nn.Module):
         self, num_classes: int = 1000, *, class_token: bool = False, dropout: float = 0.0, **keywords: Any
     ) -> None:
         super().__init__()
-        # The parts of the backbone become parts of this module: the published names have no prefix.
+        # Use the submodules of the backbone directly: the published parameter names have no prefix.
         backbone = (_ClassTokenMViT if class_token else MViT)(
             adaptive_window_size=0,
             double_global_kv_stride=False,
@@ -78,13 +78,13 @@ class MViTClassifier(nn.Module):
         return self.head(self.dropout(x))
 
     def mean_features(self, x: Tensor) -> Tensor:
-        """Return the mean over the map after all blocks: (N, h, w, C) -> (N, D)."""
+        """Return the mean over the map after all blocks and the norm: (N, h, w, C) -> (N, dim_out)."""
         for block in self.blocks:
             x = checkpoint_module(block, x) if self.recompute == "block" else block(x)
         return self.norm(x).mean((1, 2))
 
     def class_token_features(self, token: Tensor, x: Tensor) -> Tensor:
-        """Return the class token after all blocks: (1, 1, C) and (N, h, w, C) -> (N, D)."""
+        """Return the class token after all blocks and the norm: (N, h, w, C) -> (N, dim_out)."""
         map_hw = (x.shape[1], x.shape[2])
         if self.pos_embed is not None:
             token = token + self.pos_embed[:, :1]
@@ -103,18 +103,19 @@ def build_classifier(
     classifiers were trained with 0.1 (T, S), 0.3 (B), 0.5 (L) and 0.8 (H).
 
     Args:
-        name: name in :data:`mvit_det.VARIANTS`. The published MViTv2-L of ImageNet-1K has
+        name: name in :data:`mvit_det.VARIANTS`. The published MViTv2-L of ImageNet-1K needs
             ``dim_mul_in_att=False``.
         num_classes: number of classes.
-        class_token: see :class:`MViTClassifier`. None stands for what the ImageNet-1K classifiers have: a
-            class token in MViTv1, none in MViTv2. The ImageNet-21K classifiers have one.
+        class_token: see :class:`MViTClassifier`. None follows the ImageNet-1K classifiers: a class
+            token in MViTv1, none in MViTv2. The ImageNet-21K classifiers have one.
 
     Raises:
-        InputError: if there is no such variant; the message gives the nearest name.
+        InputError: if the name is unknown; the message suggests the nearest one.
 
     Source: MViTv2, arXiv 2112.01526, section B.2.
     """
     keywords = variant_keywords(name)
-    del keywords["double_global_kv_stride"]  # of detectors only
+    del keywords["double_global_kv_stride"]  # MViTClassifier sets it
+    # MViTv1, which has absolute positions, classifies from a class token.
     has_token = keywords["use_abs_pos"] if class_token is None else class_token
     return MViTClassifier(num_classes, class_token=has_token, **keywords | overrides)

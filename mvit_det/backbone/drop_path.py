@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Drop a residual branch of whole images at random during training: (N, ...) -> (N, ...).
+    """Drop a residual branch for whole images at random during training: (N, ...) -> (N, ...).
 
     The branches that remain are scaled by 1 / (1 - rate), so that the expectation is unchanged.
 
     Args:
-        rate: the probability with which the branch of an image is dropped.
+        rate: probability of dropping the branch of an image.
 
     Raises:
         ValueError: if ``rate`` is not in [0, 1).

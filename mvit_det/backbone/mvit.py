@@ -1,4 +1,4 @@
-"""MViT: a backbone that returns the outputs of its four stages."""
+"""The MViT backbone, which returns the feature maps of its four stages."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,12 +23,12 @@ STAGE_NAMES = ("scale2", "scale3", "scale4", "scale5")
 class MViT(nn.Module):
     """MViT backbone with hybrid window attention, for images of any size from 32 x 32 px.
 
-    Keywords, defaults and parameter names are those of ``detectron2.modeling.MViT``. The keywords from
-    ``recompute`` on are additions.
+    Keywords, defaults and parameter names are those of ``detectron2.modeling.MViT``. ``recompute`` and
+    the keywords after it are extensions.
 
     Args:
-        img_size: side of the square images of pretraining, px. It sets the length of the tables of relative
-            positions.
+        img_size: side of the square pretraining images, px. It sets the length of the relative position
+            tables.
         patch_kernel: kernel size of the patch embedding, px.
         patch_stride: stride of the patch embedding, px.
         patch_padding: padding of the patch embedding, px.
@@ -37,36 +37,40 @@ class MViT(nn.Module):
         depth: number of blocks.
         num_heads: number of heads in the first stage; it doubles with each stage.
         last_block_indexes: index of the last block of each of the four stages.
-        qkv_pool_kernel: kernel size of the pooling of queries, keys and values, tokens; odd.
-        adaptive_kv_stride: pooling stride of keys and values in the first stage; it halves with each stage.
-        adaptive_window_size: side of a window in the first stage, tokens; it halves with each stage. With 0,
-            every block attends globally.
-        residual_pooling: add the pooled queries to the output of the attention.
+        qkv_pool_kernel: kernel size of the pooling of queries, keys and values, tokens.
+        adaptive_kv_stride: pooling stride of keys and values in the first stage, tokens; it halves with each
+            stage, down to 1.
+        adaptive_window_size: side of a window in the first stage, tokens; it halves with each stage, rounded
+            down. The first block of a stage uses the window of the previous stage. With 0, every block
+            attends globally.
+        residual_pooling: whether to add the pooled queries to the output of the attention.
         mlp_ratio: hidden width of an MLP divided by its input width.
         qkv_bias: whether the projection to queries, keys and values has a bias.
         drop_path_rate: stochastic depth rate of the last block; it rises linearly from 0 at the first block.
         norm_layer: callable that takes a width and returns a norm over the last axis.
         act_layer: callable that returns the activation of an MLP.
-        use_abs_pos: add absolute positions, resized (bicubic) to the size at hand.
-        use_rel_pos: add decomposed relative positions to the attention scores.
-        rel_pos_zero_init: initialize relative positions with zeros rather than at random.
-        use_act_checkpoint: if true, ``recompute`` is ``"block"``.
-        pretrain_img_size: side of the square images that the table of absolute positions is for, px.
-        pretrain_use_cls_token: whether the table of absolute positions begins with that of a class token.
-        out_features: the stages to return, of ``"scale2"`` to ``"scale5"``, each with a norm of its own.
-        recompute: what the backward pass recomputes instead of keeping it in memory. ``"none"``: nothing;
-            ``"cheap"``: the outputs of norms and activations that linear layers read; ``"block"``: everything
-            inside a block.
+        use_abs_pos: whether to add absolute positions, resized bicubically to the map.
+        use_rel_pos: whether to add decomposed relative positions to the attention scores.
+        rel_pos_zero_init: whether to initialize relative positions with zeros instead of randomly.
+        use_act_checkpoint: shorthand for ``recompute="block"``; it overrides ``recompute``.
+        pretrain_img_size: side of the square pretraining images of the table of absolute positions, px.
+        pretrain_use_cls_token: whether the table of absolute positions begins with the position of a
+            class token.
+        out_features: stages to return, from ``"scale2"`` to ``"scale5"``. Each returned stage has its own
+            norm.
+        recompute: which activations the backward pass recomputes to save memory. ``"none"``: only what the
+            fused kernels recompute anyway; ``"cheap"``: also the outputs of norms and activation functions
+            that linear layers read; ``"block"``: everything inside a block.
         attention: implementation of the attention: ``"auto"`` for the fastest that can run, or one of
             ``"reference"``, ``"sdpa"``, ``"tiled"``, ``"native"``, ``"triton"``; see
             :mod:`mvit_det.ops.attention`.
         dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or, as in MViTv1,
-            in the MLP of the block before it. Then the outputs of the first three stages already have the
-            doubled width.
+            in the MLP of the last block of the previous stage. With False, the outputs of the first three
+            stages already have the doubled width.
         double_global_kv_stride: whether the last blocks of stages 2 and 3, which attend globally, double
             their stage's pooling stride of keys and values.
-        pool_unstrided_queries: whether queries are pooled and normalized also where their stride is 1. In
-            MViTv1 they are not.
+        pool_unstrided_queries: whether queries are pooled and normalized even where their stride is 1. MViTv1
+            does not.
 
     Attributes:
         out_channels: name of each output -> number of channels.
@@ -116,11 +120,11 @@ class MViT(nn.Module):
     ) -> None:
         super().__init__()
         if recompute not in RECOMPUTE:
-            raise unknown_name("value of recompute", recompute, RECOMPUTE)
+            raise unknown_name("recompute", recompute, RECOMPUTE)
         if attention not in ("auto", *IMPLEMENTATIONS):
             raise unknown_name("attention", attention, ("auto", *IMPLEMENTATIONS))
         if not out_features or isinstance(out_features, str):
-            raise ValueError(f"out_features {out_features!r}: expected some of {STAGE_NAMES}")
+            raise ValueError(f"out_features {out_features!r}: expected names from {STAGE_NAMES}")
         for name in out_features:
             if name not in STAGE_NAMES:
                 raise unknown_name("output in out_features", name, STAGE_NAMES)
@@ -129,8 +133,8 @@ class MViT(nn.Module):
             depth=depth,
             num_heads=num_heads,
             last_block_indexes=last_block_indexes,
-            kv_stride=adaptive_kv_stride,
-            window_size=adaptive_window_size,
+            adaptive_kv_stride=adaptive_kv_stride,
+            adaptive_window_size=adaptive_window_size,
             input_size=img_size // patch_stride[0],
             drop_path_rate=drop_path_rate,
             dim_mul_in_att=dim_mul_in_att,
@@ -148,7 +152,7 @@ class MViT(nn.Module):
             self.pos_embed = nn.Parameter(nn.init.trunc_normal_(positions, std=0.02))
         self.blocks = nn.ModuleList(
             self.block_class(
-                block,
+                spec,
                 pool_kernel=qkv_pool_kernel,
                 residual_pooling=residual_pooling,
                 mlp_ratio=mlp_ratio,
@@ -160,16 +164,16 @@ class MViT(nn.Module):
                 implementation=attention,
                 recompute=self.recompute == "cheap",
             )
-            for block in specs
+            for spec in specs
         )
         self.out_channels: dict[str, int] = {}
         self.out_strides: dict[str, int] = {}
-        self._name_after_block: dict[int, str] = {}
+        self._output_names: dict[int, str] = {}  # index of the last block of a stage -> name
         for stage, (name, index) in enumerate(zip(STAGE_NAMES, last_block_indexes, strict=True)):
             if name in out_features:
                 self.out_channels[name] = specs[index].dim_out
                 self.out_strides[name] = patch_stride[0] * 2**stage
-                self._name_after_block[index] = name
+                self._output_names[index] = name
                 self.add_module(f"{name}_norm", norm_layer(specs[index].dim_out))
         self.apply(init_weights)
 
@@ -181,7 +185,9 @@ class MViT(nn.Module):
 
         Returns:
             name -> (N, C, h, w), where h and w are H and W divided by the stage's stride, rounded up. Under
-            autocast the outputs have the dtype of the norms.
+            autocast, outputs have the dtype that the norm returns: float32 from PyTorch's LayerNorm on a GPU,
+                the
+            autocast dtype from the Triton kernel.
 
         Raises:
             ValueError: if ``images`` has no batch axis, or a side is below 32 px.
@@ -194,14 +200,14 @@ class MViT(nn.Module):
         outputs = {}
         for index, block in enumerate(self.blocks):
             x = checkpoint_module(block, x) if self.recompute == "block" else block(x)
-            if index in self._name_after_block:
-                name = self._name_after_block[index]
+            if index in self._output_names:
+                name = self._output_names[index]
                 outputs[name] = normalize(self.get_submodule(f"{name}_norm"), x).permute(0, 3, 1, 2)
         return outputs
 
 
 def init_weights(module: nn.Module) -> None:
-    """Initialize a linear layer as in the published models; an argument for :meth:`torch.nn.Module.apply`."""
+    """Initialize a linear layer as in the published models. Pass it to :meth:`torch.nn.Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -212,7 +218,7 @@ def variant_keywords(name: str) -> dict[str, Any]:
     """Return the keywords of :class:`MViT` that build a variant.
 
     Raises:
-        InputError: if there is no such variant; the message gives the nearest name.
+        InputError: if the name is unknown; the message suggests the nearest one.
     """
     if name not in VARIANTS:
         raise unknown_name("variant", name, VARIANTS)
@@ -223,6 +229,6 @@ def build_mvit(name: str, **overrides: Any) -> MViT:
     """Build a variant by its name; ``overrides`` are keywords of :class:`MViT`.
 
     Raises:
-        InputError: if there is no such variant; the message gives the nearest name.
+        InputError: if the name is unknown; the message suggests the nearest one.
     """
     return MViT(**variant_keywords(name) | overrides)

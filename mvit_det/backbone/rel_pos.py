@@ -1,4 +1,4 @@
-"""Decomposed relative positions: one table per axis, resized to the size at hand."""
+"""Decomposed relative positions: one table of embeddings per axis, resized to the number of tokens."""
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +8,11 @@ from mvit_det.ops.constants import cached_constant
 
 
 def relative_positions(table: Tensor, q_size: int, k_size: int) -> Tensor:
-    """Return the row of the table for the distance of every query to every key along one axis.
+    """Return the embedding of the distance between each query and each key along one axis.
 
     Args:
-        table: (L, C); row L // 2 belongs to distance 0. The table is resized linearly if L is not
-            2 * max(q_size, k_size) - 1.
+        table: (L, C), one row per distance, from the most negative to the most positive. It is resized
+            linearly to 2 * max(q_size, k_size) - 1 rows.
         q_size: number of queries along the axis.
         k_size: number of keys along the axis.
 
@@ -22,17 +22,17 @@ def relative_positions(table: Tensor, q_size: int, k_size: int) -> Tensor:
     Source: MViTv2, arXiv 2112.01526, section 4.1, equation 4.
     """
     length = 2 * max(q_size, k_size) - 1
-    if torch.compiler.is_compiling() or table.shape[0] != length:  # unconditional if compiled: one graph
+    if torch.compiler.is_compiling() or table.shape[0] != length:  # compiled: one graph for every size
         table = F.interpolate(table.T[None], size=length, mode="linear")[0].T
-    return table[_distances(q_size, k_size, table.device)]
+    return table[_table_rows(q_size, k_size, table.device)]
 
 
 @cached_constant
-def _distances(q_size: int, k_size: int, device: torch.device) -> Tensor:
-    """Return the row in the table for every query and key, (q_size, k_size) int64.
+def _table_rows(q_size: int, k_size: int, device: torch.device) -> Tensor:
+    """Return the row of the table for each query and key, (q_size, k_size) int64.
 
-    Distances are measured on the finer of the two grids and rounded toward zero, in float32, as in the
-    published models.
+    Positions are measured in tokens of the finer of the two grids. Rows are computed in float32 and
+    truncated, as in the published models.
     """
     q_step, k_step = max(k_size / q_size, 1.0), max(q_size / k_size, 1.0)
     q = torch.arange(q_size, device=device, dtype=torch.float32) * q_step

@@ -1,28 +1,28 @@
-"""The table of variants; it needs no torch."""
+"""The table of model variants. Importing it does not import torch."""
 
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
-RECOMPUTE = ("none", "cheap", "block")  # the values of the keyword ``recompute`` of MViT
+RECOMPUTE = ("none", "cheap", "block")  # accepted values of MViT's keyword ``recompute``
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What sets one MViT apart from another.
+    """Hyperparameters of one MViT variant.
 
     Attributes:
         depths: number of blocks in each stage.
         embed_dim: channels of the first stage; they double with each stage.
         num_heads: heads of the first stage; they double with each stage.
-        drop_path_rate: stochastic depth of the last block.
+        drop_path_rate: stochastic depth rate of the last block.
 
     The other fields are keywords of :class:`mvit_det.MViT`.
 
     Source: MViTv2, arXiv 2112.01526, Table 1 and section 5; the stochastic depth rates are those of the
-    released detectors. No MViTv1 was released for detection: its rates are those of section B.3 for the
-    MViTv2 of the same size, and its global blocks keep their stage's stride because that gives the
-    multiply-adds of Table 4 (326, 373 and 438 G).
+    released detectors. MViTv1 detectors were not released: their rates are those that section B.3 gives for
+    the MViTv2 of the same size, and their global blocks keep the K/V stride of their stage, which reproduces
+    the multiply-adds of Table 4 (326, 373 and 438 G).
     """
 
     depths: tuple[int, int, int, int]
@@ -42,10 +42,10 @@ class Variant:
         return tuple(total - 1 for total in accumulate(self.depths))
 
     def keywords(self) -> dict[str, Any]:
-        """Return the keywords of :class:`mvit_det.MViT` that build this variant, without the norm."""
-        keywords = asdict(self)
-        depths = keywords.pop("depths")
-        return {"depth": sum(depths), "last_block_indexes": self.last_block_indexes} | keywords
+        """Return the keywords of :class:`mvit_det.MViT` that build this variant, except ``norm_layer``."""
+        fields = asdict(self)
+        depths = fields.pop("depths")
+        return {"depth": sum(depths), "last_block_indexes": self.last_block_indexes} | fields
 
 
 _MVITV1 = {
@@ -58,7 +58,7 @@ _MVITV1 = {
 }
 
 VARIANTS: dict[str, Variant] = {
-    # Ours, small enough to train on a CPU.
+    # Not in the paper: small enough to train on a CPU.
     "mvitv2_nano": Variant((1, 2, 2, 1), embed_dim=32),
     "mvitv2_t": Variant((1, 2, 5, 2), drop_path_rate=0.2),
     "mvitv2_s": Variant((1, 2, 11, 2), drop_path_rate=0.2),
@@ -69,3 +69,4 @@ VARIANTS: dict[str, Variant] = {
     "mvitv1_s": Variant((1, 2, 11, 2), drop_path_rate=0.3, **_MVITV1),
     "mvitv1_b": Variant((2, 3, 16, 3), drop_path_rate=0.4, **_MVITV1),
 }
+"""Name of each variant -> its :class:`Variant`."""

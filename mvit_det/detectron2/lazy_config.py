@@ -1,4 +1,4 @@
-"""Lazy configs from files and ``key=value`` overrides, with errors that say what would be right."""
+"""Load lazy configs, apply ``key=value`` overrides and instantiate them; errors are one line."""
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
@@ -13,43 +13,37 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from mvit_det.detectron2.config_files import find_config, packaged_config
 from mvit_det.errors import InputError, unknown_name
 
 
-def load_config(path: str, overrides: Sequence[str]) -> DictConfig:
-    """Load a lazy config, and set the keys that ``overrides`` name.
+def get_config(name: str) -> DictConfig:
+    """Return a packaged lazy config.
 
-    An override ``a.b=value`` may set a key that is there, or a keyword of the class or function that
-    the config calls at that place.
+    Args:
+        name: path below ``configs/`` without the suffix, such as ``"cascade_mask_rcnn_mvitv2_t_3x"`` or
+            ``"vitdet/mask_rcnn_mvitv2_b_in21k_100ep"``.
 
     Raises:
-        InputError: if there is no such file, it fails, or an override has no such key to set.
+        InputError: if no packaged config has this name. The message suggests the nearest.
     """
-    if not path:
-        raise InputError("--config-file is missing: name one of configs/")
-    if not Path(path).is_file():
-        names = [str(near) for near in Path(path).absolute().parent.glob("*.py")]
-        raise unknown_name("config file", path, names) if names else InputError(f"{path}: no such file")
-    try:
-        cfg = LazyConfig.load(path)
-    except Exception as error:  # it is code, and the user's
-        cause = error.__cause__ or error  # where Detectron2 leaves the line out
-        raise InputError(f"{path}: {type(cause).__name__}: {cause}") from error
+    return _load(packaged_config(name))
+
+
+def load_config(source: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Load a lazy config and apply overrides to it.
+
+    Args:
+        source: path of a file, or else the name of a packaged config; see :func:`get_config`.
+        overrides: ``a.b=value``. The key must exist in the config, or be a keyword of the class or
+            function that the config calls at this place.
+
+    Raises:
+        InputError: if the config does not exist or cannot be executed, or if an override does not fit.
+    """
+    cfg = _load(find_config(source))
     for override in overrides:
-        key, equals, _ = override.partition("=")
-        if not equals:
-            raise InputError(f"{override}: expected key=value; flags stand before the first of these")
-        before = _check_key(cfg, key)
-        try:
-            LazyConfig.apply_overrides(cfg, [override])
-        except Exception as error:  # of hydra's parser, which is not always there to name its own
-            raise InputError(f"{override}: {' '.join(str(error).split())}") from None
-        after = _select(cfg, key)
-        if isinstance(before, bool) and not isinstance(after, bool):
-            raise InputError(f"{key} is {after!r}: expected true or false")
-        holds_keys = isinstance(before, DictConfig) and "_target_" not in before
-        if holds_keys and not isinstance(after, DictConfig):
-            raise InputError(f"{override}: {key} holds keys of its own: {', '.join(map(str, before))}")
+        _apply_override(cfg, override)
     return cfg
 
 
@@ -57,7 +51,7 @@ def build(node: Any) -> Any:
     """Instantiate a part of a config.
 
     Raises:
-        InputError: if a value is missing, or a callable refuses its keywords or values.
+        InputError: if a value is missing, or if a class or function rejects its arguments.
     """
     try:
         return instantiate(node)
@@ -70,15 +64,37 @@ def build(node: Any) -> Any:
         raise InputError(" ".join(str(error).split())) from error
 
 
-def _select(cfg: DictConfig, key: str) -> Any:
+def _load(path: Path) -> DictConfig:
     try:
-        return OmegaConf.select(cfg, key)
-    except OmegaConfBaseException:  # it points to a value that is not set
-        return None
+        return LazyConfig.load(str(path))
+    except Exception as error:  # a config is the user's code and may raise anything
+        cause = error.__cause__ or error  # Detectron2's own exception does not name the line
+        raise InputError(f"{path}: {type(cause).__name__}: {cause}") from error
 
 
-def _check_key(cfg: DictConfig, key: str) -> Any:
-    """Return the value of a key, None where it has none yet; an InputError if there is no such key."""
+def _apply_override(cfg: DictConfig, override: str) -> None:
+    key, equals, _ = override.partition("=")
+    if not equals:
+        raise InputError(f"{override}: expected key=value; flags must precede the first override")
+    before = _value_of(cfg, key)
+    try:
+        LazyConfig.apply_overrides(cfg, [override])
+    except Exception as error:  # hydra's parser errors; hydra is an optional import of Detectron2
+        raise InputError(f"{override}: {' '.join(str(error).split())}") from None
+    after = _select(cfg, key)
+    if isinstance(before, bool) and not isinstance(after, bool):
+        raise InputError(f"{key} is {after!r}: expected true or false")
+    is_group = isinstance(before, DictConfig) and "_target_" not in before
+    if is_group and not isinstance(after, DictConfig):
+        raise InputError(f"{override}: {key} is a group of keys: {', '.join(map(str, before))}")
+
+
+def _value_of(cfg: DictConfig, key: str) -> Any:
+    """Return the value of a key, or None if a keyword is not set yet.
+
+    Raises:
+        InputError: if neither the config nor what it calls has this key.
+    """
     node: Any = cfg
     parts = key.split(".")
     for depth, part in enumerate(parts):
@@ -87,7 +103,7 @@ def _check_key(cfg: DictConfig, key: str) -> Any:
         elif isinstance(node, DictConfig):
             known = {*map(str, node), *_keywords(node)} - {"_target_"}
         else:
-            raise InputError(f"{key}: {'.'.join(parts[:depth])} has no keys of its own; it is {node!r}")
+            raise InputError(f"{key}: {'.'.join(parts[:depth])} is the value {node!r} and has no keys")
         if part not in known:
             prefix = "".join(f"{parent}." for parent in parts[:depth])
             raise unknown_name("key", prefix + part, [prefix + name for name in known])
@@ -95,15 +111,23 @@ def _check_key(cfg: DictConfig, key: str) -> Any:
     return node
 
 
+def _select(cfg: DictConfig, key: str) -> Any:
+    """Return the value of a key, or None if it refers to a value that is not set."""
+    try:
+        return OmegaConf.select(cfg, key)
+    except OmegaConfBaseException:
+        return None
+
+
 def _keywords(node: Mapping[str, Any]) -> set[str]:
-    """Return the keywords of what ``node`` calls; of a class with ``**kwargs``, those of its bases too."""
+    """Return the keywords of what a node calls, including those that ``**kwargs`` passes to base classes."""
     target: Any = node.get("_target_")
-    known: set[str] = set()
+    keywords: set[str] = set()
     for function in target.__mro__ if isinstance(target, type) else [target]:
         if not callable(function):
             break
         parameters = signature(function).parameters.values()
-        known |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        keywords |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return known
+    return keywords

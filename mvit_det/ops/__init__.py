@@ -1,1 +1,1 @@
-"""How the network is computed, one operation a file, each with a plain PyTorch form beside it."""
+"""How the network is computed: fast implementations behind functions that fall back to PyTorch operators."""

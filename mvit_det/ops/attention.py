@@ -1,14 +1,14 @@
 """Softmax attention in windows with decomposed relative positions: one function, five implementations.
 
-All of them compute the same. The score of query i and key j of a window is
+All give the same result. The score of query i and key j of a window is
 
     q_i·k_j / sqrt(C) + q_i·R_h[i, j] + q_i·R_w[i, j]
 
-- ``reference`` is the definition in plain tensor operations. It stores every score.
-- ``sdpa`` calls PyTorch's fused attention, on heads that are widened by the biases.
+- ``reference`` follows the definition in plain tensor operations. It stores every score.
+- ``sdpa`` calls PyTorch's fused attention, with the biases folded into extra channels of Q and K.
 - ``tiled`` computes one tile of scores at a time, for CPUs.
-- ``native`` is a kernel in C for CPUs, in float32.
-- ``triton`` are kernels for NVIDIA GPUs, in half precision.
+- ``native`` uses a kernel in C for CPUs, in float32.
+- ``triton`` uses kernels for NVIDIA GPUs, in half precision.
 
 All but the first recompute the scores in the backward pass instead of storing them.
 
@@ -29,8 +29,9 @@ from mvit_det.ops.relative_bias import RelPos
 from mvit_det.ops.sdpa import sdpa_attention
 from mvit_det.ops.tiled import tiled_attention
 
-# Limits of the Triton kernels. A tile holds whole rows of keys (as many as the width of an image over 32 px).
-MAX_KEYS_IN_ROW, MAX_CHANNELS = 64, 128
+# Limits of the Triton kernels, whose tiles hold whole rows of keys. In global attention a row has one key for
+# each 32 px of the image's width (16 px in MViTv1), so that 64 keys cover 2048 px.
+MAX_KEYS_PER_ROW, MAX_HEAD_DIM = 64, 128
 
 
 def attention(
@@ -43,23 +44,23 @@ def attention(
     residual: bool = False,
     implementation: str = "auto",
 ) -> Tensor:
-    """Attend within windows. A window as large as the map is global attention.
+    """Compute attention within windows. A window as large as the map is global attention.
 
     Maps are padded with zeros at the bottom and the right to whole windows. The padding takes part in the
     softmax, as in the published models. Under autocast the inputs are cast to its dtype.
 
     Args:
-        q: (N, H, W, heads, C)
-        k: (N, h, w, heads, C), in as many windows as ``q``.
-        v: (N, h, w, heads, C)
-        rel_pos: relative positions of the queries and keys of a window, or None.
+        q: (N, q_h, q_w, heads, C)
+        k: (N, kv_h, kv_w, heads, C), with the same number of windows as ``q``.
+        v: (N, kv_h, kv_w, heads, C)
+        rel_pos: embeddings of the distances between the queries and the keys of a window, or None.
         q_window: height and width of a window of queries, tokens.
         kv_window: height and width of a window of keys and values, tokens.
         residual: add ``q`` to the result (the paper's residual pooling connection).
         implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"`` for the fastest that can run.
 
     Returns:
-        (N, H, W, heads, C)
+        (N, q_h, q_w, heads, C)
 
     Raises:
         InputError: if the implementation cannot run on this device or in this dtype.
@@ -72,46 +73,46 @@ def attention(
 
 
 def choose_implementation(
-    implementation: str, device: str, dtype: torch.dtype, keys_in_row: int = 1, channels: int = 1
+    implementation: str, device: str, dtype: torch.dtype, keys_per_row: int = 1, head_dim: int = 1
 ) -> str:
-    """Return the implementation to run: the given one, or with ``"auto"`` the fastest that can run.
+    """Return the implementation to run: the requested one, or with ``"auto"`` the fastest that can run.
 
     Args:
         implementation: one of :data:`IMPLEMENTATIONS`, or ``"auto"``.
         device: type of the device, such as ``"cuda"``.
         dtype: dtype of the queries.
-        keys_in_row: width of a window of keys, tokens.
-        channels: channels of a head.
+        keys_per_row: width of a window of keys, tokens.
+        head_dim: channels of a head.
 
     Raises:
-        InputError: if the given one cannot run; the message says which ones can.
+        InputError: if the requested one cannot run; the message lists those that can.
     """
     available = ["reference"]  # from the slowest to the fastest
     if device == "cpu":
         available += ["sdpa", "tiled"]
-    elif device != "meta" and dtype != torch.float64:  # PyTorch has no fused attention for these
+    elif device != "meta" and dtype != torch.float64:  # neither has fused attention
         available += ["sdpa"]
-    if implementation in available:  # without trying the kernels, which compiles them
+    if implementation in available:  # before testing the kernels, which compiles them
         return implementation
     if has_native(device, dtype):
         available += ["native"]
-    fits = keys_in_row <= MAX_KEYS_IN_ROW and channels <= MAX_CHANNELS
+    fits = keys_per_row <= MAX_KEYS_PER_ROW and head_dim <= MAX_HEAD_DIM
     if fits and has_triton(device, dtype):
         available += ["triton"]
     if implementation == "auto":
         return available[-1]
     if implementation in available:
         return implementation
-    case = f"in {str(dtype).removeprefix('torch.')} on {device}"
+    context = f"in {str(dtype).removeprefix('torch.')} on {device}"
     if implementation == "triton" and not fits:
-        case += f" with rows of {keys_in_row} keys and heads of {channels} channels"
-        case += f" (at most {MAX_KEYS_IN_ROW} and {MAX_CHANNELS})"
+        context += f" with rows of {keys_per_row} keys and heads of {head_dim} channels"
+        context += f" (at most {MAX_KEYS_PER_ROW} and {MAX_HEAD_DIM})"
     elif implementation == "triton" and device == "cuda":
-        case += f" ({unavailable_reason('triton') or 'half precision only'})"
+        context += f" ({unavailable_reason('triton') or 'half precision only'})"
     elif implementation == "native" and device == "cpu":
-        case += f" ({unavailable_reason('native') or 'float32 only'})"
+        context += f" ({unavailable_reason('native') or 'float32 only'})"
     raise InputError(
-        f"attention {implementation!r}: cannot run {case}; expected one of auto, {', '.join(available)}"
+        f"attention {implementation!r}: cannot run {context}; expected one of auto, {', '.join(available)}"
     )
 
 
@@ -121,6 +122,7 @@ def _triton_attention(*arguments: Any) -> Tensor:
     return triton_attention(*arguments)
 
 
+# After the functions that it refers to.
 IMPLEMENTATIONS = {
     "reference": reference_attention,
     "sdpa": sdpa_attention,

@@ -1,4 +1,4 @@
-"""Whether our kernels run here: those in Triton on a GPU, that in C on a CPU."""
+"""Which of our kernels this machine can run: those in Triton on a GPU, and the one in C on a CPU."""
 
 import textwrap
 import warnings
@@ -13,54 +13,62 @@ from mvit_det.ops.self_test import check_attention
 
 
 def has_triton(device: str, dtype: torch.dtype) -> bool:
-    """Return whether our Triton kernels run: on an NVIDIA GPU in half precision."""
-    return device == "cuda" and dtype in (torch.bfloat16, torch.float16) and _runs("triton")
+    """Return whether to use the Triton kernels: on an NVIDIA GPU, in half precision."""
+    return device == "cuda" and dtype in (torch.bfloat16, torch.float16) and _is_available("triton")
 
 
 def has_native(device: str, dtype: torch.dtype) -> bool:
-    """Return whether our kernel in C runs: on a CPU in float32."""
-    return device == "cpu" and dtype == torch.float32 and _runs("native")
+    """Return whether to use the C kernel: on a CPU, in float32."""
+    return device == "cpu" and dtype == torch.float32 and _is_available("native")
 
 
-def _runs(kernels: str) -> bool:
-    is_tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    is_for_elsewhere = is_tracing or torch.compiler.is_exporting()
-    return not is_for_elsewhere and not _reason(kernels)
+def _is_available(backend: str) -> bool:
+    # A traced or exported model may run on another machine.
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():  # type: ignore[attr-defined, no-untyped-call]
+        return False
+    return not _constant_reason(backend)
 
 
-def _reason(kernels: str) -> str:
-    return unavailable_reason(kernels)  # a compiler would trace through a cached function
+def _constant_reason(backend: str) -> str:
+    return unavailable_reason(backend)
 
 
-# What torch.compiler.assume_constant_result does, but for importing the compiler: two seconds.
-_reason._dynamo_marked_constant = True  # type: ignore[attr-defined]
+# torch.compile takes the result as a constant; it would trace into a cached function. This is what
+# torch.compiler.assume_constant_result does, except that it imports the compiler, which takes two seconds.
+_constant_reason._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
-def unavailable_reason(kernels: str) -> str:
-    """Return why our kernels, ``"triton"`` or ``"native"``, are not for this machine; nothing where they are.
+def unavailable_reason(backend: str) -> str:
+    """Return why this machine cannot run the kernels of a backend, or an empty string if it can.
 
-    They are tried once in a process, against torch's operators: Triton or a C compiler may be missing, or
-    compile something wrong. Then a warning tells it.
+    On the first call, the kernels are compared with PyTorch operators, because Triton or a C compiler may be
+    missing or may compile them wrongly. If they fail, a warning is issued.
+
+    Args:
+        backend: ``"triton"`` or ``"native"``.
     """
-    if kernels == "triton":
+    if backend == "triton":
         if torch.version.cuda is None or not torch.cuda.is_available():
-            return "they need an NVIDIA GPU"
+            return "needs an NVIDIA GPU"
         if torch.cuda.get_device_capability() < (8, 0):
-            return "they need compute capability 8.0"
-        return _try("Triton kernels are", _check_triton, torch.cuda.current_device())
+            return "needs a GPU of compute capability 8.0 or higher"
+        return _self_test("Triton", _check_triton, torch.cuda.current_device())
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
-        return "it needs a processor with AVX2"
-    return _try("kernel in C is", _check_native)
+        return "needs a processor with AVX2"
+    return _self_test("C", _check_native)
 
 
-def _try(what: str, check: Callable[..., None], *arguments: int) -> str:
+def _self_test(language: str, check: Callable[..., None], *args: int) -> str:
+    """Run a check of the kernels in a language; return its error as one line, or an empty string."""
     try:
-        with ThreadPoolExecutor(1) as thread:  # without the caller's autocast, modes, hooks for saved tensors
-            thread.submit(check, *arguments).result()
+        # A thread of its own has no autocast, no modes and no hooks for saved tensors of the caller.
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(check, *args).result()
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-        warnings.warn(f"mvit_det's {what} left out, torch's slower operators run: {reason}", stacklevel=3)
+        message = f"mvit_det's {language} kernels are disabled, PyTorch operators are used instead: {reason}"
+        warnings.warn(message, stacklevel=3)
         return reason
     return ""
 
@@ -68,7 +76,7 @@ def _try(what: str, check: Callable[..., None], *arguments: int) -> str:
 def _check_triton(device: int) -> None:
     from mvit_det.ops.triton.self_test import check_triton
 
-    with torch.cuda.device(device):  # a new thread begins with the first
+    with torch.cuda.device(device):  # a new thread starts on the first GPU
         check_triton("cuda", torch.bfloat16)
 
 

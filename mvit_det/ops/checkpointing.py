@@ -1,4 +1,9 @@
-"""Activation checkpointing: what the backward pass recomputes instead of keeping it in memory."""
+"""Activation checkpointing.
+
+Whole modules are checkpointed with :mod:`torch.utils.checkpoint`. Besides, the outputs of norms and
+activation functions, which linear layers would save, can be recomputed at little cost: such an output carries
+a record of how to recompute it.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +22,7 @@ class Recomputation(NamedTuple):
 
     function: Callable[..., Tensor]
     inputs: tuple[Tensor | None, ...]
-    version: int  # of the tensor, which changes if it is modified in place
+    version: int  # of the tensor, to detect changes in place
 
 
 def checkpoint_module(module: nn.Module, *inputs: Any) -> Any:
@@ -28,10 +33,11 @@ def checkpoint_module(module: nn.Module, *inputs: Any) -> Any:
 
 
 def set_recomputation(output: Tensor, function: Callable[..., Tensor], *inputs: Tensor | None) -> None:
-    """Record that ``output`` is ``function(*inputs)`` and is cheap to recompute.
+    """Record that ``output`` is ``function(*inputs)``, so that it can be recomputed.
 
-    A linear layer that reads ``output`` through :func:`mvit_det.ops.linear.linear` then keeps ``inputs`` for
-    the backward pass instead of ``output``. Compilers decide what to keep by themselves.
+    A linear layer that reads ``output`` through :func:`mvit_det.ops.linear.linear` then saves ``inputs`` for
+    the backward pass instead of ``output``. The record is an attribute of ``output``, which its views and
+    copies do not have. While compiling, nothing is recorded: compilers choose what to save.
     """
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         output._mvit_det_recomputation = Recomputation(  # type: ignore[attr-defined]
@@ -40,7 +46,7 @@ def set_recomputation(output: Tensor, function: Callable[..., Tensor], *inputs: 
 
 
 def get_recomputation(x: Tensor) -> Recomputation | None:
-    """Return what :func:`set_recomputation` recorded for ``x``, or None if ``x`` must be kept."""
+    """Return what :func:`set_recomputation` recorded for ``x``, or None if ``x`` must be saved."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return None
     recomputation: Recomputation | None = getattr(x, "_mvit_det_recomputation", None)
@@ -54,8 +60,8 @@ def activate(activation: nn.Module, x: Tensor, recompute: bool = False) -> Tenso
     Args:
         activation: an elementwise layer.
         x: any shape.
-        recompute: let the linear layer that follows keep ``x`` rather than the result, if the activation is
-            one of :data:`ACTIVATIONS`.
+        recompute: whether the linear layer that reads the result saves ``x`` instead, and recomputes the
+            activation, if it is one of :data:`ACTIVATIONS`.
     """
     out: Tensor = activation(x)
     if recompute and type(activation) in ACTIVATIONS and is_plain(activation, type(activation)):

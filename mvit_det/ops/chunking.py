@@ -7,23 +7,23 @@ from torch import Tensor, nn
 
 from mvit_det.ops.layers import has_hooks
 
-# Measured: see docs/performance.md.
+# See docs/performance.md for the measurements.
 CACHED_ELEMENTS = 2**21
 MIN_ROWS = 2048
 
 
 def cached_elements(dtype: torch.dtype) -> int:
-    """Return how many elements a CPU best works on at a time: four times as many in half precision."""
+    """Return how many elements a CPU best works on at a time; four times as many in half precision."""
     return CACHED_ELEMENTS * 4 if dtype.itemsize == 2 else CACHED_ELEMENTS
 
 
 def in_chunks(
     function: Callable[[Tensor], Tensor], x: Tensor, width: int, layers: Iterable[nn.Module] = ()
 ) -> Tensor:
-    """Return ``function(x)``, computed on a CPU without gradients in chunks that fit its cache.
+    """Return ``function(x)``; on a CPU without gradients, compute it in chunks that fit the cache.
 
     Args:
-        function: (rows, C) -> (rows, D), which treats every row alike.
+        function: (..., C) -> (..., D), independently for each row.
         x: (..., C)
         width: the largest number of elements that ``function`` computes for a row.
         layers: the layers that ``function`` calls. If one has hooks, which expect whole maps, ``x`` is not

@@ -1,4 +1,4 @@
-"""Constant tensors that depend only on sizes, kept between calls."""
+"""Constant tensors that depend only on sizes, dtype and device, cached between calls."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def cached_constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Cache the last results of a function of sizes. Compilers fold such constants by themselves."""
+    """Cache up to 32 results of a function. While compiling there is no cache: compilers fold constants."""
     cached = lru_cache(maxsize=32)(make)
 
     @wraps(make)
@@ -26,8 +26,8 @@ def cached_constant(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the row and the column of every key of a window as one-hot vectors, (h * w, h + w).
 
-    The product with a query's biases, first those of the h rows, then those of the w columns, is the bias
-    of each key. This makes the decomposed bias a part of the product of queries and keys.
+    Multiplied by the concatenated row and column biases of a query, it gives the bias of every key. This
+    makes the decomposed bias a part of the product of queries and keys.
     """
     height, width = k_hw
     rows = torch.eye(height, dtype=dtype, device=device).repeat_interleave(width, dim=0)
@@ -39,7 +39,7 @@ def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.d
 def one_hot_offsets(
     window: int, outer: int, length: int, inner: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Return the offset of each token in its window along an axis as one-hot vectors.
+    """Return, for each token, its offset within its window along an axis, as one-hot vectors.
 
     Args:
         window: length of a window, tokens.

@@ -1,4 +1,4 @@
-"""Operators of torch, which a compiler takes as a whole."""
+"""Registration of our kernels as custom operators, which ``torch.compile`` does not trace into."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -7,21 +7,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+NUM_TENSORS = (
+    5  # the inputs of attention: queries, keys, values, and two relative positions, which may be None
+)
+
 
 def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """Register the function below as ``torch.ops.mvit_det.<name>``, which mutates nothing.
+    """Decorate a function to register it as the operator ``torch.ops.mvit_det.<name>``.
 
-    ``fake`` takes the same arguments and returns empty tensors of the shapes and dtypes that it will.
+    The function must not modify its inputs. It runs with autocast disabled.
 
-    As :func:`torch.library.custom_op`, whose operators import the compiler when first called: two seconds.
+    Unlike :func:`torch.library.custom_op`, this does not import the compiler, which takes two seconds.
+
+    Args:
+        name: name of the operator.
+        fake: takes the same arguments, and returns empty tensors with the shapes and dtypes of the results.
     """
 
     def register(function: Callable[..., Any]) -> Any:
         @wraps(function)
-        def run(*arguments: Any) -> Any:
-            device = arguments[0].device.type
-            with torch.autocast(device, enabled=False):  # a backward pass may run inside of it
-                return function(*arguments)
+        def run(*args: Any) -> Any:
+            with torch.autocast(args[0].device.type, enabled=False):  # which may be on in a backward pass
+                return function(*args)
 
         full_name = f"mvit_det::{name}"
         torch.library.define(full_name, torch.library.infer_schema(function, mutates_args=()))
@@ -33,36 +40,40 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
 
 
 def register_gradients(name: str, backward: Callable[..., Sequence[Tensor]]) -> None:
-    """Let the operator ``backward``, itself made by :func:`operator`, differentiate ``name``.
+    """Register ``backward`` as the formula for the gradients of the operator ``name``.
 
-    ``name`` takes five tensors, or None, and options; it returns its output, or a tuple of that and of what
-    the backward pass needs. ``backward`` takes the gradient of the output, the five tensors, that tuple if
-    there is one, and the options; it returns the gradients of the tensors.
+    Args:
+        name: an operator that takes :data:`NUM_TENSORS` tensors, or None, followed by options. It returns its
+            output, or a tuple of the output and the tensors to save for the backward pass.
+        backward: the operator ``<name>_backward``. It takes the gradient of the output, the input tensors,
+            all of the tuple if there is one, and the options. It returns the gradients of the input tensors.
     """
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         outputs = output if isinstance(output, tuple) else ()
-        ctx.save_for_backward(*inputs[:5], *outputs)
+        ctx.save_for_backward(*inputs[:NUM_TENSORS], *outputs)
         ctx.mark_non_differentiable(*outputs[1:])
-        ctx.options = inputs[5:]
+        ctx.options = inputs[NUM_TENSORS:]
 
     def differentiate(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         grads = backward(grad, *ctx.saved_tensors, *ctx.options)
-        return *grads, *[None] * (5 + len(ctx.options) - len(grads))
+        return *grads, *[None] * (NUM_TENSORS + len(ctx.options) - len(grads))
 
-    torch.library.register_autograd(f"mvit_det::{name}", differentiate, setup_context=keep)
-    refuse_gradients(f"{name}_backward")
+    torch.library.register_autograd(f"mvit_det::{name}", differentiate, setup_context=setup_context)
+    _refuse_gradients(f"{name}_backward")
 
 
 def empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
-    """Return empty gradients of the first five inputs but those that are None: the fake of a ``backward``."""
-    return [torch.empty_like(x) for x in inputs[:5] if x is not None]
+    """Return empty gradients of the input tensors that are not None: the ``fake`` of a ``backward``."""
+    return [torch.empty_like(x) for x in inputs[:NUM_TENSORS] if x is not None]
 
 
-def refuse_gradients(name: str) -> None:
-    """Let an operator be refused where it would have to be differentiated; torch would take zeros."""
+def _refuse_gradients(name: str) -> None:
+    """Make an operator raise an error when it is differentiated; PyTorch would return zeros."""
 
     def refuse(ctx: Any, *grads: Any) -> None:
-        raise RuntimeError("attention can be differentiated once; attention='reference' can be more often")
+        raise RuntimeError(
+            "attention can be differentiated once; use attention='reference' for higher derivatives"
+        )
 
     torch.library.register_autograd(f"mvit_det::{name}", refuse)

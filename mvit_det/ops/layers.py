@@ -1,7 +1,8 @@
-"""Whether a layer may be computed without calling it.
+"""Layers that may be computed without calling them.
 
 The functions in this package compute a layer from its weights where that is faster. They may do so only if
-nobody can tell the difference: a layer that was replaced (LoRA, quantization) or hooked must be called.
+the result and the side effects are the same: a layer that was replaced (LoRA, quantization) or hooked must be
+called.
 """
 
 from typing import TypeGuard, TypeVar
@@ -15,8 +16,9 @@ Layer = TypeVar("Layer", bound=nn.Module)
 def is_plain(layer: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
     """Return whether computing ``layer`` from its weights is the same as calling it.
 
-    This holds for instances of ``kind`` itself, not of a subclass, that have no hooks and whose weight and
-    bias are ordinary tensors, not sharded or quantized ones.
+    This holds for instances of ``kind`` itself, not of a subclass, that have no hooks, whose ``forward`` is
+    not overridden on the instance, and whose weight and bias are ordinary tensors, not sharded or quantized
+    ones.
     """
     weights = (getattr(layer, "weight", None), getattr(layer, "bias", None))
     return (
@@ -28,7 +30,7 @@ def is_plain(layer: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
 
 
 def has_hooks(*layers: nn.Module) -> bool:
-    """Return whether calling one of ``layers`` runs hooks."""
+    """Return whether calling any of ``layers`` would run a hook."""
     return _has_any_global_hook() or any(
         layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
         for layer in layers

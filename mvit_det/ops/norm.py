@@ -1,7 +1,7 @@
 """Normalization over the last axis, and pooling followed by normalization.
 
-On NVIDIA GPUs in half precision, LayerNorm runs as a Triton kernel. Under autocast, PyTorch's LayerNorm then
-returns float32 where the kernel returns the dtype of its input.
+In half precision on NVIDIA GPUs, LayerNorm runs as a Triton kernel, which returns the dtype of its input.
+There, PyTorch's LayerNorm returns float32 under autocast.
 """
 
 from functools import partial
@@ -23,11 +23,11 @@ def normalize(norm: nn.Module, x: Tensor, recompute: bool = False) -> Tensor:
     Args:
         norm: a layer over the last axis.
         x: (..., C)
-        recompute: let the linear layers that follow keep ``x`` rather than the result, if ``norm`` is a plain
-            :class:`torch.nn.LayerNorm`. With the Triton kernel, they do so in any case: to normalize again
-            takes no longer than to read the result.
+        recompute: whether the linear layers that read the result save ``x`` instead, and recompute the norm,
+            if it is a plain :class:`torch.nn.LayerNorm`. With the Triton kernel they always do: recomputing
+            costs no more than reading.
     """
-    if has_norm_kernel(norm, x):
+    if can_use_triton_norm(norm, x):
         from mvit_det.ops.triton.norm import triton_norm
 
         out = triton_norm(x, norm.weight, norm.bias, norm.eps)
@@ -45,15 +45,16 @@ def pool_and_normalize(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
 
     (N, H, W, heads, C) -> (N, h, w, heads, C); see :func:`mvit_det.ops.pooling.pool`.
     """
-    if is_depthwise_pool(conv) and has_norm_kernel(norm, x):
+    if is_depthwise_pool(conv) and can_use_triton_norm(norm, x):
         from mvit_det.ops.triton.norm import triton_pooled_norm
 
         return triton_pooled_norm(x, conv.weight, norm.weight, norm.bias, norm.eps, conv.stride[0])
     return norm(pool(x, conv))
 
 
-def has_norm_kernel(norm: nn.Module, x: Tensor) -> TypeGuard[nn.LayerNorm]:
-    """Return whether the Triton kernel can replace ``norm(x)``. Compilers have kernels of their own."""
+def can_use_triton_norm(norm: nn.Module, x: Tensor) -> TypeGuard[nn.LayerNorm]:
+    """Return whether the Triton kernel can replace ``norm(x)``. False while compiling: compilers
+    generate their own."""
     if torch.compiler.is_compiling() or not is_plain(norm, nn.LayerNorm):
         return False
     return norm.weight is not None and norm.bias is not None and has_triton(x.device.type, x.dtype)

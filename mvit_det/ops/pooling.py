@@ -36,7 +36,8 @@ def is_depthwise_pool(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
         return False
     padding = tuple(side // 2 for side in conv.kernel_size)
     return (
-        conv.groups == conv.in_channels == conv.out_channels
+        all(side % 2 for side in conv.kernel_size)
+        and conv.groups == conv.in_channels == conv.out_channels
         and conv.bias is None
         and conv.stride[0] == conv.stride[1]
         and conv.padding == padding
@@ -51,7 +52,7 @@ def depthwise_pool(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
     Args:
         x: (N, H, W, heads, C)
         kernel: (C, 1, height, width), odd sides.
-        stride: of the convolution, tokens.
+        stride: stride of the convolution, tokens.
 
     Returns:
         (N, ceil(H / stride), ceil(W / stride), heads, C)

@@ -1,4 +1,4 @@
-"""Relative positions as attention takes them, and the biases that they add to its scores."""
+"""Relative position embeddings, and the biases that they add to attention scores."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from mvit_det.ops.constants import one_hot_offsets
 
 
 class RelPos(NamedTuple):
-    """The relative positions of the queries and keys of a window, one tensor for each axis.
+    """The embeddings of the distances between the queries and the keys of a window, for each axis.
 
     Attributes:
         h: (rows of queries, rows of keys, C)
@@ -22,15 +22,15 @@ class RelPos(NamedTuple):
 
     @classmethod
     def from_optional(cls, h: Tensor | None, w: Tensor | None) -> "RelPos | None":
-        """Return the pair, or None without relative positions: operators of PyTorch take tensors only."""
+        """Return the pair, or None if there is none. Custom operators cannot take a NamedTuple."""
         return None if h is None or w is None else cls(h, w)
 
 
-class RelativeAxis:
+class AxisBias:
     """The biases of all queries of a map to the keys of their windows, along one axis.
 
     Args:
-        rel_pos: (height or width of a window of queries, keys, C)
+        rel_pos: (queries, keys, C) of a window along this axis.
         q: (N, H, W, heads, C), contiguous.
         along_width: whether the axis is the width.
     """
@@ -38,12 +38,11 @@ class RelativeAxis:
     def __init__(self, rel_pos: Tensor, q: Tensor, along_width: bool) -> None:
         n, height, width, heads, _ = q.shape
         self.along_width = along_width
-        sizes = (1, width, heads) if along_width else (n, height, 1)
-        # The relative positions of each query as a product with one-hot vectors, and so their gradient too:
-        # a sum by index would have no fixed order on a GPU.
-        self.offsets = one_hot_offsets(len(rel_pos), *sizes, rel_pos.dtype, rel_pos.device)
-        rel_pos_of_queries = self.offsets @ rel_pos.flatten(1)
-        self.rel_pos = rel_pos_of_queries.unflatten(1, rel_pos.shape[1:])  # (N * H or W * heads, keys, C)
+        sizes = (1, width, heads) if along_width else (n, height, 1)  # outer, length, inner
+        # Gather by a product with one-hot vectors: on a GPU, the gradient of indexing is not deterministic.
+        self.one_hot = one_hot_offsets(len(rel_pos), *sizes, rel_pos.dtype, rel_pos.device)
+        gathered = self.one_hot @ rel_pos.flatten(1)
+        self.rel_pos = gathered.unflatten(1, rel_pos.shape[1:])  # (N * H or W * heads, keys, C)
         self.queries = self.as_batch(q)
 
     def as_batch(self, x: Tensor) -> Tensor:
@@ -60,23 +59,23 @@ class RelativeAxis:
 
         Args:
             grad: gradient of the biases.
-            grad_q: (N, H, W, heads, C) gradient of the queries, to which this adds.
+            grad_q: (N, H, W, heads, C) gradient of the queries, contiguous; updated in place.
 
         Returns:
             the gradient of ``rel_pos``.
         """
         self.as_batch(grad_q).baddbmm_(grad, self.rel_pos)
-        grad_of_queries = torch.bmm(grad.mT, self.queries)
-        return (self.offsets.mT @ grad_of_queries.flatten(1)).unflatten(1, grad_of_queries.shape[1:])
+        grad_gathered = torch.bmm(grad.mT, self.queries)
+        return (self.one_hot.mT @ grad_gathered.flatten(1)).unflatten(1, grad_gathered.shape[1:])
 
 
 def relative_axes(
     q: Tensor, rel_pos: RelPos | None, q_window: Sequence[int], kv_window: Sequence[int]
-) -> list[RelativeAxis]:
-    """Return the height and the width as axes with biases, or no axis without relative positions."""
+) -> list[AxisBias]:
+    """Return the biases along the height and the width; an empty list without relative positions."""
     if rel_pos is None:
         return []
     for axis, *lengths in zip(rel_pos, q_window, kv_window, strict=True):
         expected = (*lengths, q.shape[-1])
         assert axis.shape == expected, f"relative positions of shape {tuple(axis.shape)}, expected {expected}"
-    return [RelativeAxis(rel_pos.h, q, False), RelativeAxis(rel_pos.w, q, True)]
+    return [AxisBias(rel_pos.h, q, False), AxisBias(rel_pos.w, q, True)]

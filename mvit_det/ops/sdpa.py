@@ -1,4 +1,6 @@
-"""Attention by ``torch.nn.functional.scaled_dot_product_attention``."""
+"""Attention with ``torch.nn.functional.scaled_dot_product_attention``."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +22,8 @@ def sdpa_attention(
 ) -> Tensor:
     """Compute :func:`mvit_det.ops.attention.attention` with PyTorch's fused attention.
 
-    A mask would store every score. Instead, heads are widened so that the biases are a part of the product:
-    [q / sqrt(C), q·R_h, q·R_w] times [k, one-hot row of the key, one-hot column of the key].
+    A bias mask would need memory for every score. Instead, extra channels make the bias a part of the dot
+    product: [q / sqrt(C), q·R_h, q·R_w] times [k, one-hot row of the key, one-hot column of the key].
     """
     map_hw, channels = (q.shape[1], q.shape[2]), q.shape[-1]
     # (N, rows, columns, height, width, heads, C)
@@ -33,14 +35,14 @@ def sdpa_attention(
         positions = one_hot_positions(kv_window, k.dtype, k.device).unflatten(0, kv_window)
         keys.append(positions[:, :, None].expand(*k.shape[:-1], -1))
     # The fused kernels need one width for queries, keys and values, on a GPU a multiple of 8.
-    width = -(-sum(part.shape[-1] for part in queries) // 8) * 8
+    width = 8 * math.ceil(sum(part.shape[-1] for part in queries) / 8)
 
-    def widen(parts: list[Tensor]) -> Tensor:
-        num_missing = width - sum(part.shape[-1] for part in parts)
-        padding = parts[0].new_zeros(()).expand(*parts[0].shape[:-1], num_missing)
+    def concatenate(parts: list[Tensor]) -> Tensor:
+        num_padding = width - sum(part.shape[-1] for part in parts)
+        padding = parts[0].new_zeros(()).expand(*parts[0].shape[:-1], num_padding)
         x = torch.cat([*parts, padding], dim=-1)
         return x.flatten(3, 4).flatten(0, 2).transpose(1, 2)  # (windows, heads, tokens, width)
 
-    out = F.scaled_dot_product_attention(widen(queries), widen(keys), widen([v]), scale=1.0)
+    out = F.scaled_dot_product_attention(concatenate(queries), concatenate(keys), concatenate([v]), scale=1.0)
     out = out[..., :channels].transpose(1, 2).reshape(q.shape)
     return window_unpartition(out + q if residual else out, map_hw)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def num_windows(length: int, window_size: int) -> int:
-    """Return how many windows cover one side of a map."""
+    """Return the number of windows that cover ``length`` tokens along an axis."""
     return (length + window_size - 1) // window_size
 
 
 def count_windows(x: Tensor, window_hw: Sequence[int]) -> int:
-    """Return the number of windows in a map (N, H, W, heads, C), over all images and heads."""
+    """Return the number of windows in maps (N, H, W, heads, C), over all images and heads."""
     n, map_h, map_w, heads, _ = x.shape
     return n * heads * num_windows(map_h, window_hw[0]) * num_windows(map_w, window_hw[1])
 
@@ -34,7 +34,7 @@ def window_partition(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
     height, width = window_hw
     rows, columns = num_windows(map_h, height), num_windows(map_w, width)
     pad_h, pad_w = rows * height - map_h, columns * width - map_w
-    if torch.compiler.is_compiling() or pad_h or pad_w:  # unconditional if compiled: one graph for every size
+    if torch.compiler.is_compiling() or pad_h or pad_w:  # compiled: one graph for every size
         x = F.pad(x, (0, 0, 0, 0, 0, pad_w, 0, pad_h))
     return x.view(n, rows, height, columns, width, heads, channels).transpose(2, 3)
 

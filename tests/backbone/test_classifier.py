@@ -129,7 +129,7 @@ def test_compiles_without_a_graph_break(kind):
     torch.testing.assert_close(compiled(images), model(images))
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="'mvitv2-t': did you mean 'mvitv2_t'"):
         build_classifier("mvitv2-t")
     with pytest.raises(ValueError, match="31 x 64 px: both sides must be at least 32"):

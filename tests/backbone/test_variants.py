@@ -25,8 +25,8 @@ def schedule(**changes):
         "depth": 10,
         "num_heads": 1,
         "last_block_indexes": (0, 2, 7, 9),
-        "kv_stride": 4,
-        "window_size": 56,
+        "adaptive_kv_stride": 4,
+        "adaptive_window_size": 56,
         "input_size": 56,
         "drop_path_rate": 0.9,
         "dim_mul_in_att": True,
@@ -79,7 +79,7 @@ def test_global_blocks_with_the_stride_of_their_stage():
 
 
 def test_without_windows_all_blocks_attend_globally():
-    assert [b.window_size for b in schedule(window_size=0)] == [0] * 10
+    assert [b.window_size for b in schedule(adaptive_window_size=0)] == [0] * 10
 
 
 @pytest.mark.parametrize("name", ["mvitv1_t", "mvitv1_s", "mvitv1_b"])
@@ -103,10 +103,10 @@ def test_mvitv1_has_the_depths_of_mvitv2_and_none_of_its_additions(name):
         ({"last_block_indexes": (0, 7, 2, 9)}, "four increasing block indexes"),
         ({"last_block_indexes": (0, 2, 7, 8)}, "depth - 1 = 9"),
         ({"num_heads": 5}, "multiple of num_heads, 5"),
-        ({"window_size": 54}, "window of 54 tokens, which its pooling stride 4 does not divide"),
+        ({"adaptive_window_size": 54}, "window of 54 tokens, which its pooling stride 4 does not divide"),
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(changes, message):
+def test_inconsistent_hyperparameters_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         schedule(**changes)
 

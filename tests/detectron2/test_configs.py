@@ -1,21 +1,17 @@
-"""Every config builds the model that it names; overrides are checked."""
-
-from pathlib import Path
+"""Every packaged config builds the model and the schedule that its name says."""
 
 import pytest
 import torch
 
 pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 
-from detectron2.config import get_cfg
-from detectron2.modeling import build_backbone, build_model
-
-from mvit_det.detectron2 import MViTBackbone, add_mvit_config
+from mvit_det.detectron2 import get_config
+from mvit_det.detectron2.config_files import config_names
 from mvit_det.detectron2.lazy_config import build, load_config
-from mvit_det.errors import InputError
+from mvit_det.heads import HEADS
+from mvit_det.recipes import recipe_for
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-PARAMETERS = {  # trainable, with COCO's 80 classes; the published ones from Detectron2 and the paper
+PARAMETERS = {  # trainable, with 80 classes; the published ones are from Detectron2 and the MViTv2 paper
     "mask_rcnn_mvitv2_t_3x": 43_679_568,
     "mask_rcnn_mvitv2_s_3x": 54_376_464,
     "mask_rcnn_mvitv2_b_3x": 70_978_992,
@@ -42,119 +38,58 @@ PARAMETERS = {  # trainable, with COCO's 80 classes; the published ones from Det
 
 
 def test_every_config_is_in_the_table():
-    found = {str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.glob("**/*.py")}
-    assert {name for name in found if not name.startswith("common/")} == set(PARAMETERS)
+    assert config_names() == sorted(PARAMETERS)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_config_builds_its_model_and_its_schedule(name):
-    cfg = load_config(str(CONFIGS / f"{name}.py"), ["model.roi_heads.num_classes=80"])
+def test_config_builds_its_model_and_schedule(name):
+    cfg = load_config(name, ["model.roi_heads.num_classes=80"])
     with torch.device("meta"):
         model = build(cfg.model)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == PARAMETERS[name]
-    optimizer_cfg = cfg.optimizer
-    optimizer_cfg.params.model = model
-    optimizer = build(optimizer_cfg)
-    decays = {group["weight_decay"] for group in optimizer.param_groups}
-    assert decays == {0.0, 0.1}
+    cfg.optimizer.params.model = model
+    optimizer = build(cfg.optimizer)
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.1}
     positions = dict(model.named_parameters()).get("backbone.bottom_up.pos_embed")
     if positions is not None:  # MViTv1
         (group,) = (g for g in optimizer.param_groups if any(p is positions for p in g["params"]))
         assert group["weight_decay"] == 0
     schedule = build(cfg.lr_multiplier)
     assert schedule(0.0) == pytest.approx(0.001)
-    assert [schedule(where) for where in (0.5, 0.9, 0.97)] == pytest.approx([1.0, 0.1, 0.01])
+    assert [schedule(progress) for progress in (0.5, 0.9, 0.97)] == pytest.approx([1.0, 0.1, 0.01])
 
 
-def test_vitdets_recipe_pads_to_a_square_and_the_other_to_multiples_of_32():
-    for name, square in (("vitdet/mask_rcnn_mvitv2_b_in21k_100ep", 1024), ("mask_rcnn_mvitv2_b_3x", 0)):
-        with torch.device("meta"):
-            backbone = build(load_config(str(CONFIGS / f"{name}.py"), []).model.backbone)
-        assert backbone.padding_constraints["square_size"] == square
-        assert backbone.size_divisibility == 32
-        assert backbone.bottom_up.size_divisibility == 0  # takes any size
-        assert backbone.bottom_up.padding_constraints == {}
+@pytest.mark.parametrize("name", ["mask_rcnn_mvitv2_t_3x", "mask_rcnn_mvitv2_nano"])
+def test_config_has_the_numbers_of_its_recipe(name):
+    cfg = get_config(name)
+    recipe = recipe_for("mvitv2_nano" if "nano" in name else "mvitv2_t")
+    resize = cfg.dataloader.test.mapper.augmentations[0]
+    assert (resize.short_edge_length, resize.max_size) == (recipe.short_side, recipe.long_side)
+    assert cfg.train.reference_batch_size == cfg.dataloader.train.total_batch_size == recipe.batch_size
+    assert cfg.optimizer.lr == recipe.lr
+    assert cfg.model.backbone.out_channels == recipe.channels
+    assert cfg.model.roi_heads.box_predictor.input_shape.channels == 4 * recipe.channels
+    assert cfg.model.roi_heads.batch_size_per_image == recipe.box_batch_size
+    assert tuple(cfg.model.proposal_generator.pre_nms_topk) == recipe.pre_nms_topk
+    assert tuple(cfg.model.proposal_generator.post_nms_topk) == recipe.post_nms_topk
 
 
-def test_registry_yacs_and_lazy_config_build_the_same_backbone():
-    cfg = yacs_config()
-    lazy = build(load_config(str(CONFIGS / "mask_rcnn_mvitv2_t_3x.py"), []).model.backbone)
-    torch.manual_seed(0)
-    by_name = build_backbone(cfg)
-    assert list(by_name.state_dict()) == list(lazy.state_dict())
-    lazy.load_state_dict(by_name.state_dict())
-    images = torch.randn(1, 3, 64, 96)
-    for left, right in zip(by_name.eval()(images).values(), lazy.eval()(images).values(), strict=True):
-        assert torch.equal(left, right)
-    assert by_name.output_shape() == lazy.output_shape()
-
-
-def test_yacs_keys_choose_the_variant():
-    cfg = yacs_config()
-    cfg.MODEL.BACKBONE.NAME = "build_mvit_backbone"
-    add_mvit_config(cfg)
-    cfg.MODEL.MVIT.NAME = "mvitv2_nano"
-    cfg.MODEL.MVIT.OUT_FEATURES = ["scale3", "scale5"]
-    cfg.MODEL.MVIT.DROP_PATH_RATE = 0.5
-    cfg.MODEL.MVIT.RECOMPUTE = "block"
-    backbone = build_backbone(cfg)
-    assert isinstance(backbone, MViTBackbone)
-    shapes = backbone.output_shape()
-    assert {name: (shape.channels, shape.stride) for name, shape in shapes.items()} == {
-        "scale3": (64, 8),
-        "scale5": (256, 32),
-    }
-    assert backbone.recompute == "block"
-    assert backbone.blocks[-1].drop_path.rate == 0.5
-    cfg.MODEL.MVIT.NAME = "mvitv2_x"
-    with pytest.raises(InputError, match="unknown variant 'mvitv2_x': did you mean"):
-        build_backbone(cfg)
-
-
-def test_the_yaml_builds_with_the_import_alone():
-    model = build_model(yacs_config())
-    assert sum(p.numel() for p in model.parameters()) == PARAMETERS["mask_rcnn_mvitv2_t_3x"]
-
-
-def yacs_config():
-    cfg = get_cfg()
-    cfg.merge_from_file(str(CONFIGS / "mask_rcnn_mvitv2_t.yaml"))
-    cfg.MODEL.DEVICE = "cpu"
-    return cfg
+def test_mask_rcnn_has_the_numbers_of_its_head():
+    head = HEADS["mask_rcnn"]
+    model = get_config("mask_rcnn_mvitv2_t_3x").model
+    assert tuple(model.roi_heads.proposal_matcher.thresholds) == head.iou_thresholds
+    assert tuple(model.roi_heads.box_predictor.box2box_transform.weights) == head.box_weights[0]
+    assert len(model.roi_heads.box_head.conv_dims) == head.num_box_convs
+    assert len(model.proposal_generator.head.conv_dims) == head.num_rpn_convs
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("train.max_iters=5", "unknown key 'train.max_iters': did you mean 'train.max_iter'?"),
-        (
-            "model.backbone.bottom_up.dropp_path_rate=0",
-            "did you mean 'model.backbone.bottom_up.drop_path_rate'",
-        ),
-        ("model.backbone.bottom_up.depth.x=0", "model.backbone.bottom_up.depth has no keys of its own"),
-        ("trian.seed=1", "did you mean 'train'"),
-        ("train.seed", "train.seed: expected key=value"),
-        ("train.seed=[1", "train.seed="),
-    ],
+    ("name", "square"), [("vitdet/mask_rcnn_mvitv2_b_in21k_100ep", 1024), ("mask_rcnn_mvitv2_b_3x", 0)]
 )
-def test_a_bad_override_is_named(override, message):
-    with pytest.raises(InputError) as caught:
-        load_config(str(CONFIGS / "mask_rcnn_mvitv2_t_3x.py"), [override])
-    assert message in str(caught.value)
-
-
-def test_a_keyword_that_the_config_does_not_set_can_be_set():
-    cfg = load_config(
-        str(CONFIGS / "mask_rcnn_mvitv2_t_3x.py"), ["model.backbone.bottom_up.use_rel_pos=False"]
-    )
+def test_vitdet_pads_to_a_square_and_others_to_a_multiple_of_32(name, square):
     with torch.device("meta"):
-        assert "blocks.0.attn.rel_pos_h" not in build(cfg.model.backbone.bottom_up).state_dict()
-
-
-def test_a_config_file_that_is_not_there_or_fails_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"unknown config file .*did you mean .*mask_rcnn_mvitv2_t_3x.py"):
-        load_config(str(CONFIGS / "mask_rcnn_mvitv2_t_3.py"), [])
-    broken = tmp_path / "broken.py"
-    broken.write_text("model = dict(\n")
-    with pytest.raises(InputError, match=r"broken.py: SyntaxError"):
-        load_config(str(broken), [])
+        backbone = build(get_config(name).model.backbone)
+    assert backbone.padding_constraints["square_size"] == square
+    assert backbone.size_divisibility == 32
+    assert backbone.bottom_up.size_divisibility == 0  # takes any size
+    assert backbone.bottom_up.padding_constraints == {}

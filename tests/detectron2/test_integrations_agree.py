@@ -1,6 +1,4 @@
-"""The same weights find the same objects in both homes."""
-
-from pathlib import Path
+"""The same weights detect the same objects in both integrations."""
 
 import numpy as np
 import pytest
@@ -9,26 +7,26 @@ import torch
 pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 
 import detectron2.data.transforms as T
-from detectron2.config import LazyConfig, instantiate
+from detectron2.config import instantiate
 from torchvision.ops import box_iou
 
 from mvit_det.backbone.mvit import variant_keywords
 from mvit_det.data.shapes import draw_image
+from mvit_det.detectron2 import get_config
 from mvit_det.torchvision import build_detector
 from mvit_det.weights import to_detectron2
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-SHORT_SIDE, LONG_SIDE = 160, 267  # px, at inference
+SHORT_SIDE, LONG_SIDE = 160, 267  # px, of test images
 NUM_CLASSES = 3
 
 
-def build_in_detectron2(cascade):
-    """Return the nano detector of the configs; for a cascade, the published one as small as that."""
-    nano = LazyConfig.load(str(CONFIGS / "mask_rcnn_mvitv2_nano.py")).model
+def build_in_detectron2(head):
+    """Return the nano Mask R-CNN of the configs, or the published Cascade Mask R-CNN made as small."""
+    nano = get_config("mask_rcnn_mvitv2_nano").model
     nano.roi_heads.num_classes = NUM_CLASSES
-    if not cascade:
+    if head == "mask_rcnn":
         return instantiate(nano).eval()
-    model = LazyConfig.load(str(CONFIGS / "cascade_mask_rcnn_mvitv2_t_3x.py")).model
+    model = get_config("cascade_mask_rcnn_mvitv2_t_3x").model
     model.backbone.bottom_up.update(variant_keywords("mvitv2_nano"))
     channels = model.backbone.out_channels = nano.backbone.out_channels
     model.proposal_generator.update(
@@ -36,9 +34,9 @@ def build_in_detectron2(cascade):
     )
     heads = model.roi_heads
     heads.num_classes = NUM_CLASSES
-    for head, predictor in zip(heads.box_heads, heads.box_predictors, strict=True):
-        head.update(conv_dims=[channels] * 4, fc_dims=[4 * channels])
-        head.input_shape = nano.roi_heads.box_head.input_shape
+    for box_head, predictor in zip(heads.box_heads, heads.box_predictors, strict=True):
+        box_head.update(conv_dims=[channels] * 4, fc_dims=[4 * channels])
+        box_head.input_shape = nano.roi_heads.box_head.input_shape
         predictor.input_shape = nano.roi_heads.box_predictor.input_shape
     heads.mask_head.update(
         input_shape=nano.roi_heads.mask_head.input_shape, conv_dims=nano.roi_heads.mask_head.conv_dims
@@ -46,100 +44,96 @@ def build_in_detectron2(cascade):
     return instantiate(model).eval()
 
 
-def build_in_torchvision(cascade):
+def build_in_torchvision(head):
+    cascade = head == "cascade_mask_rcnn"
     return build_detector(
         "mvitv2_nano", 1 + NUM_CLASSES, cascade, min_size=SHORT_SIDE, max_size=LONG_SIDE
     ).eval()
 
 
-def outspoken(weights):
-    """Return random weights whose predictions differ from place to place, and reach high scores."""
+def with_varied_scores(weights):
+    """Scale random weights so that predictions differ between locations and some scores are high."""
     factors = {"cls_logits": 30, "cls_score": 8, "rpn.head.bbox_pred": 5, "mask_fcn_logits": 300}
-    random = {}
+    scaled = {}
     for name, tensor in weights.items():
         factor = next((f for part, f in factors.items() if part in name and "weight" in name), 1)
-        random[name] = tensor * factor
+        scaled[name] = tensor * factor
         if "running_mean" in name:
-            random[name] = 0.1 * torch.randn_like(tensor)
+            scaled[name] = 0.1 * torch.randn_like(tensor)
         elif "running_var" in name:
-            random[name] = 0.5 + torch.rand_like(tensor)
-    return random
+            scaled[name] = 0.5 + torch.rand_like(tensor)
+    return scaled
 
 
-def pictures():
-    """Return RGB pictures of many sizes, wide, tall, small and odd."""
+def sample_images():
+    """Return RGB images of wide, tall, small and odd sizes."""
     random = np.random.default_rng(0)
-    shapes = ((224, 224), (201, 133), (97, 222), (47, 61), (160, 160), (224, 75))
-    return [np.ascontiguousarray(draw_image(random)[0][:h, :w]) for h, w in shapes]
+    sizes = ((224, 224), (201, 133), (97, 222), (47, 61), (160, 160), (224, 75))
+    return [np.ascontiguousarray(draw_image(random)[0][:h, :w]) for h, w in sizes]
 
 
 @torch.no_grad()
-def found_by_detectron2(model, picture):
-    resize = T.ResizeShortestEdge(SHORT_SIDE, LONG_SIDE).get_transform(picture)
-    image = torch.from_numpy(resize.apply_image(picture).transpose(2, 0, 1).copy())
-    height, width = picture.shape[:2]
-    found = model([{"image": image, "height": height, "width": width}])[0]["instances"]
+def detect_with_detectron2(model, image):
+    resize = T.ResizeShortestEdge(SHORT_SIDE, LONG_SIDE).get_transform(image)
+    tensor = torch.from_numpy(resize.apply_image(image).transpose(2, 0, 1).copy())
+    height, width = image.shape[:2]
+    instances = model([{"image": tensor, "height": height, "width": width}])[0]["instances"]
     return {
-        "boxes": found.pred_boxes.tensor,
-        "labels": found.pred_classes + 1,
-        "scores": found.scores,
-        "masks": found.pred_masks,
+        "boxes": instances.pred_boxes.tensor,
+        "labels": instances.pred_classes + 1,
+        "scores": instances.scores,
+        "masks": instances.pred_masks,
     }
 
 
 @torch.no_grad()
-def found_by_torchvision(model, picture):
-    image = torch.from_numpy(picture).permute(2, 0, 1) / 255
-    found = model([image])[0]
-    return found | {"masks": found["masks"][:, 0] >= 0.5}
+def detect_with_torchvision(model, image):
+    detections = model([torch.from_numpy(image).permute(2, 0, 1) / 255])[0]
+    return detections | {"masks": detections["masks"][:, 0] >= 0.5}
 
 
-def num_matched(ours, theirs):
-    """Return how many detections have a partner of the same class, box, score and mask."""
-    if not len(ours["boxes"]) or not len(theirs["boxes"]):
+def num_matches(left, right):
+    """Return the number of detections in ``left`` with an equal class, box, score and mask in ``right``."""
+    if not len(left["boxes"]) or not len(right["boxes"]):
         return 0
-    first, second = (found["masks"].flatten(1).float() for found in (ours, theirs))
-    inside = first @ second.T
-    either = first.sum(1)[:, None] + second.sum(1) - inside
-    same = (box_iou(ours["boxes"], theirs["boxes"]) > 0.99) & (inside >= 0.99 * either)
-    same &= ours["labels"][:, None] == theirs["labels"]
-    same &= (ours["scores"][:, None] - theirs["scores"]).abs() < 1e-3
-    taken = torch.zeros(len(theirs["boxes"]), dtype=torch.bool)
-    for partners in same:  # both are sorted by score: the first free one is the right one
-        free = torch.where(partners & ~taken)[0]
-        taken[free[:1]] = True
-    return int(taken.sum())
+    first, second = (detections["masks"].flatten(1).float() for detections in (left, right))
+    intersection = first @ second.T
+    union = first.sum(1)[:, None] + second.sum(1) - intersection
+    equal = (box_iou(left["boxes"], right["boxes"]) > 0.99) & (intersection >= 0.99 * union)
+    equal &= left["labels"][:, None] == right["labels"]
+    equal &= (left["scores"][:, None] - right["scores"]).abs() < 1e-3
+    is_taken = torch.zeros(len(right["boxes"]), dtype=torch.bool)
+    for partners in equal:  # both are sorted by score, so the first free partner is the right one
+        free = torch.where(partners & ~is_taken)[0]
+        is_taken[free[:1]] = True
+    return int(is_taken.sum())
 
 
-@pytest.fixture(params=[False, True], ids=["mask_rcnn", "cascade"])
-def cascade(request):
-    return request.param
+@pytest.mark.parametrize("head", ["mask_rcnn", "cascade_mask_rcnn"])
+def test_detections_are_equal(head):
+    in_torchvision = build_in_torchvision(head)
+    in_torchvision.load_state_dict(with_varied_scores(in_torchvision.state_dict()))
+    in_detectron2 = build_in_detectron2(head)
+    in_detectron2.load_state_dict(to_detectron2(in_torchvision.state_dict()))  # strict
 
-
-def test_detections_are_the_same(cascade):
-    torch.manual_seed(0)
-    here = build_in_torchvision(cascade)
-    here.load_state_dict(outspoken(here.state_dict()))
-    there = build_in_detectron2(cascade)
-    there.load_state_dict(to_detectron2(here.state_dict()))  # strict: every tensor of one is in the other
-
-    total = matched = with_mask = 0
+    total = num_matched = num_with_mask = 0
     labels = set()
-    for picture in pictures():
-        ours, theirs = found_by_torchvision(here, picture), found_by_detectron2(there, picture)
-        total += max(len(ours["boxes"]), len(theirs["boxes"]))
-        matched += num_matched(ours, theirs)
-        with_mask += int(ours["masks"].flatten(1).any(1).sum())
-        labels |= set(ours["labels"].tolist())
+    for image in sample_images():
+        left = detect_with_torchvision(in_torchvision, image)
+        right = detect_with_detectron2(in_detectron2, image)
+        total += max(len(left["boxes"]), len(right["boxes"]))
+        num_matched += num_matches(left, right)
+        num_with_mask += int(left["masks"].flatten(1).any(1).sum())
+        labels |= set(left["labels"].tolist())
     assert total > 100
-    assert with_mask > total / 2
+    assert num_with_mask > total / 2
     assert len(labels) > 1
-    assert matched >= 0.995 * total
+    assert num_matched >= 0.995 * total
 
 
-def test_proposals_take_the_recipes_numbers():
+def test_proposal_limits_are_equal():
     rpn = build_detector("mvitv2_t", 81).rpn
-    config = LazyConfig.load(str(CONFIGS / "mask_rcnn_mvitv2_t_3x.py")).model.proposal_generator
+    config = get_config("mask_rcnn_mvitv2_t_3x").model.proposal_generator
     assert (rpn._pre_nms_top_n["training"], rpn._pre_nms_top_n["testing"]) == tuple(config.pre_nms_topk)
     assert (rpn._post_nms_top_n["training"], rpn._post_nms_top_n["testing"]) == tuple(config.post_nms_topk)
     assert rpn.nms_thresh == config.nms_thresh

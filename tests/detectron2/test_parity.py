@@ -1,4 +1,4 @@
-"""Ours against Detectron2's own MViT: the same keys, the same outputs, the same gradients."""
+"""MViTBackbone has the keys, outputs and gradients of Detectron2's own MViT."""
 
 from functools import partial
 
@@ -16,8 +16,7 @@ from mvit_det.detectron2 import MViTBackbone
 SIZES = [(64, 64), (333, 517), (45, 33)]
 
 
-def both(name, **changes):
-    torch.manual_seed(0)
+def build_both(name, **changes):
     variant = VARIANTS[name]
     keywords = {
         "embed_dim": variant.embed_dim,
@@ -39,14 +38,14 @@ def both(name, **changes):
 
 @pytest.mark.parametrize("name", ["mvitv2_t", "mvitv2_s", "mvitv2_b"])
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_outputs_and_gradients_are_theirs(name, height, width):
-    theirs, ours = both(name)
-    check(theirs, ours, torch.randn(1, 3, height, width))
+def test_outputs_and_gradients_are_equal(name, height, width):
+    theirs, ours = build_both(name)
+    assert_equal(theirs, ours, torch.randn(1, 3, height, width))
 
 
-def test_a_large_picture_is_theirs():
-    theirs, ours = both("mvitv2_t")
-    check(theirs, ours, torch.randn(1, 3, 800, 1216))
+def test_outputs_and_gradients_are_equal_for_a_large_image():
+    theirs, ours = build_both("mvitv2_t")
+    assert_equal(theirs, ours, torch.randn(1, 3, 800, 1216))
 
 
 @pytest.mark.parametrize(
@@ -60,18 +59,18 @@ def test_a_large_picture_is_theirs():
     ],
     ids=lambda changes: ",".join(changes),
 )
-def test_every_keyword_means_what_theirs_means(changes):
-    theirs, ours = both("mvitv2_nano", **changes)
-    check(theirs, ours, torch.randn(2, 3, 90, 125))
+def test_keywords_have_the_same_meaning(changes):
+    theirs, ours = build_both("mvitv2_nano", **changes)
+    assert_equal(theirs, ours, torch.randn(2, 3, 90, 125))
 
 
-def test_the_defaults_are_theirs():
+def test_keywords_have_the_same_defaults():
     theirs, ours = Detectron2MViT(), MViTBackbone()
     ours.load_state_dict(theirs.state_dict(), strict=True)
-    check(theirs, ours, torch.randn(1, 3, 64, 64))
+    assert_equal(theirs, ours, torch.randn(1, 3, 64, 64))
 
 
-def check(theirs, ours, images):
+def assert_equal(theirs, ours, images):
     assert ours.output_shape() == theirs.output_shape()
     assert ours.size_divisibility == theirs.size_divisibility
     with torch.no_grad():
@@ -81,7 +80,8 @@ def check(theirs, ours, images):
         error = (output - expected[name]).abs().max() / expected[name].abs().max()
         assert error < 1e-5, name
 
-    # In float32 rounding decides which of two like values max-pooling takes, and where their gradient goes.
+    # Gradients are compared in float64: in float32, rounding decides which of two nearly equal values
+    # max-pooling selects, and so where their gradient flows.
     torch.manual_seed(0)
     weights = {name: torch.randn_like(output, dtype=torch.float64) for name, output in outputs.items()}
     for backbone in (theirs, ours):
@@ -91,5 +91,5 @@ def check(theirs, ours, images):
         if a.grad is None:
             assert b.grad is None, key
             continue
-        if not key.endswith("norm_k.bias"):  # zero but for rounding where attention is global
+        if not key.endswith("norm_k.bias"):  # only rounding errors where attention is global
             assert (a.grad - b.grad).abs().max() / a.grad.abs().max() < 1e-8, key

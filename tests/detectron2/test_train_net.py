@@ -1,11 +1,11 @@
-"""Whole runs of tools/train_net.py on a small data set: what a run leaves, and that runs agree."""
+"""Complete runs of tools/train_net.py on a small data set."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,8 @@ from mvit_det.detectron2.train import main
 from mvit_det.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-# Nothing is drawn at random: every anchor and region counts, no flip. And steps in proportion to the
-# gradient, for AdamW would make much of gradients that are zero but for rounding.
+# Every anchor and region is used and no image is flipped, so that nothing is random. The large eps makes
+# AdamW's steps proportional to the gradient; otherwise rounding errors of zero gradients would be amplified.
 COMPARABLE = [
     "optimizer.lr=0.1",
     "optimizer.eps=1.0",
@@ -28,7 +28,23 @@ COMPARABLE = [
     "model.roi_heads.positive_fraction=1.0",
     "dataloader.train.mapper.augmentations.1.prob=0.0",
 ]
-ALL_SCORES = "model.roi_heads.box_predictor.test_score_thresh=0.0"  # so that something is found
+# Trains in a process that kills itself at the start of step 3.
+KILLED_RUN = """
+import os, signal, sys
+from mvit_det.detectron2.engine.trainer import Trainer
+from mvit_det.detectron2.train import main
+
+run_step = Trainer.run_step
+
+def run_step_or_die(self):
+    if self.iter == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    run_step(self)
+
+Trainer.run_step = run_step_or_die
+main(sys.argv[1:])
+"""
+ALL_SCORES = "model.roi_heads.box_predictor.test_score_thresh=0.0"  # so that there are detections
 
 
 def run(small, out, *options):
@@ -42,15 +58,23 @@ def weights(path, key="model"):
 
 
 def command(small, out, *options):
-    """Return the arguments of a run, its flags before its keys."""
+    """Return the arguments of a run: flags, then overrides."""
     flags = [option for option in options if option.startswith("-") or "=" not in option]
     keys = [option for option in options if option not in flags]
     return [*flags, *small, f"train.output_dir={out}", *keys]
 
 
-def start(small, out, *options):
-    arguments = [sys.executable, ROOT / "tools/train_net.py", *command(small, out, *options)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+def run_process(program, arguments):
+    """Run Python in another process, and return its exit status and output."""
+    done = subprocess.run(
+        [sys.executable, *program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    return done.returncode, done.stdout
 
 
 def assert_same(left, right, tolerance=0.0):
@@ -63,13 +87,13 @@ def assert_same(left, right, tolerance=0.0):
 
 @pytest.fixture(scope="module")
 def six_steps(small, tmp_path_factory):
-    """The folder of an unbroken run of six steps."""
+    """The output folder of an uninterrupted run of six steps."""
     out = tmp_path_factory.mktemp("six")
     run(small, out, "train.max_iter=6", "train.log_period=1")
     return out
 
 
-def test_a_run_leaves_its_files(six_steps):
+def test_run_writes_its_files(six_steps):
     lines = [json.loads(line) for line in (six_steps / "metrics.json").read_text().splitlines()]
     assert lines[5]["iteration"] == 5
     assert "bbox/AP" in lines[-1]
@@ -79,15 +103,11 @@ def test_a_run_leaves_its_files(six_steps):
     assert (six_steps / "last_checkpoint").read_text() == "model_final.pth"
 
 
-def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(small, six_steps, tmp_path):
+def test_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(small, six_steps, tmp_path):
     options = ("train.max_iter=6", "train.checkpointer.period=2")
-    process = start(small, tmp_path, *options)
-    last = tmp_path / "last_checkpoint"
-    while not (last.is_file() and last.read_text()) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert (tmp_path / "last_checkpoint").read_text() != "model_final.pth"
+    status, printed = run_process(["-c", KILLED_RUN], command(small, tmp_path, *options))
+    assert status == -signal.SIGKILL, printed
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
     assert_same(run(small, tmp_path, *options, "--resume"), weights(six_steps / "model_final.pth"))
 
 
@@ -110,30 +130,30 @@ def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(small, tmp
             assert value == pytest.approx(trained[f"bbox/{metric}"], abs=1e-4, nan_ok=True), metric
 
 
-def test_two_processes_and_accumulation_give_the_weights_of_one(small, tmp_path):
+def test_two_processes_and_accumulation_give_the_weights_of_one_process(small, tmp_path):
     options = ("train.max_iter=3", *COMPARABLE)
     one = run(small, tmp_path / "one", *options)
     parts = run(small, tmp_path / "parts", *options, "train.accumulate=4")
-    process = start(
+    arguments = command(
         small,
         tmp_path / "two",
-        *("--num-gpus", "2", "--dist-url", "auto"),
+        *("--num-gpus", "2", "--dist-url", f"file://{tmp_path}/rendezvous"),
         *options,
         "train.ddp.fp16_compression=False",
         "model.backbone.bottom_up.recompute=cheap",
     )
-    printed, _ = process.communicate()
-    assert process.returncode == 0, printed
+    status, printed = run_process(["-m", "mvit_det.detectron2.train"], arguments)
+    assert status == 0, printed
     two = weights(tmp_path / "two/model_final.pth")
     assert_same(one, parts, tolerance=1e-6)
     assert_same(one, two, tolerance=1e-6)
     other_batch = run(small, tmp_path / "other", *options, "dataloader.train.seed=1")
     key = "backbone.fpn_output2.weight"
-    assert (one[key] - other_batch[key]).abs().max() > 5e-4  # so much do three steps move it
+    assert (one[key] - other_batch[key]).abs().max() > 5e-4  # the weights depend on the batches
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_clipping_and_averaged_weights(small, tmp_path, precision):
+def test_half_precision_clipping_and_averaging(small, tmp_path, precision):
     run(
         small,
         tmp_path,
@@ -154,7 +174,7 @@ def test_half_precision_clipping_and_averaged_weights(small, tmp_path, precision
         ("model.roi_heads.mask_head.loss_weight=inf", "step 0: loss_mask is inf"),
     ],
 )
-def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path, option, message):
+def test_non_finite_loss_stops_the_run(small, tmp_path, option, message):
     with pytest.raises(SystemExit):
         run(small, tmp_path, "train.max_iter=5", "train.checkpointer.period=1", option)
     assert re.search(rf"stopped at {message}.*train_\d+\.png", (tmp_path / "log.txt").read_text())
@@ -162,7 +182,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(small, tmp_path, option, messag
     assert kept == (["model_0000000.pth"] if "step 1" in message else [])
 
 
-def test_out_of_memory_says_what_a_step_needed_and_what_brings_it_under(small, tmp_path, monkeypatch):
+def test_out_of_memory_reports_the_need_and_the_remedies(small, tmp_path, monkeypatch):
     def forward(self, images):
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which "
@@ -173,7 +193,7 @@ def test_out_of_memory_says_what_a_step_needed_and_what_brings_it_under(small, t
     with pytest.raises(SystemExit):
         run(small, tmp_path, "train.max_iter=5")
     assert re.search(
-        r"stopped at step 0: .*Tried to allocate 2.00 GiB.* is free, for \d pictures of \d+ x \d+.* px; "
+        r"stopped at step 0: .*Tried to allocate 2.00 GiB.* is free, for \d images of \d+ x \d+.* px; "
         r".*train_\d+\.png.*bottom_up.recompute=cheap or =block, a higher train.accumulate",
         (tmp_path / "log.txt").read_text(),
     )
@@ -184,21 +204,21 @@ def test_out_of_memory_says_what_a_step_needed_and_what_brings_it_under(small, t
     [
         (["train.devise=cpu"], "did you mean 'train.device'"),
         (["data.val.json=nothing.json"], "nothing.json: no such file"),
-        (["data.train.images=nowhere"], "nowhere: no such folder"),
+        (["data.train.images=nowhere"], "nowhere: no such image folder"),
         (["dataloader.train.dataset.names=coco_2017_trian"], "unknown data set 'coco_2017_trian'"),
         (["dataloader.train.dataset.names=coco_2017_train"], "set DETECTRON2_DATASETS"),
         (["train.device=cuda"], "train.device 'cuda': this machine has no GPU"),
         (["train.accumulate=3"], "total_batch_size 4: must be a multiple of 3"),
-        (["train.max_iter=abc"], "train.max_iter is 'abc': expected a whole number of at least 1"),
+        (["train.max_iter=abc"], "train.max_iter is 'abc': expected an integer of at least 1"),
         (["train.checkpointer.period=0"], "train.checkpointer.period is 0"),
         (["train.clip_norm=-1"], "train.clip_norm is -1: expected a number above 0"),
-        (["train.ema.decay=2"], "train.ema.decay is 2: expected a number from 0 to below 1"),
+        (["train.ema.decay=2"], "train.ema.decay is 2: expected a number of at least 0 and below 1"),
         (["train.ema.enabled=no"], "train.ema.enabled is 'no': expected true or false"),
-        (["train.amp=True"], "train.amp holds keys of its own: enabled, precision"),
-        (["train.epochs=0"], "train.epochs is 0: expected a whole number of at least 1"),
+        (["train.amp=True"], "train.amp is a group of keys: enabled, precision"),
+        (["train.epochs=0"], "train.epochs is 0: expected an integer of at least 1"),
         (["train.best_metric=bbox/APP"], "train.best_metric is 'bbox/APP'"),
         (["--num-gpus=2", "--dist-url", "foo"], "--dist-url foo: expected tcp://HOST:PORT"),
-        (["data.val.images=nowhere"], "nowhere: no such folder of pictures"),
+        (["data.val.images=nowhere"], "nowhere: no such image folder"),
         (["--num-gpus", "0"], "--num-gpus and --num-machines: must be at least 1"),
         (["train.amp.precision=int8"], "unknown train.amp.precision 'int8'"),
         (["model.roi_heads.num_classes=80"], "model.roi_heads.num_classes is 80, but"),
@@ -216,13 +236,13 @@ def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, mess
     assert not (tmp_path / "out").exists()
 
 
-def test_more_gpus_than_there_are_are_refused(small, tmp_path, monkeypatch):
+def test_more_gpus_than_available_raises(small, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match="--num-gpus 2: this machine has 1"):
         main(["--num-gpus", "2", *command(small, tmp_path, "train.device=cuda")])
 
 
-def test_weights_without_a_run_are_left_alone(small, six_steps, tmp_path):
+def test_weights_without_a_run_are_not_overwritten(small, six_steps, tmp_path):
     best = tmp_path / "model_best.pth"
     best.write_bytes((six_steps / "model_final.pth").read_bytes())
     for options in ((f"train.init_checkpoint={best}",), ("--resume",)):
@@ -231,7 +251,7 @@ def test_weights_without_a_run_are_left_alone(small, six_steps, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model_best.pth"]
 
 
-def test_a_run_killed_while_it_wrote_its_last_checkpoint_ends_whole(small, tmp_path):
+def test_run_killed_while_writing_its_last_checkpoint_completes_it(small, tmp_path):
     options = ("train.max_iter=2", "train.checkpointer.period=2")
     expected = run(small, tmp_path, *options)
     (tmp_path / "model_final.pth").write_bytes(b"half")
@@ -239,15 +259,15 @@ def test_a_run_killed_while_it_wrote_its_last_checkpoint_ends_whole(small, tmp_p
     assert_same(run(small, tmp_path, *options, "--resume"), expected)
 
 
-def test_a_run_that_stopped_before_its_first_checkpoint_starts_again(small, tmp_path):
+def test_resume_without_a_checkpoint_starts_from_step_0(small, tmp_path):
     (tmp_path / "metrics.json").touch()
     run(small, tmp_path, "--resume", "train.max_iter=1")
     assert json.loads((tmp_path / "metrics.json").read_text().splitlines()[0])["iteration"] == 0
 
 
-def test_a_folder_with_a_run_and_weights_of_another_model_are_refused(small, six_steps, tmp_path):
+def test_folder_of_another_run_and_weights_of_another_model_raise(small, six_steps, tmp_path):
     files = {path: path.stat().st_mtime_ns for path in six_steps.iterdir() if path.name != "log.txt"}
-    with pytest.raises(InputError, match=r"already holds a run with .*model_final.pth; add --resume"):
+    with pytest.raises(InputError, match=r"already contains a run with .*model_final.pth; add --resume"):
         main(command(small, six_steps))
     checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
     wider = "model.backbone.bottom_up.embed_dim=64"
@@ -259,7 +279,7 @@ def test_a_folder_with_a_run_and_weights_of_another_model_are_refused(small, six
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_a_detector_of_other_classes_can_be_fine_tuned(small, shapes, six_steps, tmp_path):
+def test_detector_of_other_classes_is_fine_tuned(small, shapes, six_steps, tmp_path):
     for name in ("train.json", "val.json"):
         data = json.loads((shapes / name).read_text())
         data["categories"] += [{"id": 8, "name": "star"}, {"id": 9, "name": "ring"}]
@@ -275,7 +295,7 @@ def test_a_detector_of_other_classes_can_be_fine_tuned(small, shapes, six_steps,
     assert torch.equal(tuned[key], weights(six_steps / "model_final.pth")[key])
 
 
-def test_a_file_that_holds_no_weights_is_named(small, tmp_path):
+def test_file_without_weights_raises(small, tmp_path):
     contents = {"empty.pth": b"", "page.pth": b"<html>404</html>", "page.pkl": b"<html>"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)

@@ -116,7 +116,7 @@ def check_half_precision(case, dtype, implementations, device="cpu", values=1):
         assert all(a <= b for a, b in zip(errors(implementation), allowed, strict=True)), implementation
 
 
-def test_what_is_kept_for_the_backward_pass(implementation):
+def test_only_the_reference_saves_the_scores(implementation):
     side, channels = 24, 8
     tensors = [torch.randn(1, side, side, 1, channels, requires_grad=True) for _ in range(3)]
     tensors += [torch.randn(side, side, channels, requires_grad=True) for _ in range(2)]
@@ -127,7 +127,7 @@ def test_what_is_kept_for_the_backward_pass(implementation):
     assert stores_scores == (implementation == "reference")
 
 
-def test_what_can_be_differentiated_once_says_so(implementation):
+def test_second_derivatives_need_the_reference(implementation):
     tensors, *windows = inputs("global", torch.float32)
     out = attend(tensors, *windows, False, implementation)
     (grad,) = torch.autograd.grad(out.square().sum(), tensors[0], create_graph=True)
@@ -145,7 +145,7 @@ def test_autocast_decides_the_dtype():
             assert attend(tensors, *windows, False, implementation).dtype == torch.bfloat16
 
 
-def test_the_operators_keep_torchs_rules(kernels):
+def test_operators_pass_opcheck(kernels):
     (q, k, v, rel_h, rel_w), *windows = inputs("filled-up windows", torch.float32)
     options = (*map(list, windows),)
     torch.library.opcheck(torch.ops.mvit_det.tiled_attention, (q, k, v, rel_h, rel_w, *options, True))
@@ -156,7 +156,7 @@ def test_the_operators_keep_torchs_rules(kernels):
 
 
 @pytest.mark.parametrize("has_kernels", [True, False])
-def test_auto_takes_what_can_run_and_a_name_that_cannot_is_refused(has_kernels, monkeypatch):
+def test_choice_of_the_implementation(has_kernels, monkeypatch):
     half = (torch.bfloat16, torch.float16)
     monkeypatch.setattr(
         "mvit_det.ops.attention.has_triton",

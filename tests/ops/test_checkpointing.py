@@ -227,7 +227,7 @@ def test_recompute_in_other_dtypes(dtype):
 
 def test_use_act_checkpoint_recomputes_blocks():
     assert build_mvit("mvitv2_nano", use_act_checkpoint=True).recompute == "block"
-    with pytest.raises(ValueError, match="unknown value of recompute 'blocks': did you mean 'block'"):
+    with pytest.raises(ValueError, match="unknown recompute 'blocks': did you mean 'block'"):
         build_mvit("mvitv2_nano", recompute="blocks")
 
 

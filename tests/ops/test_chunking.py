@@ -4,7 +4,7 @@ from mvit_det.ops import chunking
 from mvit_det.ops.chunking import in_chunks
 
 
-def test_rows_in_parts_are_those_of_the_whole(monkeypatch):
+def test_chunks_give_the_same_result(monkeypatch):
     monkeypatch.setattr(chunking, "MIN_ROWS", 4)
     monkeypatch.setattr(chunking, "CACHED_ELEMENTS", 4)
     sizes = []
@@ -22,7 +22,7 @@ def test_rows_in_parts_are_those_of_the_whole(monkeypatch):
     assert sizes == [2]
 
 
-def test_rows_that_widen(monkeypatch):
+def test_chunks_may_change_the_width(monkeypatch):
     monkeypatch.setattr(chunking, "MIN_ROWS", 4)
     monkeypatch.setattr(chunking, "CACHED_ELEMENTS", 4)
     x = torch.randn(2, 3, 3, 5)

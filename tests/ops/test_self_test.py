@@ -5,7 +5,7 @@ from mvit_det.ops.reference import reference_attention
 from mvit_det.ops.self_test import check_attention
 
 
-def test_a_gradient_that_is_not_a_number_is_found():
+def test_a_nan_in_a_gradient_fails():
     class NanGradient(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
@@ -15,8 +15,8 @@ def test_a_gradient_that_is_not_a_number_is_found():
         def backward(ctx, grad):
             return grad * torch.nan
 
-    def attention(q, k, v, *arguments):
-        return reference_attention(q, k, NanGradient.apply(v), *arguments)
+    def attention(q, k, v, *args):
+        return reference_attention(q, k, NanGradient.apply(v), *args)
 
-    with pytest.raises(RuntimeError, match="our kernel for attention is off by nan"):
+    with pytest.raises(RuntimeError, match="the kernel of attention has a relative error of nan"):
         check_attention(attention, torch.empty(0))

@@ -1,4 +1,4 @@
-"""COCO 2017 with multi-scale training: half of the pictures are cropped first."""
+"""COCO 2017 with multi-scale training. Half of the images are cropped before they are resized."""
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L

@@ -1,4 +1,4 @@
-"""Any data set in COCO's format: its classes, their names and the length of a run come from its JSON."""
+"""Any COCO-format data set. The classes and the number of steps come from its JSON file."""
 
 from detectron2.config import LazyCall as L
 
@@ -20,7 +20,7 @@ dataloader.evaluator._target_ = JsonEvaluator
 
 
 def steps(epochs):
-    """The number of steps in ``epochs`` of the training set, worked out when the run begins."""
+    """The number of steps in ``epochs`` of the training set, computed when the run starts."""
     return L(count_steps)(
         json="${data.train.json}",
         epochs=epochs,

@@ -1,4 +1,4 @@
-"""COCO 2017 with large-scale jittering on a square of 1024 px."""
+"""COCO 2017 with large-scale jittering on squares of 1024 px."""
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
@@ -13,5 +13,5 @@ dataloader.train.mapper.update(
         L(T.ResizeScale)(min_scale=0.1, max_scale=2.0, target_height=SIDE, target_width=SIDE),
         L(T.FixedSizeCrop)(crop_size=(SIDE, SIDE)),
     ],
-    recompute_boxes=True,  # from the cropped masks
+    recompute_boxes=True,  # of the cropped masks
 )

@@ -1,4 +1,4 @@
-"""Large-scale jittering for a model that pads its pictures to 1024 px square itself, as ViTDet's."""
+"""Large-scale jittering for models that pad images to a square of 1024 px themselves, as ViTDet's do."""
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L

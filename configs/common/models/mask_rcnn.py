@@ -1,4 +1,4 @@
-"""Mask R-CNN on MViTv2-T and a feature pyramid."""
+"""Mask R-CNN with MViTv2-T and a feature pyramid."""
 
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
@@ -82,7 +82,7 @@ model = L(GeneralizedRCNN)(
             num_classes="${..num_classes}",
         ),
     ),
-    pixel_mean=[123.675, 116.28, 103.53],  # of ImageNet, RGB
+    pixel_mean=[123.675, 116.28, 103.53],  # ImageNet, RGB
     pixel_std=[58.395, 57.12, 57.375],
     input_format="RGB",
 )

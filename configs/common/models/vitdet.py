@@ -1,8 +1,8 @@
-"""What ViTDet's recipe changes in a model: 1024 px square, LN in the pyramid and the heads."""
+"""The changes of ViTDet's recipe to a model: images of 1024 px square, LN in the pyramid and the heads."""
 
 
 def to_vitdet(model):
-    """Change ``model``, of either kind, in place."""
+    """Change a Mask R-CNN or Cascade Mask R-CNN in place."""
     model.backbone.norm = "LN"
     model.backbone.square_pad = 1024
     model.proposal_generator.head.conv_dims = [-1, -1]

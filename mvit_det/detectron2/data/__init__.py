@@ -1,1 +1,1 @@
-"""COCO-format data sets and training batches."""
+"""COCO-format data sets, training batches and drawings of them."""

@@ -1,4 +1,4 @@
-"""Any data set in COCO's format inside Detectron2, by the paths of its JSON and of its pictures."""
+"""COCO-format data sets in Detectron2, identified by the paths of their JSON file and image folder."""
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,9 +21,17 @@ from mvit_det.report.console import track
 
 @dataclass(frozen=True)
 class _Summary:
+    """What configs and checks ask about a file.
+
+    Attributes:
+        categories: id -> name.
+        num_training_images: images with at least one object that is not a crowd.
+        has_rle_masks: whether such an object has a run-length encoded mask.
+    """
+
     categories: dict[int, str]
-    num_pictures: int  # with an object that is no crowd
-    has_runs: bool  # among the masks of such objects
+    num_training_images: int
+    has_rle_masks: bool
 
 
 @lru_cache
@@ -32,28 +40,30 @@ def _summarize(json: str) -> _Summary:
     objects = [entry for entry in coco.anns.values() if not entry.get("iscrowd")]
     return _Summary(
         categories=category_names(coco),
-        num_pictures=len({entry["image_id"] for entry in objects}),
-        has_runs=any(isinstance(entry["segmentation"], dict) for entry in objects),
+        num_training_images=len({entry["image_id"] for entry in objects}),
+        has_rle_masks=any(isinstance(entry["segmentation"], dict) for entry in objects),
     )
 
 
 def register_json(json: str, images: str, like: str | None = None) -> str:
-    """Register a COCO-format data set with Detectron2, unless it is, and return the name it has there.
+    """Register a COCO-format data set with Detectron2 and return its name there.
+
+    A second call with the same paths returns the same name.
 
     Args:
-        json: path of the file.
-        images: folder where its ``file_name`` start.
-        like: path of another file, which must have the same categories.
+        json: path of the JSON file.
+        images: folder that the file's ``file_name`` entries are relative to.
+        like: path of a JSON file that must have the same categories.
 
     Raises:
-        InputError: if the file cannot be used as it is (see :func:`mvit_det.data.annotations.read_coco`),
-            the folder is missing, or the categories are others.
+        InputError: if the file is not valid (see :func:`mvit_det.data.annotations.read_coco`), the folder
+            does not exist, or the categories differ from those of ``like``.
     """
     summary = _summarize(json)
     if not Path(images).is_dir():
-        raise InputError(f"{images}: no such folder of pictures")
+        raise InputError(f"{images}: no such image folder")
     if like is not None and summary.categories != json_categories(like):
-        raise InputError(f"{json}: its categories are not those of {like}")
+        raise InputError(f"{json}: its categories differ from those of {like}")
     name = f"{json}:{images}"
     if name in DatasetCatalog:
         return name
@@ -69,7 +79,7 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
 
 
 def _read_samples(json: str, images: str) -> list[Sample]:
-    """Return Detectron2's dicts; boxes are XYWH in px, masks polygons or compressed run-lengths."""
+    """Return Detectron2's dicts. Boxes are XYWH in pixels; masks are polygons or compressed RLE."""
     coco = read_coco(Path(json))
     label_of = {id_: label for label, id_ in enumerate(category_names(coco))}
 
@@ -101,18 +111,18 @@ def json_categories(json: str) -> dict[int, str]:
 
 
 def registered_categories(name: str) -> dict[int, str]:
-    """Return category id -> name of a data set known to Detectron2, in the order of a detector's classes.
+    """Return category id -> name of a registered data set, in the order of a detector's classes.
 
     Raises:
-        InputError: if it is not known, or has no classes.
+        InputError: if the data set is not registered or has no classes.
     """
     metadata = MetadataCatalog.get(name)
-    if name not in DatasetCatalog or not metadata.get("thing_classes"):  # some have them once they are read
+    if name not in DatasetCatalog or not metadata.get("thing_classes"):
         check_dataset(name)
-        DatasetCatalog.get(name)
+        DatasetCatalog.get(name)  # some data sets set their classes only when they are read
     names = metadata.get("thing_classes")
     if not names:
-        raise InputError(f"data set {name}: its metadata names no thing_classes")
+        raise InputError(f"data set {name}: its metadata has no thing_classes")
     labels = metadata.get("thing_dataset_id_to_contiguous_id") or {n + 1: n for n in range(len(names))}
     return {category_id: names[labels[category_id]] for category_id in sorted(labels, key=labels.__getitem__)}
 
@@ -123,40 +133,40 @@ def count_classes(json: str) -> int:
 
 
 def count_steps(json: str, epochs: int, batch_size: int) -> int:
-    """Return the steps in ``epochs`` of the pictures that have an object, rounded up.
+    """Return the number of steps in ``epochs`` passes over the images that have an object, rounded up.
 
     Raises:
-        InputError: if there is none.
+        InputError: if no image has an object.
     """
-    pictures = _summarize(json).num_pictures
-    if not pictures:
-        raise InputError(f"{json}: no picture has an object to train on")
-    return -(-pictures * epochs // batch_size)
+    num_images = _summarize(json).num_training_images
+    if not num_images:
+        raise InputError(f"{json}: no image has an object to train on")
+    return -(-num_images * epochs // batch_size)
 
 
 def mask_format(json: str) -> str:
-    """Return what Detectron2's mapper can hold the masks of a file in: run-lengths need bitmaps."""
-    return "bitmask" if _summarize(json).has_runs else "polygon"
+    """Return the ``instance_mask_format`` of Detectron2's mapper for a file: RLE masks need ``"bitmask"``."""
+    return "bitmask" if _summarize(json).has_rle_masks else "polygon"
 
 
 class JsonEvaluator(COCOEvaluator):
-    """``COCOEvaluator`` for files without areas, crowd marks or ids of annotations, or with the id 0."""
+    """A ``COCOEvaluator`` for files whose annotations lack areas, crowd flags or ids, or have the id 0."""
 
     def __init__(self, dataset_name: str, **kwargs: Any) -> None:
         metadata = MetadataCatalog.get(dataset_name).as_dict()
         with TemporaryDirectory() as folder:
-            whole = str(Path(folder, "whole.json"))  # with what COCO's evaluation asks for
-            write_json(Path(whole), read_coco(Path(metadata["json_file"])).dataset)
-            MetadataCatalog.get(whole).set(**metadata | {"name": whole, "json_file": whole})
-            super().__init__(whole, **kwargs)
-            MetadataCatalog.pop(whole)
+            completed = str(Path(folder, "completed.json"))  # read_coco adds the missing fields
+            write_json(Path(completed), read_coco(Path(metadata["json_file"])).dataset)
+            MetadataCatalog.get(completed).set(**metadata | {"name": completed, "json_file": completed})
+            super().__init__(completed, **kwargs)
+            MetadataCatalog.pop(completed)
 
 
 def check_dataset(name: str) -> None:
-    """Check that a data set is known to Detectron2, and that its files are there.
+    """Check that a data set is registered with Detectron2 and that its files exist.
 
     Raises:
-        InputError: naming the data set, or its first file that is missing.
+        InputError: if not. The message contains the name or the first missing path.
     """
     if name not in DatasetCatalog:
         raise unknown_name("data set", name, DatasetCatalog)
@@ -164,18 +174,18 @@ def check_dataset(name: str) -> None:
     for path in (metadata.get("json_file"), metadata.get("image_root")):
         if path and not Path(path).exists():
             raise InputError(
-                f"data set {name}: no {path}; set DETECTRON2_DATASETS to the folder that holds coco/, or "
-                "take configs/finetune_mask_rcnn_mvitv2_t.py for a data set of your own"
+                f"data set {name}: {path} does not exist; set DETECTRON2_DATASETS to the folder that "
+                "contains coco/, or use the config finetune_mask_rcnn_mvitv2_t for your own data"
             )
 
 
-def check_pictures(json: str, images: str) -> None:
-    """Read every picture of a COCO-format file once, with a bar on a terminal.
+def check_image_files(json: str, images: str) -> None:
+    """Read every image of a COCO-format file once, and show a progress bar on a terminal.
 
     Raises:
-        InputError: naming the first that is missing, damaged or of another size.
+        InputError: naming the first image that is missing, damaged or of another size than in the file.
     """
     console = Console(stderr=True, markup=False)
     check_images(
-        read_coco(Path(json)), Path(images), lambda items, n: track(items, n, "checking pictures", console)
+        read_coco(Path(json)), Path(images), lambda items, n: track(items, n, "checking images", console)
     )

@@ -1,4 +1,4 @@
-"""Training batches that depend on the seed and the step alone: a run can stop and go on with the same."""
+"""Training batches that depend only on the seed and the step, so that a run resumes with the same batches."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -14,25 +14,26 @@ from torch.utils.data import DataLoader, Dataset
 
 from mvit_det.errors import InputError
 
-Sample = dict[str, Any]  # of Detectron2: a picture with its objects
+Sample = dict[str, Any]  # Detectron2's format: an image and its objects
 
 
 class TrainLoader:
-    """Endless batches of one process, in place of Detectron2's ``build_detection_train_loader``.
+    """Endless batches for one process, in place of Detectron2's ``build_detection_train_loader``.
 
-    Every picture comes once an epoch, in a new order; wide pictures go with wide ones and tall with
-    tall. What a batch holds and how its pictures are augmented follows from the seed and the number
-    of the batch, whatever the number of processes and workers; ``start`` is the first number.
+    Every image occurs once per epoch, in a new order. The images of a batch are all wide or all tall.
+    The contents of a batch and its augmentation depend only on the seed and the index of the batch,
+    whatever the number of processes and workers. Iteration starts at the batch ``first_batch``.
 
     Args:
-        dataset: Detectron2's dicts, one for each picture, with ``width`` and ``height``.
-        mapper: reads and augments a picture, with any of Python's, NumPy's and torch's generators.
-        total_batch_size: pictures in a batch, over all processes.
-        num_workers: loading processes.
-        seed: None draws one from NumPy's generator, which ``train.seed`` sets.
+        dataset: Detectron2's dicts, one per image, with ``width`` and ``height``.
+        mapper: reads and augments an image. It may use the random generators of Python, NumPy and torch.
+        total_batch_size: number of images in a batch, over all processes.
+        num_workers: number of data loading processes.
+        seed: seed of order and augmentation. None draws one from NumPy's generator, which
+            ``train.seed`` seeds.
 
     Raises:
-        InputError: if there is no picture, or the processes do not divide the batch.
+        InputError: if the data set is empty, or if the batch cannot be split evenly over the processes.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class TrainLoader:
         seed: int | None = None,
     ) -> None:
         if not dataset:
-            raise InputError("the training set holds no picture with an object")
+            raise InputError("the training set contains no image with an object")
         world_size = comm.get_world_size()
         if total_batch_size < 1 or total_batch_size % world_size:
             raise InputError(
@@ -53,14 +54,14 @@ class TrainLoader:
         self.is_wide = [sample["width"] >= sample["height"] for sample in dataset]
         self.batch_size, self.num_workers = total_batch_size, num_workers
         self.seed = comm.shared_random_seed() if seed is None else seed
-        self.pictures = _Pictures(dataset, mapper, self.seed)
-        self.start = 0
+        self.dataset = _SeededDataset(dataset, mapper, self.seed)
+        self.first_batch = 0
 
     def __iter__(self) -> Iterator[list[Sample]]:
         rank, world_size = comm.get_rank(), comm.get_world_size()
-        batches = islice(numbered_batches(self.is_wide, self.batch_size, self.seed), self.start, None)
+        batches = islice(grouped_batches(self.is_wide, self.batch_size, self.seed), self.first_batch, None)
         loader: DataLoader[Any] = DataLoader(
-            self.pictures,
+            self.dataset,
             batch_sampler=(batch[rank::world_size] for batch in batches),
             num_workers=self.num_workers,
             collate_fn=list,
@@ -69,14 +70,16 @@ class TrainLoader:
         return iter(loader)
 
 
-class _Pictures(Dataset[Sample]):
+class _SeededDataset(Dataset[Sample]):
+    """Samples whose augmentation depends only on the seed and their position in the run."""
+
     def __init__(self, dataset: list[Sample], mapper: Callable[[Sample], Sample], seed: int) -> None:
         self.samples = DatasetFromList(dataset, copy=False)
         self.mapper, self.seed = mapper, seed
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        number, index = key
-        seed_generators(self.seed, number)
+        position, index = key
+        seed_generators(self.seed, position)
         sample = self.samples[index]
         try:
             return self.mapper(sample)
@@ -84,22 +87,31 @@ class _Pictures(Dataset[Sample]):
             raise InputError(f"{sample['file_name']}: cannot be used: {error}") from None
 
 
-def numbered_batches(is_wide: list[bool], batch_size: int, seed: int) -> Iterator[list[tuple[int, int]]]:
-    """Yield endless batches of (number of the picture in the whole run, index in the data set)."""
-    number = 0
-    waiting: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+def grouped_batches(is_wide: list[bool], batch_size: int, seed: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield endless batches of images that are all wide or all tall.
+
+    Args:
+        is_wide: for each image of the data set, whether it is wide.
+        batch_size: number of images in a batch.
+        seed: seed of the order.
+
+    Yields:
+        for each image of a batch, its position in the whole run and its index in the data set.
+    """
+    position = 0
+    groups: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
     for epoch in count():
         for index in np.random.default_rng((seed, epoch)).permutation(len(is_wide)).tolist():
-            group = waiting[is_wide[index]]
-            group.append((number, index))
-            number += 1
+            group = groups[is_wide[index]]
+            group.append((position, index))
+            position += 1
             if len(group) == batch_size:
                 yield group.copy()
                 group.clear()
 
 
 def seed_generators(*key: int) -> None:
-    """Set Python's, NumPy's and torch's random generators to a state that ``key`` alone decides."""
+    """Seed the random generators of Python, NumPy and torch from the integers in ``key``."""
     state = np.random.SeedSequence(key).generate_state(2).tolist()
     random.seed(state[0])
     np.random.seed(state[0])

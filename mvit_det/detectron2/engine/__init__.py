@@ -1,1 +1,1 @@
-"""The training loop on top of Detectron2's."""
+"""Training, evaluation and inference on Detectron2's trainer, hooks and evaluator."""

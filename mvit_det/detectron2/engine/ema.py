@@ -1,16 +1,17 @@
-"""Weights averaged over a run."""
+"""Exponential moving average of the weights."""
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-EMA = "ema"  # where a checkpoint of a run keeps its averaged weights
+EMA = "ema"  # key of the averaged weights in a checkpoint
 
 
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
-    """Return a copy of ``model`` whose weights follow it as an exponential moving average.
+    """Return a copy of ``model`` that holds an exponential moving average of its weights.
 
-    Over the first steps the decay is less, (1 + steps) / (10 + steps), to let go of the start.
+    During the first steps the decay is (1 + steps) / (10 + steps), if that is less than ``decay``, so that
+    the initial weights lose their influence sooner.
     """
 
     def update(averages: Tensors, weights: Tensors, num_averaged: Tensor | int) -> None:

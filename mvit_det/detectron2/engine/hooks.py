@@ -12,11 +12,11 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 BEST = "model_best.pth"
-BAR_PERIOD = 10  # steps between two losses shown
+BAR_PERIOD = 10  # steps between updates of the loss
 
 
 class UpdateAverage(HookBase):
-    """Lets an exponential moving average follow the weights after each step."""
+    """Updates an exponential moving average of the weights after each step."""
 
     def __init__(self, average: AveragedModel, model: nn.Module) -> None:
         self.average, self.model = average, model
@@ -26,14 +26,14 @@ class UpdateAverage(HookBase):
 
 
 class KeepBest:
-    """Writes the weights that were evaluated to ``model_best.pth`` whenever they are the best so far.
+    """Writes the weights of a model to a file whenever their evaluation is the best so far.
 
-    The file holds the value too, so that a run that goes on knows it.
+    The file also contains the metric, which a resumed run reads.
 
     Args:
-        model: what is evaluated.
-        path: of the file.
-        metric: of the results, such as ``bbox/AP``.
+        model: the model that is evaluated.
+        path: path of the file.
+        metric: name of the metric to maximize, such as ``"bbox/AP"``.
     """
 
     def __init__(self, model: nn.Module, path: Path, metric: str) -> None:
@@ -44,13 +44,13 @@ class KeepBest:
             self.best = torch.load(path, map_location="cpu", mmap=True).get(metric, self.best)
 
     def __call__(self, results: dict[str, dict[str, float]]) -> None:
-        """Take the results of an evaluation."""
+        """Compare the results of an evaluation (task -> metric -> value) with the best so far."""
         values = {f"{task}/{name}": value for task, part in results.items() for name, value in part.items()}
-        if self.metric not in values:  # nothing was found yet, or there is no such metric
+        if self.metric not in values:  # the model detects nothing yet, or the metric does not exist
             self.logger.warning(f"no {self.metric} among {', '.join(values) or 'the results'}")
             return
         value = float(values[self.metric])
-        if not value > self.best:  # or not a number
+        if not value > self.best:  # also true for NaN
             return
         self.best = value
         unfinished = self.path.with_suffix(".tmp")
@@ -60,7 +60,7 @@ class KeepBest:
 
 
 class ProgressBar(HookBase):
-    """Shows the steps done, the time left and the loss below the log on a terminal."""
+    """Shows the completed steps, the remaining time and the loss below the log on a terminal."""
 
     def __init__(self) -> None:
         self.stack = ExitStack()

@@ -1,4 +1,4 @@
-"""What is checked before a run writes anything."""
+"""Checks that run before training or evaluation writes anything."""
 
 import re
 from argparse import Namespace
@@ -10,7 +10,7 @@ from torch import nn
 
 from mvit_det.detectron2.data.coco_json import (
     check_dataset,
-    check_pictures,
+    check_image_files,
     count_steps,
     registered_categories,
 )
@@ -20,7 +20,7 @@ from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
-NUMBERS = (  # key, type, lowest
+NUMBERS = (  # key, type, minimum
     ("dataloader.train.total_batch_size", int, 1),
     ("dataloader.train.num_workers", int, 0),
     ("dataloader.test.num_workers", int, 0),
@@ -38,10 +38,14 @@ METRIC = r"(bbox|segm|keypoints)/AP(50|75|s|m|l|-.+)?"
 
 
 def check_run(cfg: DictConfig, args: Namespace) -> None:
-    """Check what a run needs: numbers, devices, data, weights, and a folder that holds no other run.
+    """Check everything that a run needs: values, devices, data, weights and the output folder.
+
+    Args:
+        cfg: the config of the run.
+        args: the flags of ``tools/train_net.py``.
 
     Raises:
-        InputError: naming what is missing or does not fit, and what would be right.
+        InputError: naming what is missing or wrong, and what is expected.
     """
     for key in sorted(OmegaConf.missing_keys(cfg)):
         if not (args.eval_only and key == "data.train.images"):
@@ -49,89 +53,92 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     _check_values(cfg)
     _check_devices(cfg.train.device, args)
     _check_data(cfg, args.eval_only)
-    model = _skeleton(cfg)
-    folder, checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
-    run_folder.check_output(folder, names=(), overwrite=False, inputs=())
+    model = _build_on_meta(cfg)
+    run_folder.check_output(Path(cfg.train.output_dir), names=(), overwrite=False, inputs=())
     if args.eval_only:
-        if not checkpoint:
-            raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
-        load_all_weights(model, read_checkpoint(local_file(checkpoint)))
+        _check_detector_weights(model, cfg.train.init_checkpoint)
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)
     cfg.optimizer.params.model = model
     build(cfg.optimizer)
     build(cfg.lr_multiplier)
-
-    last = folder / "last_checkpoint"
-    held = sorted(path.name for path in folder.glob("model_*.pth"))
-    tag = last.read_text().strip() if last.is_file() else ""
-    if args.resume and tag:
-        try:
-            load_all_weights(model, read_checkpoint(folder / tag))
-        except InputError as error:
-            others = ", ".join(held)
-            raise InputError(f"{error}; {last} names it, and could name one of {others}") from None
-    elif held and args.resume:
-        raise InputError(f"{last}: names no checkpoint; write the name of one of {', '.join(held)} into it")
-    elif held or tag:
-        raise InputError(
-            f"{folder}: already holds a run with {', '.join(held) or tag}; add --resume to go on with "
-            "it, or name another folder by train.output_dir=..."
-        )
-    elif checkpoint:
-        load_weights(model, checkpoint)
+    _check_start(cfg, model, args.resume)
 
 
-def check_classes(cfg: DictConfig, found: int) -> None:
-    """Raise an InputError if the model is not made for the number of classes ``found`` in its data."""
+def check_classes(cfg: DictConfig, num_categories: int) -> None:
+    """Check that the model predicts as many classes as its data set has categories.
+
+    Raises:
+        InputError: if the numbers differ.
+    """
     for key in ("model.roi_heads.num_classes", "model.num_classes"):
         num_classes = build(OmegaConf.select(cfg, key))
-        if num_classes not in (None, found):
-            raise InputError(f"{key} is {num_classes}, but the data set has {found} classes")
-
-
-def _check_data(cfg: DictConfig, eval_only: bool) -> None:
-    data = OmegaConf.select(cfg, "data")
-    for part, of_data in (("train", "train"), ("test", "val")):
-        if eval_only and part == "train":
-            continue
-        names = build(cfg.dataloader[part].dataset.names)
-        for name in [names] if isinstance(names, str) else names:
-            check_dataset(name)
-            check_classes(cfg, len(registered_categories(name)))
-        if data is not None:
-            check_pictures(data[of_data].json, data[of_data].images)
-    if data is not None and not eval_only:
-        count_steps(data.train.json, epochs=1, batch_size=1)
+        if num_classes not in (None, num_categories):
+            raise InputError(f"{key} is {num_classes}, but the data set has {num_categories} classes")
 
 
 def _check_values(cfg: DictConfig) -> None:
-    for key, kind, lowest in NUMBERS + ((("train.epochs", int, 1),) if "epochs" in cfg.train else ()):
+    for key, kind, minimum in NUMBERS + ((("train.epochs", int, 1),) if "epochs" in cfg.train else ()):
         value = OmegaConf.select(cfg, key)
-        if isinstance(value, DictConfig):  # worked out from the data
+        if isinstance(value, DictConfig):  # computed from the data set
             continue
-        if not isinstance(value, kind) or isinstance(value, bool) or not value >= lowest:
-            wanted = "a whole number" if kind is int else "a number"
-            raise InputError(f"{key} is {value!r}: expected {wanted} of at least {lowest}")
+        if not isinstance(value, kind) or isinstance(value, bool) or not value >= minimum:
+            expected = "an integer" if kind is int else "a number"
+            raise InputError(f"{key} is {value!r}: expected {expected} of at least {minimum}")
     clip_norm, decay = cfg.train.clip_norm, cfg.train.ema.decay
     if clip_norm is not None and not (isinstance(clip_norm, int | float) and clip_norm > 0):
         raise InputError(f"train.clip_norm is {clip_norm!r}: expected a number above 0, or null for no limit")
     if not (isinstance(decay, int | float) and 0 <= decay < 1):
-        raise InputError(f"train.ema.decay is {decay!r}: expected a number from 0 to below 1")
+        raise InputError(f"train.ema.decay is {decay!r}: expected a number of at least 0 and below 1")
     if cfg.train.seed >= 2**31:
-        raise InputError(f"train.seed is {cfg.train.seed}: expected a whole number below 2**31")
+        raise InputError(f"train.seed is {cfg.train.seed}: expected an integer below 2**31")
     if cfg.train.amp.precision not in PRECISIONS:
         raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
     if not re.fullmatch(METRIC, str(cfg.train.best_metric)):
         raise InputError(
-            f"train.best_metric is {cfg.train.best_metric!r}: expected one like bbox/AP, segm/AP50"
+            f"train.best_metric is {cfg.train.best_metric!r}: expected a name such as bbox/AP or segm/AP50"
         )
     if not cfg.train.output_dir or not isinstance(cfg.train.output_dir, str):
         raise InputError(f"train.output_dir is {cfg.train.output_dir!r}: expected a folder")
 
 
-def _skeleton(cfg: DictConfig) -> nn.Module:
-    """Build the model without its weights, or with them where its own code computes as it is built."""
+def _check_devices(device: str, args: Namespace) -> None:
+    num_gpus, available = args.num_gpus, torch.cuda.device_count()
+    if num_gpus < 1 or args.num_machines < 1:
+        raise InputError("--num-gpus and --num-machines: must be at least 1")
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise InputError(f"--machine-rank {args.machine_rank}: must be from 0 to {args.num_machines - 1}")
+    if not re.fullmatch(r"auto|env://.*|file://.+|tcp://.+:\d+", args.dist_url):
+        raise InputError(f"--dist-url {args.dist_url}: expected tcp://HOST:PORT, or auto on one machine")
+    if device == "cpu":
+        if num_gpus > 1 and available:
+            raise InputError(
+                "train.device=cpu: to run several processes on the CPU, hide the GPUs with "
+                "CUDA_VISIBLE_DEVICES="
+            )
+    elif not available:
+        raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
+    elif num_gpus > available:
+        raise InputError(f"--num-gpus {num_gpus}: this machine has {available}")
+
+
+def _check_data(cfg: DictConfig, eval_only: bool) -> None:
+    data = OmegaConf.select(cfg, "data")
+    for loader, split in (("train", "train"), ("test", "val")):
+        if eval_only and loader == "train":
+            continue
+        names = build(cfg.dataloader[loader].dataset.names)
+        for name in [names] if isinstance(names, str) else names:
+            check_dataset(name)
+            check_classes(cfg, len(registered_categories(name)))
+        if data is not None:
+            check_image_files(data[split].json, data[split].images)
+    if data is not None and not eval_only:
+        count_steps(data.train.json, epochs=1, batch_size=1)
+
+
+def _build_on_meta(cfg: DictConfig) -> nn.Module:
+    """Build the model on the meta device, or on the CPU if its constructor computes with values."""
     try:
         with torch.device("meta"):
             return build(cfg.model)
@@ -149,20 +156,29 @@ def _check_batch(cfg: DictConfig, num_processes: int) -> None:
         )
 
 
-def _check_devices(device: str, args: Namespace) -> None:
-    num_gpus, available = args.num_gpus, torch.cuda.device_count()
-    if num_gpus < 1 or args.num_machines < 1:
-        raise InputError("--num-gpus and --num-machines: must be at least 1")
-    if not 0 <= args.machine_rank < args.num_machines:
-        raise InputError(f"--machine-rank {args.machine_rank}: must be from 0 to {args.num_machines - 1}")
-    if not re.fullmatch(r"auto|env://.*|file://.+|tcp://.+:\d+", args.dist_url):
-        raise InputError(f"--dist-url {args.dist_url}: expected tcp://HOST:PORT, or auto on one machine")
-    if device == "cpu":
-        if num_gpus > 1 and available:
-            raise InputError(
-                "train.device=cpu: hide the GPUs by CUDA_VISIBLE_DEVICES= to run processes on it"
-            )
-    elif not available:
-        raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
-    elif num_gpus > available:
-        raise InputError(f"--num-gpus {num_gpus}: this machine has {available}")
+def _check_detector_weights(model: nn.Module, checkpoint: str) -> None:
+    if not checkpoint:
+        raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
+    load_all_weights(model, read_checkpoint(local_file(checkpoint)))
+
+
+def _check_start(cfg: DictConfig, model: nn.Module, resume: bool) -> None:
+    """Check the weights from which training starts, and that it does not overwrite another run."""
+    folder, init_checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
+    marker = folder / "last_checkpoint"
+    last = marker.read_text().strip() if marker.is_file() else ""
+    existing = ", ".join(sorted(path.name for path in folder.glob("model_*.pth")))
+    if resume and last:
+        try:
+            load_all_weights(model, read_checkpoint(folder / last))
+        except InputError as error:
+            raise InputError(f"{error}; {marker} names this file; it could name one of {existing}") from None
+    elif resume and existing:
+        raise InputError(f"{marker}: names no checkpoint; write the name of one of {existing} into it")
+    elif existing or last:
+        raise InputError(
+            f"{folder}: already contains a run with {existing or last}; add --resume to continue it, or "
+            "set another folder with train.output_dir=..."
+        )
+    elif init_checkpoint:
+        load_weights(model, init_checkpoint)

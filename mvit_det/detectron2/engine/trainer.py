@@ -1,4 +1,4 @@
-"""The training step: parts of a batch, mixed precision, clipping, and a stop at a loss that is not finite."""
+"""The training step: gradient accumulation, mixed precision, clipping, and a stop at a non-finite loss."""
 
 import logging
 import time
@@ -21,16 +21,18 @@ NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf1
 
 
 class Trainer(SimpleTrainer):
-    """Detectron2's trainer with a step of our own.
+    """Detectron2's trainer with another training step.
 
     Args:
-        model: returns a dict of losses, each a mean over the pictures it is given.
+        model: a detector that returns a dict of losses, each a mean over its input images.
         loader: the batches of this process.
-        optimizer: over the parameters of ``model``.
-        accumulate: parts in which a batch is worked through; the gradients are those of the whole.
-        precision: ``"bf16"`` or ``"fp16"`` for the forward pass, None for float32.
-        clip_norm: limit on the norm of the gradient.
-        seed: makes what is drawn at random in a step follow from the step alone; None: it does not.
+        optimizer: an optimizer of the parameters of ``model``.
+        accumulate: number of parts in which a batch is processed to save memory. The accumulated gradients
+            are those of the whole batch.
+        precision: ``"bf16"`` or ``"fp16"`` for autocast, or None for float32.
+        clip_norm: maximum norm of the gradient, or None for no limit.
+        seed: seed of the random numbers drawn in a step, which then depend only on the seed and the step.
+            None does not seed them.
     """
 
     def __init__(
@@ -48,12 +50,12 @@ class Trainer(SimpleTrainer):
         self.accumulate, self.clip_norm, self.seed = accumulate, clip_norm, seed
         self.dtype = PRECISIONS[precision] if precision else None
         self.device = next(model.parameters()).device.type
-        # bf16 has the range of float32 and needs no scaling.
+        # bf16 has the range of float32 and needs no gradient scaling.
         self.scaler = torch.amp.GradScaler(self.device, enabled=precision == "fp16")
 
     def run_step(self) -> None:
         start = time.perf_counter()
-        with one_line_errors():  # a picture may be damaged
+        with one_line_errors():  # an image may be damaged
             batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
         if self.seed is not None:
@@ -64,7 +66,7 @@ class Trainer(SimpleTrainer):
         for index in range(self.accumulate):
             part = batch[index :: self.accumulate]
             share = len(part) / len(batch)
-            with self._sync(is_last=index == self.accumulate - 1), self._enough_memory(part):
+            with self._sync(is_last=index == self.accumulate - 1), self._explain_out_of_memory(part):
                 losses = self._losses(part)
                 self.scaler.scale(torch.stack([*losses.values()]).sum() * share).backward()
             for name, loss in losses.items():
@@ -78,29 +80,29 @@ class Trainer(SimpleTrainer):
         self._write_metrics(totals, data_time)
 
     def _sync(self, is_last: bool) -> AbstractContextManager[Any]:
-        """Let the processes exchange gradients once a step."""
+        """Return a context in which the processes exchange gradients only after the last part."""
         if isinstance(self.model, DistributedDataParallel) and not is_last:
             return self.model.no_sync()
         return nullcontext()
 
     @contextmanager
-    def _enough_memory(self, part: list[Sample]) -> Iterator[None]:
+    def _explain_out_of_memory(self, part: list[Sample]) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError as error:
             sizes = ", ".join(" x ".join(map(str, sample["image"].shape[1:])) for sample in part)
             self._stop(
-                f"{out_of_memory_summary(error)}, for {len(part)} pictures of {sizes} px",
+                f"{out_of_memory_summary(error)}, for {len(part)} images of {sizes} px",
                 part,
                 "model.backbone.bottom_up.recompute=cheap or =block, a higher train.accumulate, a lower "
-                "dataloader.train.total_batch_size or smaller pictures bring it under",
+                "dataloader.train.total_batch_size or smaller images need less memory",
             )
 
     def _losses(self, part: list[Sample]) -> dict[str, Tensor]:
         try:
             with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
                 losses: dict[str, Tensor] = self.model(part)
-        except FloatingPointError as error:  # Detectron2's own check, of the proposals
+        except FloatingPointError as error:  # raised by Detectron2's check of the proposals
             self._stop(str(error), part, NOT_FINITE)
         if not torch.stack([loss.detach().float() for loss in losses.values()]).isfinite().all():
             bad = [f"{name} is {loss.item()}" for name, loss in losses.items() if not loss.isfinite()]
@@ -108,13 +110,13 @@ class Trainer(SimpleTrainer):
         return losses
 
     def _stop(self, reason: str, part: list[Sample], remedy: str) -> NoReturn:
-        pictures = ", ".join(sample["file_name"] for sample in part)
+        images = ", ".join(sample["file_name"] for sample in part)
         message = (
-            f"stopped at step {self.iter}: {reason}; the pictures were {pictures}; the last checkpoint "
-            f"stands; {remedy}"
+            f"stopped at step {self.iter}: {reason}; the images were {images}; the last checkpoint is "
+            f"intact; {remedy}"
         )
         logging.getLogger(__name__).error(message)
-        raise SystemExit(1 if comm.is_main_process() else message)  # the others log to files alone
+        raise SystemExit(1 if comm.is_main_process() else message)  # other processes log only to files
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"grad_scaler": self.scaler.state_dict()}

@@ -1,1 +1,1 @@
-"""MViT backbones and heads for Detectron2."""
+"""MViT backbones and heads for Detectron2, and what their parts cost."""

@@ -1,9 +1,9 @@
-"""Detectron2's heads, but with losses that do not depend on how a batch is split, and norms in float32.
+"""Detectron2's heads with losses that do not depend on how a batch is split, and batch norm in float32.
 
-Detectron2 averages these losses over all regions of the pictures that a process holds, so that the
-weight of a picture depends on its neighbours. The published models were trained with one picture on
-each GPU: there the loss is a mean over pictures of the mean within a picture. The heads here keep to
-that for any number of pictures, so that one process, several, and accumulated gradients agree.
+Detectron2 averages the losses of the heads over all regions of the images in a process, so the weight of
+an image depends on the others. The published models were trained with one image per GPU, where the loss is
+the mean over images of the mean within an image. These heads compute that mean for any number of images.
+As a result one process, several processes and accumulated gradients give the same weights.
 """
 
 import torch
@@ -17,32 +17,33 @@ Losses = dict[str, Tensor]
 
 
 class BoxPredictor(FastRCNNOutputLayers):
-    """``FastRCNNOutputLayers`` whose losses are means over pictures."""
+    """``FastRCNNOutputLayers`` whose losses are means over images."""
 
     def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> Losses:
         """Return ``loss_cls`` and ``loss_box_reg``.
 
         Args:
-            predictions: scores (R, K + 1) and box deltas (R, 4 K), or (R, 4), of all regions.
-            proposals: the regions of each picture, in the same order.
+            predictions: for all regions, scores (R, K + 1) and box deltas (R, 4 K), or (R, 4) if they do
+                not depend on the class.
+            proposals: the regions of each image, in the same order.
         """
         counts = [len(regions) for regions in proposals]
-        if len(set(counts)) == 1:  # the mean over regions is the same, in fewer calls
+        if len(set(counts)) == 1:  # the mean over all regions is the same
             return super().losses(predictions, proposals)
         scores, deltas = (prediction.split(counts) for prediction in predictions)
-        pictures = zip(scores, deltas, proposals, strict=True)
-        return _mean([super(BoxPredictor, self).losses((s, d), [regions]) for s, d, regions in pictures])
+        images = zip(scores, deltas, proposals, strict=True)
+        return _mean([super(BoxPredictor, self).losses((s, d), [regions]) for s, d, regions in images])
 
 
 class MaskHead(MaskRCNNConvUpsampleHead):
-    """``MaskRCNNConvUpsampleHead`` whose loss is a mean over pictures."""
+    """``MaskRCNNConvUpsampleHead`` whose loss is a mean over images."""
 
     def forward(self, x: Tensor, instances: list[Instances]) -> Losses | list[Instances]:
-        """Return ``loss_mask`` in training, else the instances with their masks.
+        """Return ``loss_mask`` in training, or else the instances with their masks.
 
         Args:
-            x: (R, C, 14, 14) features of all regions.
-            instances: the regions of each picture, in the same order.
+            x: features of all regions, (R, C, 14, 14).
+            instances: the regions of each image, in the same order.
         """
         if not self.training:
             return super().forward(x, instances)
@@ -56,13 +57,13 @@ class MaskHead(MaskRCNNConvUpsampleHead):
 
 
 class RegionBatchNorm(NaiveSyncBatchNorm):
-    """Batch norm over the regions of all processes, in float32; a process may hold none."""
+    """Batch norm over the regions of all processes, in float32. A process may have no regions."""
 
     def __init__(self, num_features: int) -> None:
-        super().__init__(num_features, stats_mode="N")  # weighs a process by its regions
+        super().__init__(num_features, stats_mode="N")  # weights each process by its number of regions
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (R, C, H, W)."""
+        """Normalize features of shape (R, C, H, W)."""
         return super().forward(x.float()).to(x.dtype)
 
 

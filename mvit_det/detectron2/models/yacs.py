@@ -1,4 +1,4 @@
-"""The backbones by name, for yacs configs and Detectron2's own ``tools/train_net.py``."""
+"""Registered backbones for yacs configs and Detectron2's own ``tools/train_net.py``."""
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
@@ -10,22 +10,23 @@ from mvit_det.detectron2.models.mvit_backbone import MViTBackbone
 
 
 def add_mvit_config(cfg: CfgNode) -> None:
-    """Add ``MODEL.MVIT`` to a config, before a file that sets its keys is merged.
+    """Add ``MODEL.MVIT`` with its defaults to a config.
 
-    Without it the registered backbones build ``mvitv2_t`` as it is in these defaults.
+    Call it before merging a file that sets keys of ``MODEL.MVIT``. The registered backbones use the same
+    defaults for a config without ``MODEL.MVIT``.
     """
     cfg.MODEL.MVIT = CfgNode()
     cfg.MODEL.MVIT.NAME = "mvitv2_t"
     cfg.MODEL.MVIT.OUT_FEATURES = list(STAGE_NAMES)
-    cfg.MODEL.MVIT.DROP_PATH_RATE = None  # stochastic depth of the last block; None: the variant's
-    cfg.MODEL.MVIT.RECOMPUTE = "none"  # in the backward pass; or "cheap" or "block"
+    cfg.MODEL.MVIT.DROP_PATH_RATE = None  # of the last block; None: the default of the variant
+    cfg.MODEL.MVIT.RECOMPUTE = "none"  # activation checkpointing: "none", "cheap" or "block"
 
 
 def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:
-    """Build the variant that ``cfg.MODEL.MVIT`` names, for pictures of ``input_shape.channels``.
+    """Build the variant ``cfg.MODEL.MVIT.NAME`` for images with ``input_shape.channels`` channels.
 
     Raises:
-        InputError: if no variant has that name; the message gives the nearest.
+        InputError: if no variant has this name. The message suggests the nearest.
     """
     if "MVIT" not in cfg.MODEL:
         cfg = cfg.clone()
@@ -44,7 +45,7 @@ def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:
 
 
 def build_mvit_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
-    """Build the variant under a feature pyramid with the keys of ``cfg.MODEL.FPN``, p6 on top."""
+    """Build the variant with a feature pyramid, p2 to p6, that ``cfg.MODEL.FPN`` configures."""
     return FPN(
         bottom_up=build_mvit_backbone(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,

@@ -1,9 +1,9 @@
 // Exact window attention with decomposed relative positions on CPUs, forward and backward, in float32.
 //
 // Threads take work items: one head of one window, or a part of its queries. A work item copies the keys and
-// values of the window, and processes its queries in tiles of LANES. The scores of a tile, [keys][LANES], stay
-// in the cache. They include all keys of the window, so that no online softmax is needed. Each query has a
-// SIMD lane, so that a softmax needs no reduction across lanes. The backward pass recomputes the scores.
+// values of the window, and processes its queries in tiles of LANES. The scores of a tile, [keys][LANES],
+// stay in the cache. They include all keys of the window, so that no online softmax is needed. Each query has
+// a SIMD lane, so that a softmax needs no reduction across lanes. The backward pass recomputes the scores.
 #include <math.h>
 #include <stdlib.h>
 
@@ -55,8 +55,8 @@ static lanes compute_weights(const problem *p, const tile *t, const workspace *w
   return sum;
 }
 
-// map[query] = factors[query] * (sum over keys of weights[key][query] * rows[key]) + residual[query]; the last
-// term only if p->residual.
+// map[query] = factors[query] * (sum over keys of weights[key][query] * rows[key]) + residual[query]
+// The residual is added only if p->residual.
 static void write_weighted_sums(const problem *p, const tile *t, const workspace *w, const lanes *weights,
                                 const float *rows, const float *factors, const float *residual,
                                 float *map) {

@@ -35,14 +35,14 @@ def native_attention(
 
 
 @cache
-def library() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
     """Compile the kernel for this processor and load it; this takes about half a second.
 
     The compiler is the one that the environment variable ``CC`` names, or ``cc``.
 
     Raises:
         OSError: if there is no compiler, or if the library cannot be loaded.
-        RuntimeError: if the compiler fails; the message is the compiler's.
+        RuntimeError: if the compiler fails; its output is in the message.
     """
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     options = ["-std=gnu11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
@@ -54,11 +54,11 @@ def library() -> ctypes.CDLL:
         if result.returncode != 0:
             raise RuntimeError(f"{shlex.join(compiler)}: {result.stderr.strip()}")
         loaded = ctypes.CDLL(out)
-    loaded.attend.argtypes = [ctypes.POINTER(_Problem)]
+    loaded.attend.argtypes = [ctypes.POINTER(_Arguments)]
     return loaded
 
 
-class _Problem(ctypes.Structure):
+class _Arguments(ctypes.Structure):
     """The arguments of the kernel, field by field as in ``maps.h``."""
 
     _fields_ = [
@@ -76,7 +76,7 @@ def _attend(
     v: Tensor,
     q_window: list[int],
     kv_window: list[int],
-    parts: int,
+    num_parts: int,
     residual: bool,
     **others: Tensor | None,
 ) -> None:
@@ -93,11 +93,11 @@ def _attend(
         assert is_valid, f"{name}: {x.dtype} on {x.device}, strides {x.stride()}"
     pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
     pointers = {name: x.data_ptr() for name, x in maps.items()}
-    if library().attend(_Problem(n, heads, channels, *pairs, parts, residual, **pointers)) != 0:
-        raise MemoryError("attention: not enough memory for the scores of a tile of queries")
+    if load_library().attend(_Arguments(n, heads, channels, *pairs, num_parts, residual, **pointers)) != 0:
+        raise MemoryError("attention: not enough memory for a tile of scores; smaller images need less")
 
 
-def _parts(q: Tensor, q_window: list[int]) -> int:
+def _num_parts(q: Tensor, q_window: list[int]) -> int:
     """Return into how many parts to split the queries of a window, so that all threads have work."""
     return max(1, 4 * torch.get_num_threads() // max(1, count_windows(q, q_window)))
 
@@ -120,8 +120,8 @@ def _forward(
     out = torch.empty_like(q)
     axes = relative_axes(q, RelPos.from_optional(rel_h, rel_w), q_window, kv_window)
     bias_h, bias_w = [axis.biases() for axis in axes] or (None, None)
-    parts = _parts(q, q_window)
-    _attend(q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
+    num_parts = _num_parts(q, q_window)
+    _attend(q, k, v, q_window, kv_window, num_parts, residual, bias_h=bias_h, bias_w=bias_w, out=out)
     return out
 
 
@@ -139,18 +139,18 @@ def _backward(
 ) -> list[Tensor]:
     """Return the gradients of queries, keys, values and, if there are any, relative positions."""
     axes = relative_axes(q, RelPos.from_optional(rel_h, rel_w), q_window, kv_window)
-    parts = min(8, _parts(q, q_window))  # each part has its own gradients of keys and values
+    num_parts = min(8, _num_parts(q, q_window))  # each part has its own gradients of keys and values
     biases = [axis.biases() for axis in axes]
     grads = [torch.empty_like(bias) for bias in biases]
     (bias_h, bias_w), (grad_bias_h, grad_bias_w) = biases or (None, None), grads or (None, None)
     grad, grad_q = grad.contiguous(), torch.empty_like(q)
-    grad_k, grad_v = (x.new_empty(parts, *x.shape) for x in (k, v))
+    grad_k, grad_v = (x.new_empty(num_parts, *x.shape) for x in (k, v))
     _attend(
-        q, k, v, q_window, kv_window, parts, residual, bias_h=bias_h, bias_w=bias_w, grad=grad,
+        q, k, v, q_window, kv_window, num_parts, residual, bias_h=bias_h, bias_w=bias_w, grad=grad,
         grad_q=grad_q, grad_k=grad_k, grad_v=grad_v, grad_bias_h=grad_bias_h, grad_bias_w=grad_bias_w,
     )  # fmt: skip
     grads_rel = [axis.backward(x, grad_q) for axis, x in zip(axes, grads, strict=True)]
-    return [grad_q, *(x[0] if parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_rel]
+    return [grad_q, *(x[0] if num_parts == 1 else x.sum(0) for x in (grad_k, grad_v)), *grads_rel]
 
 
 register_gradients("native_attention", _backward)

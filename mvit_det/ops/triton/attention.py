@@ -14,9 +14,9 @@ from mvit_det.ops.windows import count_windows
 
 # Queries in a tile.
 FORWARD_QUERIES, BACKWARD_QUERIES = 128, 64
-# Keys in a tile: on GPUs whose warps read matrix operands from shared memory, and from registers.
+# Keys in a tile: on GPUs whose matrix units read operands from shared memory, and from registers.
 SHARED_KEYS, REGISTER_KEYS = 64, 32
-QUERIES_OF_WARP = 16  # with fewer, warps of compute capability 9.0 would repeat each other's work
+QUERIES_PER_WARP = 16  # with fewer, warps of compute capability 9.0 would repeat each other's work
 
 
 def triton_attention(
@@ -55,8 +55,8 @@ def _forward(
     """Return the output, and two tensors for the backward pass.
 
     Returns:
-        the output; the output without the residual, since rounding their sum loses digits (empty if
-        ``residual`` is false); and the log-sum-exp of the scores to base 2, (N, H, W, heads).
+        the output; the output without the residual, kept because their sum is rounded (empty
+        if ``residual`` is false); and the log-sum-exp of the scores to base 2, (N, H, W, heads).
     """
     out, attended, lse = _empty_out(q, residual)
     axes = relative_axes(q, RelPos.from_optional(rel_h, rel_w), q_window, kv_window)
@@ -128,10 +128,13 @@ def _arguments(
         "ROWS": keys // columns,
         "COLUMNS": columns,
         "ACC": tl.float64 if q.dtype == torch.float64 else tl.float32,
-        "num_warps": queries // QUERIES_OF_WARP,
+        "num_warps": queries // QUERIES_PER_WARP,
     }
 
 
 def _has_shared_operands(device: torch.device) -> bool:
     """Return whether the matrix units of a GPU read operands from shared memory rather than registers."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (9, 10)
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] in (
+        9,
+        10,
+    )  # Hopper, Blackwell

@@ -1,4 +1,4 @@
-"""Losses that are means over pictures."""
+"""Losses that are means over images, and batch norm in float32."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from mvit_det.detectron2.models.roi_heads import BoxPredictor, MaskHead, RegionB
 
 
 def regions(labels):
-    """One picture with a region for each label; 2 is the background."""
+    """Return the regions of one image, one for each label; 2 is the background."""
     count = len(labels)
     boxes = torch.rand(count, 4) * 20
     boxes[:, 2:] += boxes[:, :2] + 5
@@ -29,43 +29,43 @@ def regions(labels):
     )
 
 
-def test_box_losses_are_means_over_pictures():
+def test_box_losses_are_means_over_images():
     predictor = BoxPredictor(
         ShapeSpec(channels=8), box2box_transform=Box2BoxTransform((1, 1, 1, 1)), num_classes=2
     )
-    pictures = [regions([0, 2, 2]), regions([1]), regions([])]
+    images = [regions([0, 2, 2]), regions([1]), regions([])]
     predictions = torch.randn(4, 3), torch.randn(4, 8)
     with EventStorage():
-        together = predictor.losses(predictions, pictures)
-        alone = [
-            predictor.losses(tuple(p[part] for p in predictions), [picture])
-            for part, picture in zip((slice(0, 3), slice(3, 4), slice(4, 4)), pictures, strict=True)
+        batch_loss = predictor.losses(predictions, images)
+        image_losses = [
+            predictor.losses(tuple(p[part] for p in predictions), [image])
+            for part, image in zip((slice(0, 3), slice(3, 4), slice(4, 4)), images, strict=True)
         ]
-    assert set(together) == {"loss_cls", "loss_box_reg"}
-    for name, loss in together.items():
+    assert set(batch_loss) == {"loss_cls", "loss_box_reg"}
+    for name, loss in batch_loss.items():
         assert loss > 0
-        assert loss == pytest.approx(sum(one[name].item() for one in alone) / 3, rel=1e-6)
+        assert loss == pytest.approx(sum(one[name].item() for one in image_losses) / 3, rel=1e-5)
 
 
-def test_the_mask_loss_is_a_mean_over_pictures_and_inference_is_detectron2s():
+def test_mask_loss_is_a_mean_over_images():
     head = MaskHead(ShapeSpec(channels=4, height=14, width=14), num_classes=2, conv_dims=[4, 4])
-    pictures = [regions([0, 1, 1]), regions([]), regions([1])]
+    images = [regions([0, 1, 1]), regions([]), regions([1])]
     features = torch.randn(4, 4, 14, 14)
     with EventStorage():
-        together = head(features, pictures)["loss_mask"]
-        alone = [
-            head(features[part], [picture])["loss_mask"].item()
-            for part, picture in zip((slice(0, 3), slice(3, 3), slice(3, 4)), pictures, strict=True)
+        batch_loss = head(features, images)["loss_mask"]
+        image_losses = [
+            head(features[part], [image])["loss_mask"].item()
+            for part, image in zip((slice(0, 3), slice(3, 3), slice(3, 4)), images, strict=True)
         ]
-    assert alone[1] == 0
-    assert together.item() == pytest.approx(sum(alone) / 3, rel=1e-6)
-    found = Instances((50, 50), pred_classes=torch.tensor([0, 1]))
-    assert head.eval()(features[:2], [found])[0].pred_masks.shape == (2, 1, 28, 28)
+    assert image_losses[1] == 0
+    assert batch_loss.item() == pytest.approx(sum(image_losses) / 3, rel=1e-5)
+    detections = Instances((50, 50), pred_classes=torch.tensor([0, 1]))
+    assert head.eval()(features[:2], [detections])[0].pred_masks.shape == (2, 1, 28, 28)
 
 
 def test_batch_norm_keeps_the_dtype_and_computes_in_float32():
-    x = torch.randn(50, 4, 7, 7) * 0.01 + 10  # a variance that bf16 cannot tell from 0
+    x = torch.randn(50, 4, 7, 7) * 0.01 + 10  # bf16 cannot represent this variance
     expected = torch.nn.BatchNorm2d(4)(x.bfloat16().float())
-    found = RegionBatchNorm(4)(x.bfloat16())
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), expected, rtol=0.01, atol=0.01)
+    output = RegionBatchNorm(4)(x.bfloat16())
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), expected, rtol=0.01, atol=0.01)

@@ -1,6 +1,7 @@
-"""Compile our Triton kernels for GPUs that need not be there, as a training step would call them.
+"""Compile our Triton kernels, as a training step would call them, for a GPU that this machine need not have.
 
-Prints a line per kernel: name, compute capability, bytes of shared memory.
+The argument is the compute capability, such as 90. Prints a line per kernel: its name, the compute
+capability, and the bytes of shared memory.
 """
 
 import sys
@@ -32,8 +33,8 @@ def compile_all(capability: int) -> None:
     attention._has_shared_operands = lambda _: capability // 10 in (9, 10)
     for q_hw, q_window, kv_hw, kv_window, is_v2 in (
         ((60, 70), (56, 56), (15, 18), (14, 14), True),  # windows of the first stage
-        ((60, 70), (56, 56), (15, 18), (14, 14), False),  # as MViTv1: no relative positions, no residual
-        ((50, 84), (50, 84), (25, 42), (25, 42), True),  # attending globally
+        ((60, 70), (56, 56), (15, 18), (14, 14), False),  # MViTv1: no relative positions, no residual
+        ((50, 84), (50, 84), (25, 42), (25, 42), True),  # global attention
     ):
         q, k = (torch.zeros(1, *hw, 2, 96, dtype=torch.bfloat16, requires_grad=True) for hw in (q_hw, kv_hw))
         sides = zip(q_window, kv_window, strict=True)

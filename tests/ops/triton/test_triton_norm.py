@@ -10,24 +10,27 @@ pytestmark = pytest.mark.usefixtures("few_programs")
 
 @pytest.fixture
 def few_programs(kernels, monkeypatch):
-    """Let each program of a backward pass go over several parts of a map."""
+    """Make each program of a backward pass loop over several tiles."""
     for module in ("norm", "pooling"):
         monkeypatch.setattr(f"mvit_det.ops.triton.{module}.MAX_PROGRAMS", 2)
 
 
-def assert_as_torchs(found, x, layers, expected, dtype):
-    """Compare output and gradients with those of plain float64 layers."""
+def assert_matches_pytorch(out, x, layers, function, dtype):
+    """Compare an output and its gradients with those of a function in float64.
+
+    ``layers`` hold the parameters that the function uses.
+    """
     limit = {torch.float32: 1e-5, torch.float16: 4e-3}[dtype]
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
-    upstream = torch.randn(found.shape)
-    grads = torch.autograd.grad(found, [x, *parameters], upstream.to(found.dtype))
+    upstream = torch.randn(out.shape)
+    grads = torch.autograd.grad(out, [x, *parameters], upstream.to(out.dtype))
     exact_x = x.detach().double().requires_grad_()
     for layer in layers:
         layer.double()
-    exact = expected(exact_x)
+    exact = function(exact_x)
     exact_parameters = [parameter for layer in layers for parameter in layer.parameters()]
     exact_grads = torch.autograd.grad(exact, [exact_x, *exact_parameters], upstream.double())
-    for a, b in zip([found, *grads], [exact, *exact_grads], strict=True):
+    for a, b in zip([out, *grads], [exact, *exact_grads], strict=True):
         assert ((a - b).norm() / b.norm()).item() < limit
 
 
@@ -40,20 +43,20 @@ def random_norm(channels):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("shape", [(5, 7, 24), (1, 1, 96), (1030, 8), (3, 2500)])
-def test_layer_norm_is_torchs(shape, dtype):
+def test_layer_norm_matches_pytorch(shape, dtype):
     torch.manual_seed(0)
     x = (3 * torch.randn(shape) + 1).to(dtype).requires_grad_()
     norm = random_norm(shape[-1])
-    found = normalize(norm, x)
-    assert found.dtype == dtype
-    assert_as_torchs(found, x, [norm], norm, dtype)
+    out = normalize(norm, x)
+    assert out.dtype == dtype
+    assert_matches_pytorch(out, x, [norm], norm, dtype)
 
 
-def test_layer_norm_of_a_hand_written_row():
+def test_layer_norm_by_hand():
     norm = nn.LayerNorm(3, eps=1e-12)
     norm.bias.data.fill_(5.0)
-    found = normalize(norm, torch.tensor([[1.0, 2.0, 3.0]]))
-    torch.testing.assert_close(found, torch.tensor([[-(1.5**0.5), 0.0, 1.5**0.5]]) + 5)
+    out = normalize(norm, torch.tensor([[1.0, 2.0, 3.0]]))
+    torch.testing.assert_close(out, torch.tensor([[-(1.5**0.5), 0.0, 1.5**0.5]]) + 5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -67,7 +70,7 @@ def test_layer_norm_of_a_hand_written_row():
         ((2, 18, 17, 1, 72), (3, 3), 8),
     ],
 )
-def test_pooling_and_its_norm_are_torchs(shape, kernel, stride, dtype):
+def test_pooling_with_norm_matches_pytorch(shape, kernel, stride, dtype):
     torch.manual_seed(0)
     channels = shape[-1]
     x = torch.randn(shape).to(dtype).requires_grad_()
@@ -75,16 +78,16 @@ def test_pooling_and_its_norm_are_torchs(shape, kernel, stride, dtype):
     conv = nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
     norm = random_norm(channels)
 
-    def by_head(x):
+    def pool_each_head(x):
         heads = [conv(head.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) for head in x.unbind(3)]
         return F.layer_norm(torch.stack(heads, dim=3), (channels,), norm.weight, norm.bias, norm.eps)
 
-    found = pool_and_normalize(x, conv, norm)
-    assert found.dtype == dtype
-    assert_as_torchs(found, x, [conv, norm], by_head, dtype)
+    out = pool_and_normalize(x, conv, norm)
+    assert out.dtype == dtype
+    assert_matches_pytorch(out, x, [conv, norm], pool_each_head, dtype)
 
 
-def test_other_norms_and_activations_stay_torchs():
+def test_layers_without_a_kernel_are_called():
     x = torch.randn(2, 4, 8)
     for layer in (nn.GELU(), nn.RMSNorm(8), nn.LayerNorm(8, elementwise_affine=False)):
         assert torch.equal(normalize(layer, x), layer(x))

@@ -3,26 +3,32 @@ import torch
 
 pytest.importorskip("triton")
 
-from mvit_det.ops.triton import self_test as triton_check
+from mvit_det.ops.triton import self_test
 
-CHECKED = {"attention": "triton_attention", "LayerNorm": "triton_norm", "pooling": "triton_pooled_norm"}
+CHECKED_FUNCTIONS = {
+    "attention": "triton_attention",
+    "LayerNorm": "triton_norm",
+    "pooling": "triton_pooled_norm",
+}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kernels")
-def test_kernels_that_are_right_pass():
-    triton_check.check_triton("cpu", torch.float16)
+def test_correct_kernels_pass():
+    self_test.check_triton("cpu", torch.float16)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("name", CHECKED)
-def test_a_kernel_that_is_off_is_named(name, monkeypatch):
-    right = getattr(triton_check, CHECKED[name])
-    monkeypatch.setattr(triton_check, CHECKED[name], lambda *arguments: 1.1 * right(*arguments))
-    with pytest.raises(RuntimeError, match=f"our kernel for {name} is off by 0.2"):
-        triton_check.check_triton("cpu", torch.float16)
+@pytest.mark.parametrize("name", CHECKED_FUNCTIONS)
+def test_a_wrong_kernel_is_named(name, monkeypatch):
+    kernel = getattr(self_test, CHECKED_FUNCTIONS[name])
+    monkeypatch.setattr(self_test, CHECKED_FUNCTIONS[name], lambda *args: 1.1 * kernel(*args))
+    with pytest.raises(RuntimeError, match=f"the kernel of {name} has a relative error of 0.2"):
+        self_test.check_triton("cpu", torch.float16)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_kernels_are_right_on_this_gpu(dtype):
-    triton_check.check_triton("cuda", dtype)
+def test_kernels_are_correct_on_this_gpu(dtype):
+    self_test.check_triton("cuda", dtype)

@@ -1,4 +1,4 @@
-"""tools/visualize.py, from files to files."""
+"""tools/visualize.py."""
 
 import json
 import runpy
@@ -16,39 +16,41 @@ from detectron2.data import DatasetMapper
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 
 from mvit_det.detectron2.data.coco_json import registered_categories
+from mvit_det.detectron2.data.sample_drawing import draw_sample
+from mvit_det.detectron2.engine.inference import detect_objects
 from mvit_det.detectron2.lazy_config import build, load_config
-from mvit_det.detectron2.visualize import detect, draw_sample, main
+from mvit_det.detectron2.visualize import main
 from mvit_det.errors import InputError
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 
 
-def pictures(out):
+def read_drawings(out):
     return {path.name: np.asarray(Image.open(path)) for path in sorted((out / "pictures").iterdir())}
 
 
 @pytest.fixture(scope="session")
 def weights(small, tmp_path_factory):
-    """A file of random weights."""
+    """A file with random weights."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "random.pth"
     torch.save({"model": build(load_config(small[1], small[2:]).model).state_dict()}, path)
     return path
 
 
-def test_the_training_data_are_drawn_in_rgb_whatever_the_model_takes(small, tmp_path):
+def test_training_data_is_drawn_in_rgb_for_every_image_format(small, tmp_path):
     for image_format in ("RGB", "BGR"):
         override = f"dataloader.train.mapper.image_format={image_format}"
         main(["data", *small, override, "--out", str(tmp_path / image_format), "--num", "3"])
-    drawn, other = pictures(tmp_path / "RGB"), pictures(tmp_path / "BGR")
+    drawn, other = read_drawings(tmp_path / "RGB"), read_drawings(tmp_path / "BGR")
     assert [name[:5] for name in drawn] == ["0000_", "0001_", "0002_"]
-    for name, picture in drawn.items():
-        assert min(picture.shape[:2]) == 64  # after augmentation
-        assert (picture == other[name]).all()
+    for name, image in drawn.items():
+        assert min(image.shape[:2]) == 64  # after augmentation
+        assert (image == other[name]).all()
 
 
 @pytest.mark.parametrize("kind", ["polygons", "bitmap", "none"])
-def test_boxes_and_masks_of_a_sample_are_drawn(kind):
+def test_sample_is_drawn_with_boxes_and_masks(kind):
     objects = Instances((80, 120))
     objects.gt_boxes = Boxes(torch.tensor([[70.0, 30, 100, 60]]))
     objects.gt_classes = torch.tensor([1])
@@ -63,48 +65,48 @@ def test_boxes_and_masks_of_a_sample_are_drawn(kind):
     assert not changed[65:].any()
 
 
-def test_predictions_refer_to_their_pictures(small, shapes, weights, tmp_path):
+def test_predictions_refer_to_their_images(small, shapes, weights, tmp_path):
     override = f"train.init_checkpoint={weights}"
     main(["predict", str(shapes / "images"), "--score", "0", "--out", str(tmp_path), *small, override])
     described = COCO(tmp_path / "images.json")
     names = {path.name for path in (shapes / "images").iterdir()}
     assert {entry["file_name"] for entry in described.imgs.values()} == names
     assert described.cats[2]["name"] == "square"
-    found = json.loads((tmp_path / "detections.json").read_text())
-    assert {entry["image_id"] for entry in found} <= set(described.imgs)
+    entries = json.loads((tmp_path / "detections.json").read_text())
+    assert {entry["image_id"] for entry in entries} <= set(described.imgs)
     described.loadRes(str(tmp_path / "detections.json"))
-    for name, picture in pictures(tmp_path).items():
-        assert (picture != np.asarray(Image.open(shapes / "images" / name))).any()
+    for name, image in read_drawings(tmp_path).items():
+        assert (image != np.asarray(Image.open(shapes / "images" / name))).any()
 
 
-def test_a_detector_gets_its_channels_and_its_classes_become_category_ids():
+def test_detector_receives_its_channel_order_and_classes_become_category_ids():
     def model(samples):
         height, width = samples[0]["height"], samples[0]["width"]
         assert samples[0]["image"][:, 0, 0].tolist() == [3, 2, 1]
-        found = Instances((height, width), pred_boxes=Boxes(torch.tensor([[1.0, 2, 4, 8]])))
-        found.scores, found.pred_classes = torch.tensor([0.5]), torch.tensor([1])
-        return [{"instances": found}]
+        detections = Instances((height, width), pred_boxes=Boxes(torch.tensor([[1.0, 2, 4, 8]])))
+        detections.scores, detections.pred_classes = torch.tensor([0.5]), torch.tensor([1])
+        return [{"instances": detections}]
 
     mapper = DatasetMapper(is_train=False, augmentations=[], image_format="BGR")
     image = np.broadcast_to(np.array([1, 2, 3], np.uint8), (10, 20, 3))
-    assert detect(model, mapper, [4, 90], image, 7) == [
+    assert detect_objects(model, mapper, [4, 90], image, 7) == [
         {"image_id": 7, "category_id": 90, "bbox": [1, 2, 3, 6], "score": 0.5}
     ]
 
 
-def test_coco_keeps_its_own_category_ids():
+def test_coco_has_its_own_category_ids():
     categories = registered_categories("coco_2017_val")
     assert len(categories) == 80
     assert list(categories.items())[-1] == (90, "toothbrush")
 
 
-def test_results_are_drawn_beside_the_truth(coco_folder, tmp_path):
+def test_results_are_drawn_beside_the_ground_truth(coco_folder, tmp_path):
     entry = {"image_id": 7, "category_id": 90, "bbox": [10, 5, 20, 10], "score": 0.9}
     arguments = ["results", "--json", str(coco_folder / "data.json"), "--images", str(coco_folder / "images")]
     for name, results in (("none", []), ("box", [entry])):
         (tmp_path / f"{name}.json").write_text(json.dumps(results))
         main([*arguments, "--results", str(tmp_path / f"{name}.json"), "--out", str(tmp_path / name)])
-    none, box = pictures(tmp_path / "none"), pictures(tmp_path / "box")
+    none, box = read_drawings(tmp_path / "none"), read_drawings(tmp_path / "box")
     assert list(box) == ["a.png", "b.png"]
     assert (none["b.png"] == box["b.png"]).all()
     middle = box["a.png"].shape[1] // 2
@@ -122,10 +124,10 @@ def test_results_are_drawn_beside_the_truth(coco_folder, tmp_path):
                 "--overwrite",
             ]
         )
-    assert (pictures(tmp_path / "box")["a.png"] == box["a.png"]).all()
+    assert (read_drawings(tmp_path / "box")["a.png"] == box["a.png"]).all()
 
 
-def test_what_cannot_be_used_is_refused_before_anything_is_written(small, shapes, weights, tmp_path):
+def test_bad_input_raises_before_anything_is_written(small, shapes, weights, tmp_path):
     out = ["--out", str(tmp_path / "out")]
     source = ["predict", str(shapes / "images"), *small, *out]
     with pytest.raises(InputError, match="train.init_checkpoint is not set"):
@@ -139,11 +141,11 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(small, shapes
         main(["data", *small, *out, "--num", "0"])
     assert not (tmp_path / "out").exists()
     (tmp_path / "last_checkpoint").touch()
-    with pytest.raises(InputError, match="already holds a training run"):
+    with pytest.raises(InputError, match=r"already \w+ a training run"):
         main(["data", *small, "--out", str(tmp_path), "--overwrite"])
 
 
-def test_a_damaged_picture_is_named(small, shapes, tmp_path):
+def test_damaged_image_raises(small, shapes, tmp_path):
     (tmp_path / "images").mkdir()
     for path in (shapes / "images").iterdir():
         (tmp_path / "images" / path.name).write_bytes(path.read_bytes()[:200])
@@ -153,7 +155,7 @@ def test_a_damaged_picture_is_named(small, shapes, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_tool_says_in_one_line_what_is_wrong(small, tmp_path, monkeypatch, capfd):
+def test_tool_prints_one_line_for_bad_input(small, tmp_path, monkeypatch, capfd):
     command = [str(TOOL), "data", *small, "train.sed=1", "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit, match="2"):

@@ -1,0 +1,49 @@
+"""Find lazy configs by path or by name. The wheel contains the folder ``configs/`` of the repository."""
+
+from pathlib import Path
+
+import mvit_det
+from mvit_det.errors import InputError, unknown_name
+
+PACKAGE = Path(mvit_det.__file__).parent
+INSTALLED, CHECKOUT = PACKAGE / "configs", PACKAGE.parent / "configs"
+
+
+def config_folder() -> Path:
+    """Return the folder of the lazy configs that belong to this package."""
+    return INSTALLED if INSTALLED.is_dir() else CHECKOUT
+
+
+def config_names() -> list[str]:
+    """Return the names of the packaged configs, such as ``"vitdet/mask_rcnn_mvitv2_b_in21k_100ep"``."""
+    paths = [path.relative_to(config_folder()) for path in config_folder().rglob("*.py")]
+    return sorted(path.with_suffix("").as_posix() for path in paths if path.parts[0] != "common")
+
+
+def packaged_config(name: str) -> Path:
+    """Return the path of the packaged config ``name``.
+
+    Raises:
+        InputError: if no packaged config has this name. The message suggests the nearest.
+    """
+    names = config_names()
+    if name not in names:
+        raise unknown_name("config", name, names)
+    return config_folder() / f"{name}.py"
+
+
+def find_config(source: str) -> Path:
+    """Return ``source`` if it is the path of a file, or else the packaged config of this name.
+
+    Raises:
+        InputError: if it is neither. The message suggests the nearest name or, for a path, the nearest file.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.suffix != ".py":
+        return packaged_config(source)
+    neighbors = [str(neighbor) for neighbor in path.parent.glob("*.py")]
+    if not neighbors and path.stem in config_names():
+        raise InputError(f"{source}: no such file; did you mean the packaged config {path.stem!r}?")
+    raise unknown_name("config", source, neighbors or config_names())

@@ -1,0 +1,155 @@
+"""Train and evaluate what a lazy config describes."""
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.engine import default_setup, default_writers, hooks
+from detectron2.engine.defaults import create_ddp_model
+from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+
+from mvit_det.backbone.mvit import MViT
+from mvit_det.detectron2.data.train_loader import TrainLoader
+from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
+from mvit_det.detectron2.engine.ema import EMA, averaged_copy
+from mvit_det.detectron2.engine.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
+from mvit_det.detectron2.engine.trainer import Trainer
+from mvit_det.detectron2.lazy_config import build
+from mvit_det.errors import InputError
+from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
+
+Results = dict[str, dict[str, float]]
+
+
+def evaluate(cfg: DictConfig) -> Results:
+    """Evaluate ``train.init_checkpoint``, and print a table of average precisions in percent.
+
+    Returns:
+        task -> metric -> value. Empty except in the main process.
+    """
+    setup_logger(distributed_rank=comm.get_rank())
+    model = build(cfg.model).to(cfg.train.device)
+    load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint)))
+    return _evaluate(cfg, model)
+
+
+def train(cfg: DictConfig, args: Namespace) -> None:
+    """Train from the start, or resume from the last checkpoint in ``train.output_dir``.
+
+    Args:
+        cfg: ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier`` and ``train``, whose keys
+            ``configs/common/train.py`` describes.
+        args: the flags of ``tools/train_net.py``. The keys in ``args.opts`` are not scaled with the batch.
+    """
+    default_setup(cfg, args)
+    logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="mvit_det")
+    logger.info(scale_to_batch(cfg, fixed_keys={option.partition("=")[0] for option in args.opts}))
+
+    settings, folder = cfg.train, Path(cfg.train.output_dir)
+    model = build(cfg.model).to(settings.device)
+    cfg.optimizer.params.model = model
+    optimizer = build(cfg.optimizer)
+    loader = build(cfg.dataloader.train)
+    average = averaged_copy(model, settings.ema.decay) if settings.ema.enabled else None
+    if settings.compile:
+        _compile_backbone(model)
+    precision = settings.amp.precision if settings.amp.enabled else None
+    parallel = _parallelize(model, settings, precision)
+    trainer = Trainer(
+        parallel,
+        loader,
+        optimizer,
+        accumulate=settings.accumulate,
+        precision=precision,
+        clip_norm=settings.clip_norm,
+        seed=settings.seed if settings.seed >= 0 else None,
+    )
+    averages = {} if average is None else {EMA: average}
+    checkpointer = DetectionCheckpointer(parallel, str(folder), trainer=trainer, **averages)
+    evaluated = model if average is None else average.module
+    keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
+
+    def evaluate_and_keep_best() -> Results:
+        results = _evaluate(cfg, evaluated)
+        if comm.is_main_process():
+            keep_best(results)
+        return results
+
+    is_main = comm.is_main_process()
+    writers = default_writers(str(folder), settings.max_iter) if is_main else []
+    trainer.register_hooks(
+        [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(scheduler=build(cfg.lr_multiplier)),
+            ProgressBar() if is_main and sys.stderr.isatty() else None,
+            None if average is None else UpdateAverage(average, model),
+            _checkpoint_hook(checkpointer, settings, folder) if is_main else None,
+            hooks.EvalHook(settings.eval_period, evaluate_and_keep_best),
+            hooks.PeriodicWriter(writers, period=settings.log_period) if is_main else None,
+        ]
+    )
+    start = 0
+    if args.resume and checkpointer.has_checkpoint():
+        start = _resume(trainer, checkpointer, optimizer)
+    elif settings.init_checkpoint:
+        logger.info(load_weights(model, settings.init_checkpoint))
+    if start > settings.max_iter:
+        raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")
+    if start == settings.max_iter:
+        checkpointer.save("model_final")  # the run may have been killed while it wrote this file
+    if isinstance(loader, TrainLoader):
+        loader.first_batch = start
+    trainer.train(start, settings.max_iter)
+
+
+def _evaluate(cfg: DictConfig, model: nn.Module) -> Results:
+    if "output_dir" not in cfg.dataloader.evaluator:
+        cfg.dataloader.evaluator.output_dir = os.path.join(cfg.train.output_dir, "inference")
+    results: Results = inference_on_dataset(
+        model, build(cfg.dataloader.test), build(cfg.dataloader.evaluator)
+    )
+    if comm.is_main_process():
+        print_csv_format(results)
+    return results
+
+
+def _compile_backbone(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, MViT):
+            module.compile(dynamic=True)
+
+
+def _parallelize(model: nn.Module, settings: DictConfig, precision: str | None) -> nn.Module:
+    """Wrap a model in ``DistributedDataParallel`` if there are several processes."""
+    options = dict(settings.ddp)
+    if precision != "fp16":  # without gradient scaling, gradients compressed to fp16 could overflow
+        options["fp16_compression"] = False
+    if settings.device == "cpu":
+        options["device_ids"] = None
+    return create_ddp_model(model, **options)
+
+
+def _checkpoint_hook(
+    checkpointer: DetectionCheckpointer, settings: DictConfig, folder: Path
+) -> hooks.PeriodicCheckpointer:
+    hook = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
+    # The limit max_to_keep includes the checkpoints that a resumed run has left.
+    hook.recent_checkpoints = sorted(map(str, folder.glob("model_[0-9]*.pth")))
+    return hook
+
+
+def _resume(trainer: Trainer, checkpointer: DetectionCheckpointer, optimizer: Optimizer) -> int:
+    """Load the last checkpoint and return the next step. The learning rate stays that of the config."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    checkpointer.resume_or_load("", resume=True)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["initial_lr"] = rate
+    next_step: int = trainer.iter + 1
+    return next_step
