@@ -1,4 +1,4 @@
-"""The training recipes: sizes and rates that belong together, in one table."""
+"""The training recipes: the sizes and rates of each variant, in one table."""
 
 from dataclasses import dataclass
 
@@ -9,26 +9,30 @@ class Recipe:
 
     Attributes:
         lr: peak learning rate for ``batch_size`` images in an optimizer step; it scales linearly.
-        batch_size: the number of images that ``lr`` was tuned for.
+        batch_size: number of images that ``lr`` is for.
         short_side: short side of a test image, px.
-        long_side: limit on the long side of a test image, px.
-        channels: of the feature pyramid and of the convolutions in the heads; the linear layers of the
-            box heads have four times as many.
-        rpn_batch_size: anchors sampled for each training image.
-        box_batch_size: regions sampled for each training image.
-        pre_nms_topk: proposals of each level before non-maximum suppression, in training and at test time.
-        post_nms_topk: proposals after it, in training and at test time.
+        channels: channels of the feature pyramid and of the convolutions in the heads. The linear layers
+            of the box heads have four times as many.
+        rpn_batch_size: number of anchors sampled from each training image.
+        box_batch_size: number of regions sampled from each training image.
+        pre_nms_topk: number of proposals per level before non-maximum suppression, in training and at
+            test time.
+        post_nms_topk: number of proposals after it, in training and at test time.
     """
 
     lr: float
     batch_size: int
     short_side: int
-    long_side: int
     channels: int
     rpn_batch_size: int
     box_batch_size: int
     pre_nms_topk: tuple[int, int]
     post_nms_topk: tuple[int, int]
+
+    @property
+    def long_side(self) -> int:
+        """Limit on the long side of a test image, px."""
+        return scaled_long_side(self.short_side)
 
 
 RECIPES = {
@@ -37,7 +41,6 @@ RECIPES = {
         lr=1.6e-4,
         batch_size=64,
         short_side=800,
-        long_side=1333,
         channels=256,
         rpn_batch_size=256,
         box_batch_size=512,
@@ -49,7 +52,6 @@ RECIPES = {
         lr=1e-3,
         batch_size=4,
         short_side=256,
-        long_side=427,
         channels=64,
         rpn_batch_size=256,
         box_batch_size=128,
@@ -62,3 +64,8 @@ RECIPES = {
 def recipe_for(variant: str) -> Recipe:
     """Return the recipe of a variant: its own entry in :data:`RECIPES`, or else the default."""
     return RECIPES.get(variant, RECIPES["default"])
+
+
+def scaled_long_side(short_side: int) -> int:
+    """Return the limit on the long side that goes with a short side, px: 1333 for 800, in proportion."""
+    return round(short_side * 1333 / 800)

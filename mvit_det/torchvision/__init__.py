@@ -1,4 +1,4 @@
-"""Detectors on torchvision's parts, trained with Lightning: everything that pip alone can run."""
+"""Detectors built from torchvision and trained with Lightning: everything here installs with pip."""
 
 from mvit_det.torchvision.models.detector import build_detector
 

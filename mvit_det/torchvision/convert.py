@@ -1,4 +1,4 @@
-"""Files of weights from one form into another."""
+"""Conversion of weights between file formats."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -16,25 +16,27 @@ from mvit_det.weights import (
 
 
 def convert(source: str, out: Path, json: Path | None) -> None:
-    """Write a file of weights as ours, ``.safetensors`` and a configuration, or for Detectron2, ``.pth``.
+    """Convert weights to ``.safetensors`` with a configuration, or to ``.pth`` for Detectron2.
 
     Args:
-        source: a path or a URL, as :func:`mvit_det.weights.load_weights` takes it.
-        out: ends with ``.safetensors`` or ``.pth``.
-        json: COCO-format JSON whose categories a detector knows, where its file does not name them.
+        source: a path or a URL, as for :func:`mvit_det.weights.load_weights`.
+        out: the file to write; its suffix, ``.safetensors`` or ``.pth``, selects the format.
+        json: COCO-format JSON file with the categories of a detector whose file does not name them.
 
     Raises:
-        InputError: if ``source`` cannot be used, or ``out`` exists or ends otherwise.
+        InputError: if ``source`` or ``json`` cannot be used, or if ``out`` exists or has another suffix.
     """
     if out.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{out}: expected a name that ends with .safetensors or .pth")
     for path in (out, out.with_suffix(".json")) if out.suffix == ".safetensors" else (out,):
         if path.exists():
-            raise InputError(f"{path}: exists already; delete it, or name another file")
+            raise InputError(f"{path}: exists already; delete it, or choose another name")
     checkpoint = read_checkpoint(local_file(source))
     is_detector = checkpoint.kind == "detector"
-    if json is not None and (not is_detector or KEY in checkpoint.metadata):
-        raise InputError(f"--json {json}: {source} needs no names of classes: it has its own, or no boxes")
+    if json is not None and not is_detector:
+        raise InputError(f"{json}: {source} is not a detector, and needs no category names")
+    if json is not None and KEY in checkpoint.metadata:
+        raise InputError(f"{json}: {source} has category names already")
     if is_detector:
         config = asdict(config_of(checkpoint, category_names(read_coco(json)) if json else None))
     else:

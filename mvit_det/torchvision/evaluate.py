@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from pycocotools.coco import COCO
 from rich.console import Console
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
@@ -17,22 +16,21 @@ from mvit_det.data.results import write_json
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import metrics_tables, track
-from mvit_det.torchvision.data.augmentation import to_float
-from mvit_det.torchvision.data.dataset import CocoPictures, collate
+from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
-from mvit_det.torchvision.engine.lightning_trainer import (
+from mvit_det.torchvision.engine.lightning_trainer import build_trainer
+from mvit_det.torchvision.engine.processes import (
     build_console,
-    build_trainer,
     check_devices,
-    default_workers,
     process_rank,
+    single_interrupt,
 )
 
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """What an evaluation takes; the fields are the flags of ``mvit-det eval``."""
+    """The options of an evaluation; the fields are the flags of ``mvit-det eval``."""
 
     checkpoint: Path
     json: Path
@@ -45,35 +43,43 @@ class EvalOptions:
     overwrite: bool = False
 
 
+@single_interrupt()
 def evaluate_checkpoint(options: EvalOptions) -> Metrics:
-    """Evaluate a checkpoint, and write its detections, metrics and pictures to ``options.out``.
+    """Evaluate a checkpoint, and write its detections, metrics and drawings to ``options.out``.
 
     Raises:
-        InputError: before anything is written, for what cannot be used.
+        InputError: if an input cannot be used; nothing is written in that case.
     """
     console = build_console()
     check_devices(options.devices)
     detector, config = load_detector(options.checkpoint)
     truth = read_coco(options.json)
-    config.check_categories(category_names(truth), options.checkpoint, str(options.json))
+    config.check_categories(category_names(truth), options.checkpoint, options.json)
     if process_rank() == 0:
         run_folder.refuse_training_run(options.out)
         inputs = (options.json, options.images)
         run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
-        check_pictures(truth, options.images, console)
+        check_all_images(truth, options.images, console)
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
-    module = DetectorModule(config, detector, truth)
+    loader = build_val_loader(
+        truth,
+        options.images,
+        rank=process_rank(),
+        world_size=options.devices,
+        workers=options.workers,
+    )
     trainer = build_trainer(
         precision=options.precision, devices=options.devices, console=console, logger=False
     )
+    module = DetectorModule(config, detector, truth)
     return evaluate_module(
         module,
         trainer,
-        val_loader(truth, options.images, options.devices, options.workers),
-        options.images,
-        options.out,
-        options.draw,
-        console,
+        loader,
+        images=options.images,
+        out=options.out,
+        num_drawings=options.draw,
+        console=console,
     )
 
 
@@ -81,18 +87,29 @@ def evaluate_module(
     module: DetectorModule,
     trainer: L.Trainer,
     loader: DataLoader[Any],
+    *,
     images: Path,
     out: Path,
-    num_pictures: int,
+    num_drawings: int,
     console: Console,
 ) -> Metrics:
-    """Evaluate a model as it stands; write detections, metrics and pictures; print the table."""
+    """Evaluate a detector with its current weights; write the results and print the metrics.
+
+    Args:
+        module: the detector, with the annotations of the validation images.
+        trainer: the Trainer that runs the evaluation.
+        loader: the validation images.
+        images: folder of the validation images, for the drawings.
+        out: folder for the results.
+        num_drawings: number of images to draw ground truth and detections of.
+        console: console for the metrics.
+    """
     trainer.validate(module, loader, verbose=False)
     if trainer.is_global_zero:
-        assert module.truth is not None, "validation needs its data set"
+        assert module.truth is not None, "validation needs annotations"
         write_json(out / run_folder.DETECTIONS, module.results)
         write_json(out / run_folder.METRICS, module.metrics)
-        draw_comparisons(module.truth, images, module.results, out / run_folder.PICTURES, num_pictures)
+        draw_comparisons(module.truth, images, module.results, out / run_folder.PICTURES, num_drawings)
         console.print(*metrics_tables(module.metrics), sep="\n")
         names = (run_folder.CURVES, run_folder.METRICS, run_folder.DETECTIONS, run_folder.PICTURES)
         for name in names:
@@ -101,21 +118,6 @@ def evaluate_module(
     return module.metrics
 
 
-def check_pictures(coco: COCO, images: Path, console: Console) -> None:
-    """Read every picture of a data set once, with a progress bar; errors as in ``check_images``."""
-    check_images(coco, images, lambda items, n: track(items, n, "checking pictures", console))
-
-
-def val_loader(truth: COCO, images: Path, devices: int, workers: int | None) -> DataLoader[Any]:
-    """Return this process's share of a data set, one picture at a time, at its own size.
-
-    All shares are of one length: the first pictures come twice where the number does not divide.
-    """
-    dataset = CocoPictures(truth, images, to_float)
-    whole = -(-len(dataset) // devices) * devices
-    indexes = [index % len(dataset) for index in range(process_rank(), whole, devices)]
-    share: Subset[Any] = Subset(dataset, indexes)
-    if workers is None:
-        # On a CPU a process forked here would keep a second copy of what the model goes on writing to.
-        workers = default_workers(devices) if torch.cuda.is_available() else 0
-    return DataLoader(share, collate_fn=collate, num_workers=workers)
+def check_all_images(coco: COCO, images: Path, console: Console) -> None:
+    """Read every image of a data set once, with a progress bar; raises what ``check_images`` raises."""
+    check_images(coco, images, lambda items, n: track(items, n, "checking images", console))

@@ -1,24 +1,24 @@
-"""Prediction with a detector."""
+"""Prediction with a detector on images and videos."""
 
 from functools import partial
 from typing import Any
 
 import torch
-from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection import FasterRCNN
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.engine.lightning_module import prediction_to_results
-from mvit_det.torchvision.engine.lightning_trainer import build_console
+from mvit_det.torchvision.engine.processes import build_console
 
 
 def predict(options: PredictOptions) -> None:
-    """Detect objects in a picture, a folder of pictures or a video; see :func:`write_detections`.
+    """Detect objects in an image, a folder of images or a video; see :func:`write_detections`.
 
     Raises:
-        InputError: before anything is written, for what cannot be used.
+        InputError: if an input cannot be used; nothing is written in that case.
     """
     detector, config = load_detector(options.checkpoint)
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,9 +27,9 @@ def predict(options: PredictOptions) -> None:
 
 @torch.inference_mode()
 def detect(
-    detector: MaskRCNN, config: DetectorConfig, image: RgbImage, image_id: int
+    detector: FasterRCNN, config: DetectorConfig, image: RgbImage, image_id: int
 ) -> list[dict[str, Any]]:
-    """Return the COCO results entries of one (H, W, 3) RGB picture, best first."""
+    """Return the COCO results entries of one (H, W, 3) RGB image, best first."""
     device = next(detector.parameters()).device
     tensor = F.to_dtype(F.to_image(image), torch.float32, scale=True)
     return prediction_to_results(detector([tensor.to(device)])[0], image_id, config)

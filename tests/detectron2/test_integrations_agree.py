@@ -45,9 +45,8 @@ def build_in_detectron2(head):
 
 
 def build_in_torchvision(head):
-    cascade = head == "cascade_mask_rcnn"
     return build_detector(
-        "mvitv2_nano", 1 + NUM_CLASSES, cascade, min_size=SHORT_SIDE, max_size=LONG_SIDE
+        "mvitv2_nano", 1 + NUM_CLASSES, head, min_size=SHORT_SIDE, max_size=LONG_SIDE
     ).eval()
 
 

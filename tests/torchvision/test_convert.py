@@ -1,4 +1,4 @@
-"""Weights from one form into another, by the command."""
+"""Conversion of weights, by the command and by the function."""
 
 import json
 
@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from mvit_det import build_classifier, build_mvit
 from mvit_det.cli.main import main
 from mvit_det.errors import InputError
+from mvit_det.heads import HEADS
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.engine.detector_checkpoint import COCO_CATEGORIES, KEY, load_detector
 from mvit_det.torchvision.models.detector import build_detector
@@ -22,25 +23,25 @@ CONFIG = {
 }
 
 
-@pytest.fixture(params=[False, True], ids=["single", "cascade"])
+@pytest.fixture(params=HEADS)
 def trained(request, tmp_path):
-    """Return a checkpoint as training writes it, and its detector's weights, none of them 0 or 1."""
+    """A checkpoint as training writes it, and the weights of its detector, none of them 0 or 1."""
     torch.manual_seed(0)
-    state = build_detector("mvitv2_nano", 3, cascade=request.param).state_dict()
+    state = build_detector("mvitv2_nano", 3, request.param).state_dict()
     state = {k: w + torch.rand_like(w) if w.is_floating_point() else w + 5 for k, w in state.items()}
     path = tmp_path / "best.ckpt"
     weights = {f"detector.{key}": weight for key, weight in state.items()}
-    torch.save({KEY: CONFIG | {"cascade": request.param}, "state_dict": weights, "epoch": 4}, path)
+    torch.save({KEY: CONFIG | {"head": request.param}, "state_dict": weights, "epoch": 4}, path)
     return path, state
 
 
-def assert_equal(found, expected):
-    assert found.keys() == expected.keys()
-    for key, weight in found.items():
+def assert_equal(weights, expected):
+    assert weights.keys() == expected.keys()
+    for key, weight in weights.items():
         assert torch.equal(weight, expected[key]), key
 
 
-def test_a_round_trip_through_every_form_loses_nothing(trained, tmp_path, capsys):
+def test_a_round_trip_through_every_format_loses_nothing(trained, tmp_path, capsys):
     path, state = trained
     main(["convert", str(path), str(tmp_path / "ours.safetensors")])
     main(["convert", str(tmp_path / "ours.safetensors"), str(tmp_path / "theirs.pth")])
@@ -59,10 +60,10 @@ def test_a_round_trip_through_every_form_loses_nothing(trained, tmp_path, capsys
         assert (config.short_side, config.long_side) == (256, 400)
 
 
-def test_a_detector_of_detectron2_gets_the_names_of_its_classes(tmp_path):
+def test_a_detector_of_detectron2_gets_category_names(tmp_path):
     state = to_detectron2(build_detector("mvitv2_nano", 3).state_dict())
     torch.save({"model": state}, tmp_path / "two.pth")
-    with pytest.raises(InputError, match="was trained on 2 classes and does not name them; .*--json"):
+    with pytest.raises(InputError, match="2 classes but does not name them; .*`mvit-det convert`"):
         convert(str(tmp_path / "two.pth"), tmp_path / "out.safetensors", None)
     coco = {
         "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}],
@@ -73,7 +74,7 @@ def test_a_detector_of_detectron2_gets_the_names_of_its_classes(tmp_path):
     convert(str(tmp_path / "two.pth"), tmp_path / "out.safetensors", tmp_path / "coco.json")
     assert load_detector(tmp_path / "out.safetensors")[1].categories == {2: "bolt", 5: "nut"}
 
-    with pytest.raises(InputError, match=r"--json .*coco.json: .*out.safetensors needs no names of classes"):
+    with pytest.raises(InputError, match=r"coco.json: .*out.safetensors has category names already"):
         convert(str(tmp_path / "out.safetensors"), tmp_path / "again.safetensors", tmp_path / "coco.json")
 
     assert len(COCO_CATEGORIES) == 80
@@ -83,7 +84,7 @@ def test_a_detector_of_detectron2_gets_the_names_of_its_classes(tmp_path):
     assert load_detector(tmp_path / "coco.pth")[1].categories == COCO_CATEGORIES
 
 
-def test_a_classifier_becomes_a_start_for_either_home(tmp_path):
+def test_a_classifier_initializes_detectors_of_both_integrations(tmp_path):
     classifier = build_classifier("mvitv2_nano", 10)
     torch.save(classifier.state_dict(), tmp_path / "classes.pth")
     convert(str(tmp_path / "classes.pth"), tmp_path / "a.safetensors", None)
@@ -104,10 +105,9 @@ def test_a_classifier_becomes_a_start_for_either_home(tmp_path):
             load_detector(tmp_path / name)
 
 
-def test_a_detectors_weights_start_one_of_other_classes_and_a_backbone(trained):
+def test_a_detector_initializes_one_with_other_classes_and_a_backbone(trained):
     path, state = trained
-    cascade = "roi_heads.box_head.1.0.0.weight" in state
-    detector = build_detector("mvitv2_nano", 5, cascade=cascade)
+    detector = build_detector("mvitv2_nano", 5, read_checkpoint(path).head)
     report = load_weights(detector, path)
     assert report.class_mismatch
     assert all("predictor" in key for key in report.class_mismatch)
@@ -120,7 +120,7 @@ def test_a_detectors_weights_start_one_of_other_classes_and_a_backbone(trained):
     assert torch.equal(backbone.scale2_norm.weight, state["backbone.body.scale2_norm.weight"])
 
 
-def test_what_exists_or_has_another_ending_is_not_written(trained, tmp_path):
+def test_existing_files_and_other_suffixes_are_refused(trained, tmp_path):
     path, _ = trained
     with pytest.raises(InputError, match=r"out.onnx: expected a name that ends with .safetensors or .pth"):
         convert(str(path), tmp_path / "out.onnx", None)
@@ -132,7 +132,7 @@ def test_what_exists_or_has_another_ending_is_not_written(trained, tmp_path):
         convert(str(path), tmp_path / "out.safetensors", None)
 
 
-def test_inspect_says_what_a_file_holds(trained, capsys):
+def test_inspect_describes_a_file(trained, capsys):
     path, _ = trained
     main(["inspect", str(path)])
     printed = capsys.readouterr().out
@@ -144,25 +144,25 @@ def test_inspect_says_what_a_file_holds(trained, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
-        ({"short_side": "abc"}, "pictures of abc px: expected 32 to 10000"),
-        ({"short_side": -5}, "pictures of -5 px"),
-        ({"categories": {}}, "trained on 2 classes and does not name them"),
-        ({"categories": {1: "a", 2: "b", 3: "c"}}, "trained on 2 classes and 3 are named"),
+        ({"short_side": "abc"}, "image size of abc px: expected 32 to 10000"),
+        ({"short_side": -5}, "image size of -5 px"),
+        ({"categories": {}}, "trained on 2 classes but does not name them"),
+        ({"categories": {1: "a", 2: "b", 3: "c"}}, "trained on 2 classes but names 3"),
         ({"categories": [1]}, "its configuration is damaged"),
     ],
 )
-def test_a_configuration_that_does_not_fit_the_weights_is_refused(change, words, trained, tmp_path):
+def test_a_configuration_that_does_not_fit_the_weights_is_refused(change, message, trained, tmp_path):
     path, _ = trained
     content = torch.load(path, weights_only=True)
     content[KEY] |= change
     torch.save(content, tmp_path / "changed.ckpt")
-    with pytest.raises(InputError, match=f"changed.ckpt: .*{words}"):
+    with pytest.raises(InputError, match=f"changed.ckpt: .*{message}"):
         load_detector(tmp_path / "changed.ckpt")
 
 
-def test_labels_follow_the_ids_of_the_categories_in_whatever_order_a_file_has_them(trained, tmp_path):
+def test_labels_follow_the_order_of_the_category_ids(trained, tmp_path):
     path, _ = trained
     content = torch.load(path, weights_only=True)
     content[KEY] |= {"categories": {10: "b", 9: "a"}}
@@ -170,9 +170,9 @@ def test_labels_follow_the_ids_of_the_categories_in_whatever_order_a_file_has_th
     assert load_detector(tmp_path / "turned.ckpt")[1].category_ids(torch.tensor([1, 2])) == [9, 10]
 
 
-def test_what_does_not_fit_whole_changes_nothing(trained):
-    path, state = trained
-    detector = build_detector("mvitv2_nano", 9, "roi_heads.box_head.1.0.0.weight" in state)
+def test_weights_that_do_not_fit_completely_change_nothing(trained):
+    path, _ = trained
+    detector = build_detector("mvitv2_nano", 9, read_checkpoint(path).head)
     before = {key: weight.clone() for key, weight in detector.state_dict().items()}
     with pytest.raises(InputError, match="has other classes in roi_heads"):
         load_all_weights(detector, read_checkpoint(path))

@@ -1,1 +1,1 @@
-"""Data sets and augmentation."""
+"""Data sets, augmentation and batches."""

@@ -1,4 +1,4 @@
-"""What training does to a picture and its objects, on torchvision's transforms v2."""
+"""Augmentation of training images and their objects, built from torchvision's transforms v2."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from mvit_det.torchvision.data.resize import RandomShortestSize, ScaleJitter
 Target = dict[str, Any]
 Augmentation = Callable[[Tensor, Target], tuple[Tensor, Target]]
 
-# The recipe's sizes in pixels for a short side of 800 at test time; other sizes scale with it.
+# Sizes of the "multiscale" recipe for a short side of 800 px at test time; other short sides scale them.
 REFERENCE_SHORT_SIDE = 800
 SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
 SHORT_SIDES_BEFORE_CROP = (400, 500, 600)
@@ -23,17 +23,17 @@ CROP_SIDES = (384, 600)
 
 
 def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentation:
-    """Return the augmentation of a training recipe; it maps (image, target) to (image, target).
+    """Return the augmentation of a training recipe, a function from (image, target) to (image, target).
 
-    The image comes in as uint8 and goes out as float32 in 0..1; objects that are cropped away are
-    removed, and boxes are cut down to what is left of their masks.
+    It takes a uint8 image and returns a float32 image in 0..1. Objects that are cropped away are removed,
+    and boxes are clipped to the visible part of their masks. Every augmentation flips half of the images.
 
     Args:
-        name: ``"flip"``: the size of test time, and mirroring, which the others have too.
-            ``"multiscale"``: half of the pictures are cropped first, then the short side is drawn
-            from 0.6 to 1 times ``short_side`` (the 36-epoch recipe). ``"lsj"``: large-scale
-            jittering, a scale of 0.1 to 2 on a square of ``long_side``, from which as much is cropped.
-        short_side: short side of a picture at test time, px.
+        name: ``"flip"`` resizes images as at test time. ``"multiscale"`` crops half of the images and
+            then draws a short side of 0.6 to 1 times ``short_side`` (the 36-epoch recipe). ``"lsj"`` is
+            large-scale jittering: it scales images by 0.1 to 2 relative to a square of ``long_side``, then
+            crops that square.
+        short_side: short side of an image at test time, px.
         long_side: limit on the long side, px.
 
     Raises:
@@ -67,7 +67,7 @@ def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentati
 
 
 class _Augment:
-    """A class, not a closure, so that loading processes can be handed it on every platform."""
+    """A class rather than a closure, so that it can be pickled for data loader processes."""
 
     def __init__(self, steps: list[v2.Transform]) -> None:
         self.transform = v2.Compose(steps)
@@ -78,14 +78,14 @@ class _Augment:
 
 
 def to_float(image: Tensor, target: Target) -> tuple[Tensor, Target]:
-    """Return a picture for evaluation: float32 in 0..1, at its own size."""
+    """Prepare an image for evaluation: float32 in 0..1, at its original size."""
     return F.to_dtype(image, torch.float32, scale=True).as_subclass(Tensor), target
 
 
 class RandomSizeCrop(v2.Transform):
-    """Crop a random place to a height and a width drawn from ``min_size`` to ``max_size`` px each.
+    """Crop a random region, with a height and a width drawn from ``min_size`` to ``max_size`` px.
 
-    A picture that is smaller than what was drawn keeps that side whole.
+    A side of the image that is shorter than the drawn size is not cropped.
     """
 
     def __init__(self, min_size: int, max_size: int) -> None:
@@ -109,22 +109,22 @@ def _draw(low: int, high: int) -> int:
 
 
 def keep_visible(target: Target) -> Target:
-    """Return a target without the objects that have no pixel left, its boxes cut to the visible masks.
+    """Remove objects without a visible pixel from a target, and clip boxes to the visible masks.
 
-    A box that is whole stays as precise as it was annotated: it is cut only where it reaches more
-    than a pixel beyond its mask. Everything comes out as a plain tensor.
+    A box is clipped only where it extends more than a pixel beyond its mask, so that uncropped objects keep
+    the precision of their annotation. The results are plain tensors.
     """
     masks = target["masks"].as_subclass(Tensor)
     boxes = target["boxes"].as_subclass(Tensor)
-    kept = masks.bool().flatten(1).any(1)
-    masks, boxes = masks[kept], boxes[kept]
-    inner = masks_to_boxes(masks)  # first and last pixel
+    visible = masks.bool().flatten(1).any(1)
+    masks, boxes = masks[visible], boxes[visible]
+    inner = masks_to_boxes(masks)  # the first and the last pixel
     boxes = torch.cat([boxes[:, :2].maximum(inner[:, :2] - 1), boxes[:, 2:].minimum(inner[:, 2:] + 2)], dim=1)
     height, width = masks.shape[-2:]
     boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
-    whole = (boxes[:, 2:] - boxes[:, :2]).amin(1) > 0
+    not_empty = (boxes[:, 2:] - boxes[:, :2]).amin(1) > 0
     return target | {
-        "boxes": boxes[whole],
-        "labels": target["labels"][kept][whole],
-        "masks": masks[whole],
+        "boxes": boxes[not_empty],
+        "labels": target["labels"][visible][not_empty],
+        "masks": masks[not_empty],
     }

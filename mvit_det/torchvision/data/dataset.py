@@ -1,6 +1,6 @@
-"""A COCO-format data set as torchvision's detectors take it, and batches of pictures of like shape."""
+"""A COCO-format data set with the targets that torchvision's detectors expect."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,17 @@ from mvit_det.data.images import read_entry
 Target = dict[str, Any]
 
 
-class CocoPictures(CocoDetection):
-    """Pictures with their objects: ``dataset[i]`` -> (image, target).
+class CocoDataset(CocoDetection):
+    """Images with their objects: ``dataset[i]`` is an (image, target) pair.
 
-    The image is a uint8 (3, H, W) tensor; the target has ``boxes`` (K, 4) XYXY in px, ``labels`` (K,)
-    from 1 in the order of the category ids, ``masks`` (K, H, W) and ``image_id``. Crowd regions are
-    left out; a picture without objects has K = 0. ``transforms`` is called with both.
+    The image is a uint8 (3, H, W) tensor. The target has ``boxes`` (K, 4) XYXY in px, ``labels`` (K,)
+    from 1 in the order of the category ids, ``masks`` (K, H, W) and ``image_id``. Crowd regions are left
+    out; an image without objects has K = 0.
+
+    Args:
+        coco: the annotations.
+        folder: folder that the ``file_name`` of each image is relative to.
+        transforms: function from (image, target) to (image, target).
     """
 
     def __init__(
@@ -36,7 +41,7 @@ class CocoPictures(CocoDetection):
         VisionDataset.__init__(self, folder, transforms)  # CocoDetection's own would read a file
         self.coco = coco
         self.ids = sorted(coco.imgs)
-        self.label_of = {id_: label for label, id_ in enumerate(category_names(coco), start=1)}
+        self.labels = {id_: label for label, id_ in enumerate(category_names(coco), start=1)}
 
     def _load_image(self, id: int) -> Image.Image:
         return read_entry(Path(self.root), self.coco.imgs[id])
@@ -55,67 +60,12 @@ class CocoPictures(CocoDetection):
         target = {
             "image_id": image_id,
             "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
-            "labels": torch.tensor([self.label_of[e["category_id"]] for e in objects]).long(),
+            "labels": torch.tensor([self.labels[entry["category_id"]] for entry in objects]).long(),
             "masks": tv_tensors.Mask(torch.from_numpy(masks)),
         }
         image = tv_tensors.Image(image)
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
     def aspect_ratios(self) -> list[float]:
-        """Return width / height of each picture, in the order of the data set."""
+        """Return width / height of each image, in the order of the data set."""
         return [entry["width"] / entry["height"] for entry in self.coco.loadImgs(self.ids)]
-
-
-class AspectRatioBatches:
-    """Batches of indexes in which wide pictures go with wide ones and tall with tall.
-
-    Each epoch is shuffled anew from ``seed``; it covers every picture and repeats a few, so that
-    every optimiser step of every process sees ``batch_size * accumulate`` pictures.
-
-    Args:
-        aspect_ratios: width / height of each picture.
-        batch_size: pictures in a batch.
-        accumulate: batches in an optimiser step.
-        rank: which of the processes this is.
-        world_size: number of processes, which share an epoch between them.
-        seed: of the shuffling, the same in all processes.
-    """
-
-    def __init__(
-        self,
-        aspect_ratios: list[float],
-        batch_size: int,
-        *,
-        accumulate: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-        seed: int = 0,
-    ) -> None:
-        self.is_wide = np.array(aspect_ratios) >= 1
-        self.batch_size, self.rank, self.world_size, self.seed = batch_size, rank, world_size, seed
-        self.epoch = 0
-        step = batch_size * accumulate * world_size
-        self.num_indexes = -(-len(aspect_ratios) // step) * step
-
-    @property
-    def sampler(self) -> "AspectRatioBatches":
-        return self  # where Lightning looks for set_epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_indexes // (self.batch_size * self.world_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        random = np.random.default_rng((self.seed, self.epoch))
-        order = np.resize(random.permutation(len(self.is_wide)), self.num_indexes)
-        order = order[np.argsort(self.is_wide[order], kind="stable")]
-        batches = random.permutation(order.reshape(-1, self.batch_size))
-        yield from batches[self.rank :: self.world_size].tolist()
-
-
-def collate(samples: list[tuple[Tensor, Any]]) -> tuple[list[Tensor], list[Any]]:
-    """Keep the pictures of a batch apart: torchvision's detectors pad them themselves."""
-    images, targets = zip(*samples, strict=True)
-    return list(images), list(targets)

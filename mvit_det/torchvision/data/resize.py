@@ -1,4 +1,4 @@
-"""Resizing for training that never loses a side."""
+"""Resizing for training that never reduces a side to nothing."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from torchvision.transforms import v2
 
 
 class RandomShortestSize(v2.RandomShortestSize):
-    """torchvision's, but a thin picture keeps a pixel."""
+    """torchvision's transform, except that no side of the result is less than 1 px."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"size": _at_least_1(super().make_params(flat_inputs)["size"])}
 
 
 class ScaleJitter(v2.ScaleJitter):
-    """torchvision's, but a thin picture keeps a pixel."""
+    """torchvision's transform, except that no side of the result is less than 1 px."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"size": _at_least_1(super().make_params(flat_inputs)["size"])}

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its detector, and the detector from a checkpoint."""
+"""The configuration that a checkpoint keeps of its detector, and detectors built from checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torchvision.models.detection import MaskRCNN, MaskRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection import FasterRCNN, MaskRCNN_ResNet50_FPN_Weights
 
 from mvit_det.backbone.variants import VARIANTS
 from mvit_det.errors import InputError, unknown_name
+from mvit_det.heads import HEADS
+from mvit_det.recipes import recipe_for
 from mvit_det.torchvision.models.detector import build_detector
 from mvit_det.weights import Checkpoint, load_all_weights, read_checkpoint
 
 KEY = "mvit_det"  # of the configuration in a checkpoint
-SHORT_SIDE, SHORT_SIDE_OF = 800, {"mvitv2_nano": 256}  # px, at test time
-LONG_OVER_SHORT = 1333 / 800
-MAX_SIDE = 10_000  # px
+MIN_SIDE, MAX_SIDE = 32, 10_000  # px
 COCO_CATEGORIES = {
     category_id: name
     for category_id, name in enumerate(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
@@ -26,16 +26,20 @@ COCO_CATEGORIES = {
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """All that it takes to build a detector again.
+    """Everything that is needed to build a detector again.
 
-    ``categories`` are id -> name of the data set it was trained on; label 1 is the lowest id.
-    Pictures are scaled to a short side of ``short_side`` px unless the long one would exceed
-    ``long_side``. ``backbone`` are keywords of :func:`mvit_det.build_mvit` that the variant's own are not.
+    Attributes:
+        variant: name in :data:`mvit_det.VARIANTS`.
+        categories: id -> name in the training data set; label 1 is the lowest id.
+        head: name in :data:`mvit_det.heads.HEADS`.
+        short_side: short side that images are scaled to, px.
+        long_side: limit on their long side, px.
+        backbone: keywords of :func:`mvit_det.build_mvit` that differ from those of the variant.
     """
 
     variant: str
     categories: Mapping[int, str]
-    cascade: bool
+    head: str
     short_side: int
     long_side: int
     backbone: Mapping[str, Any] = field(default_factory=dict)
@@ -43,14 +47,16 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise unknown_name("variant", self.variant, VARIANTS)
+        if self.head not in HEADS:
+            raise unknown_name("head", self.head, HEADS)
         object.__setattr__(self, "categories", dict(sorted(self.categories.items())))
 
-    def build(self, *, backbone: Mapping[str, Any] | None = None, **kwargs: Any) -> MaskRCNN:
+    def build(self, *, backbone: Mapping[str, Any] | None = None, **kwargs: Any) -> FasterRCNN:
         """Build the detector with random weights; the keywords are those of :func:`build_detector`."""
         return build_detector(
             self.variant,
             1 + len(self.categories),
-            self.cascade,
+            self.head,
             min_size=self.short_side,
             max_size=self.long_side,
             backbone={**self.backbone, **(backbone or {})},
@@ -58,20 +64,28 @@ class DetectorConfig:
         )
 
     def category_ids(self, labels: Tensor) -> list[int]:
-        """Return the data set's category ids of labels."""
+        """Return the category ids in the data set for labels."""
         ids = list(self.categories)
         return [ids[label - 1] for label in labels.tolist()]
 
-    def check_categories(self, categories: Mapping[int, str], source: Path, where: str) -> None:
-        """Raise an InputError unless a data set has the categories that this detector knows."""
-        if dict(categories) == dict(self.categories):
-            return
-        raise InputError(
-            f"{source}: has {_described(self.categories)}, but {where} has {_described(categories)}"
-        )
+    def check_categories(self, categories: Mapping[int, str], source: Path, dataset: Path) -> None:
+        """Check that a data set has the categories of this detector.
+
+        Args:
+            categories: id -> name in the data set.
+            source: the file that this configuration comes from.
+            dataset: the annotations of the data set.
+
+        Raises:
+            InputError: naming both files and their categories, if they differ.
+        """
+        if dict(categories) != dict(self.categories):
+            raise InputError(
+                f"{source}: has {_describe(self.categories)}, but {dataset} has {_describe(categories)}"
+            )
 
 
-def _described(categories: Mapping[int, str]) -> str:
+def _describe(categories: Mapping[int, str]) -> str:
     shown = [f"{id_} {name}" for id_, name in categories.items()]
     shown = shown[:5] + ["..."] * (len(shown) > 5)
     noun = "class" if len(categories) == 1 else "classes"
@@ -79,24 +93,28 @@ def _described(categories: Mapping[int, str]) -> str:
 
 
 def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = None) -> DetectorConfig:
-    """Return what it takes to build a checkpoint's detector.
+    """Return the configuration of a checkpoint's detector.
 
-    Detectron2's files do not say at which size they were tested: it is taken for that of the configs.
+    The variant and the head follow from the weights. The image size and the category names come from the
+    configuration in the file. A file of Detectron2 has none: its image size is that of the variant's
+    recipe.
 
     Args:
         checkpoint: a whole detector.
-        categories: id -> name, where the file does not say them and they are not COCO's.
+        categories: id -> name, for a file without names that was not trained on COCO.
 
     Raises:
-        InputError: if it is no detector, or its classes have no names.
+        InputError: if the checkpoint is not a detector, or if its classes have no names.
     """
     path = checkpoint.path
     if checkpoint.head is None or checkpoint.num_classes is None:
         raise InputError(f"{path}: holds {checkpoint}; expected a whole detector")
     if checkpoint.variant is None:
-        raise InputError(f"{path}: holds {checkpoint}; its blocks fit none of {', '.join(VARIANTS)}")
-    short_side = SHORT_SIDE_OF.get(checkpoint.variant, SHORT_SIDE)
-    long_side = round(short_side * LONG_OVER_SHORT)
+        raise InputError(f"{path}: holds {checkpoint}; its blocks match none of {', '.join(VARIANTS)}")
+    if checkpoint.head is None:
+        raise InputError(f"{path}: holds {checkpoint}; its head is none of {', '.join(HEADS)}")
+    recipe = recipe_for(checkpoint.variant)
+    short_side, long_side = recipe.short_side, recipe.long_side
     if KEY in checkpoint.metadata:
         config = checkpoint.metadata[KEY]
         try:
@@ -105,34 +123,34 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: its configuration is damaged: {error!r}") from None
         for side in (short_side, long_side):
-            if not isinstance(side, int) or not 32 <= side <= MAX_SIDE:
-                raise InputError(f"{path}: pictures of {side} px: expected 32 to {MAX_SIDE}")
+            if not isinstance(side, int) or not MIN_SIDE <= side <= MAX_SIDE:
+                raise InputError(f"{path}: image size of {side} px: expected {MIN_SIDE} to {MAX_SIDE}")
     if categories is None and checkpoint.num_classes == len(COCO_CATEGORIES):
         categories = COCO_CATEGORIES
     if categories is None or len(categories) != checkpoint.num_classes:
-        found = f"{len(categories)} are named" if categories else "does not name them"
+        names = f"names {len(categories)}" if categories else "does not name them"
         raise InputError(
-            f"{path}: was trained on {checkpoint.num_classes} classes and {found}; `mvit-det convert --json` "
-            "with the COCO-format JSON it was trained on names them"
+            f"{path}: was trained on {checkpoint.num_classes} classes but {names}; to name them, convert it "
+            "(`mvit-det convert`) with the COCO-format JSON file that it was trained on"
         )
     return DetectorConfig(
         variant=checkpoint.variant,
         categories=categories,
-        cascade=checkpoint.head == "cascade_mask_rcnn",
+        head=checkpoint.head,
         short_side=short_side,
         long_side=long_side,
         backbone=checkpoint.backbone_keywords,
     )
 
 
-def load_detector(path: Path) -> tuple[MaskRCNN, DetectorConfig]:
-    """Return a whole detector in evaluation mode, on the CPU; nothing in the file is executed.
+def load_detector(path: Path) -> tuple[FasterRCNN, DetectorConfig]:
+    """Return a whole detector in evaluation mode, on the CPU, and its configuration.
 
-    The file may be a checkpoint of ``mvit-det train``, one that ``mvit-det convert`` wrote, or a detector
-    of Detectron2 trained on COCO's 80 classes.
+    The file may be a checkpoint of ``mvit-det train``, a file that ``mvit-det convert`` wrote, or a
+    detector of Detectron2 trained on the 80 classes of COCO. Nothing in the file is executed.
 
     Raises:
-        InputError: if the file cannot be used, or does not say what its classes are.
+        InputError: if the file cannot be used, or does not name its classes.
     """
     checkpoint = read_checkpoint(path)
     config = config_of(checkpoint)

@@ -1,4 +1,4 @@
-"""The detector as Lightning's Trainer runs it."""
+"""The detector as a LightningModule: training, validation and checkpointing."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,40 +8,41 @@ import lightning as L
 import torch
 from pycocotools.coco import COCO
 from torch import Tensor
-from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection import FasterRCNN
 
 from mvit_det.data.average_precision import Metrics, evaluate
 from mvit_det.data.results import to_results
 from mvit_det.errors import InputError
 from mvit_det.torchvision.engine.detector_checkpoint import KEY, DetectorConfig
-from mvit_det.torchvision.engine.schedule import Schedule, build_optimizer
+from mvit_det.torchvision.engine.optimizer import build_optimizer
+from mvit_det.torchvision.engine.schedule import Schedule
 
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
-BEST_BY = "val/box_AP"
+BEST_BY = "val/box_AP"  # the metric that selects the best checkpoint
 
 
 class DetectorModule(L.LightningModule):
-    """Training on torchvision's losses; validation by COCO's average precision.
+    """Trains a detector on torchvision's losses and validates it by COCO's average precision.
 
     Args:
-        config: what the checkpoint keeps of the detector.
+        config: configuration of the detector, which checkpoints keep.
         detector: the model.
-        truth: data set of the validation pictures, None without validation.
-        schedule: of the training, None for validation alone.
+        truth: annotations of the validation images; None without validation.
+        schedule: schedule of the training; None without training.
     """
 
     def __init__(
         self,
         config: DetectorConfig,
-        detector: MaskRCNN,
+        detector: FasterRCNN,
         truth: COCO | None,
         schedule: Schedule | None = None,
     ) -> None:
         super().__init__()
         self.config, self.truth, self.schedule = config, truth, schedule
         self.detector = detector
-        self.results: list[dict[str, Any]] = []  # of the last validation, all processes together
-        self.results_of: dict[int, list[dict[str, Any]]] = {}  # of this process, by image id
+        self.results: list[dict[str, Any]] = []  # of the last validation, from all processes
+        self.process_results: dict[int, list[dict[str, Any]]] = {}  # from this process, by image id
         self.metrics: Metrics = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -49,20 +50,20 @@ class DetectorModule(L.LightningModule):
         losses = self.detector(images, targets)
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
-            raise InputError(self._not_finite(losses, targets))
+            raise InputError(self._not_finite_message(losses, targets))
         self.log("train/loss", loss, batch_size=len(images))
         self.log_dict({f"train/{k}": v for k, v in losses.items()}, batch_size=len(images))
         return loss
 
-    def _not_finite(self, losses: Mapping[str, Tensor], targets: list[dict[str, Any]]) -> str:
+    def _not_finite_message(self, losses: Mapping[str, Tensor], targets: list[dict[str, Any]]) -> str:
         name, value = next(
             ((k, v) for k, v in losses.items() if not torch.isfinite(v)),
             ("the sum of the losses", torch.tensor(float("inf"))),
         )
-        pictures = ", ".join(str(target["image_id"]) for target in targets)
+        ids = ", ".join(str(target["image_id"]) for target in targets)
         return (
-            f"step {self.global_step}: {name} is {value.item()} on the pictures with the ids "
-            f"{pictures}; a lower learning rate (--lr) or --clip-norm keeps it finite"
+            f"step {self.global_step}: {name} is {value.item()} on the images with the ids {ids}; a lower "
+            "learning rate (lr) or a limit on the gradient's norm (clip_norm) may keep it finite"
         )
 
     def configure_optimizers(self) -> Any:
@@ -74,21 +75,21 @@ class DetectorModule(L.LightningModule):
         }
 
     def on_validation_epoch_start(self) -> None:
-        self.results_of = {}
+        self.process_results = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, targets = batch
         for prediction, target in zip(self.detector(images), targets, strict=True):
             image_id = target["image_id"]
-            self.results_of[image_id] = prediction_to_results(prediction, image_id, self.config)
+            self.process_results[image_id] = prediction_to_results(prediction, image_id, self.config)
 
     def on_validation_epoch_end(self) -> None:
-        assert self.truth is not None, "validation needs its data set"
-        shares: list[Any] = [self.results_of]
+        assert self.truth is not None, "validation needs annotations"
+        shares: list[Any] = [self.process_results]
         if torch.distributed.is_initialized():
             shares = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, self.results_of)
-        merged = {image_id: found for share in shares for image_id, found in share.items()}
+            torch.distributed.all_gather_object(shares, self.process_results)
+        merged = {image_id: entries for share in shares for image_id, entries in share.items()}
         self.results = [entry for image_id in sorted(merged) for entry in merged[image_id]]
         if self.trainer.is_global_zero:
             self.metrics = evaluate(self.truth, self.results)
@@ -104,7 +105,7 @@ class DetectorModule(L.LightningModule):
 def prediction_to_results(
     prediction: Mapping[str, Tensor], image_id: int, config: DetectorConfig
 ) -> list[dict[str, Any]]:
-    """Return the COCO results entries of one of torchvision's predictions."""
+    """Return the COCO results entries of one prediction of a torchvision detector."""
     return to_results(
         image_id,
         prediction["boxes"].cpu().numpy(),

@@ -1,4 +1,4 @@
-"""One bar for a whole run: losses and the time that is left."""
+"""The progress display of a run: losses, average precision and the remaining time."""
 
 import time
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from rich.table import Column
 
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 
-NUM_LINES = 20  # that a run prints where there is no terminal
+NUM_LINES = 20  # number of progress lines that a run prints if there is no terminal
 
-# Short names for the bar, and how the names of their losses begin.
-GROUPS = {
+# Group of losses in the display -> prefixes of the losses in it.
+LOSS_GROUPS = {
     "class": ("loss_classifier",),
     "box": ("loss_box_reg",),
     "mask": ("loss_mask",),
@@ -29,7 +29,7 @@ GROUPS = {
 
 
 class RunProgress(L.Callback):
-    """A bar over all steps of a run, and one for each evaluation; lines where there is no terminal."""
+    """Shows a bar over all steps of a run and one for each evaluation, or prints lines without a terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -48,31 +48,31 @@ class RunProgress(L.Callback):
         assert pl_module.schedule is not None
         self.steps = pl_module.schedule.steps
         self.first_step = self.last_step = trainer.global_step
-        self.started = time.monotonic()
-        self.run = self.progress.add_task("training", total=self.steps, note="")
-        self.progress.update(self.run, completed=self.first_step)
+        self.start_time = time.monotonic()
+        self.training = self.progress.add_task("training", total=self.steps, note="")
+        self.progress.update(self.training, completed=self.first_step)
         self.progress.start()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         step = trainer.global_step
-        if step == self.last_step:  # still accumulating
+        if step == self.last_step:  # gradients are still accumulating
             return
         self.last_step = step
         is_due = step % max(1, self.steps // NUM_LINES) == 0 or step == self.steps
         if not (is_due or self.console.is_terminal):
             return
-        note = loss_note(trainer.callback_metrics)
-        self.progress.update(self.run, completed=step, note=note)
+        note = format_losses(trainer.callback_metrics)
+        self.progress.update(self.training, completed=step, note=note)
         if not self.console.is_terminal:
-            pace = (time.monotonic() - self.started) / (step - self.first_step)
-            left = time.strftime("%H:%M:%S", time.gmtime(pace * (self.steps - step)))
+            seconds_per_step = (time.monotonic() - self.start_time) / (step - self.first_step)
+            left = time.strftime("%H:%M:%S", time.gmtime(seconds_per_step * (self.steps - step)))
             self.console.print(
                 f"step {step}/{self.steps}  {left} left  {note}", highlight=False, soft_wrap=True
             )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.progress.stop()
-        self.progress.remove_task(self.run)
+        self.progress.remove_task(self.training)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         total = sum(trainer.num_val_batches)
@@ -88,19 +88,19 @@ class RunProgress(L.Callback):
         if trainer.state.fn == "validate":
             self.progress.stop()
             return
-        scores = ", ".join(f"{kind} AP {v['AP']}" for kind, v in pl_module.metrics.items())
+        scores = ", ".join(f"{kind} AP {values['AP']}" for kind, values in pl_module.metrics.items())
         self.console.print(f"after step {trainer.global_step}: {scores}", highlight=False, soft_wrap=True)
 
     def on_exception(self, *args: Any, **kwargs: Any) -> None:
         self.progress.stop()
 
 
-def loss_note(metrics: Mapping[str, Any]) -> str:
-    """Return the losses of a step in one short text, summed by head."""
+def format_losses(metrics: Mapping[str, Any]) -> str:
+    """Return the losses of a step as a short text, summed by group."""
     losses = {name.removeprefix("train/"): float(value) for name, value in metrics.items()}
     sums = {
-        short: sum(value for name, value in losses.items() if name.startswith(prefixes))
-        for short, prefixes in GROUPS.items()
+        group: sum(value for name, value in losses.items() if name.startswith(prefixes))
+        for group, prefixes in LOSS_GROUPS.items()
     }
-    parts = (f"{short} {value:.2f}" for short, value in sums.items())
+    parts = (f"{group} {value:.2f}" for group, value in sums.items())
     return f"loss {losses.get('loss', 0.0):.2f}: {' '.join(parts)}"

@@ -1,4 +1,4 @@
-"""Anchors, and the proposals that are chosen among what the network makes of them."""
+"""The region proposal network: its anchors, and the selection of proposals."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ ASPECT_RATIOS = (0.5, 1.0, 2.0)  # height / width
 
 
 class Anchors(AnchorGenerator):
-    """Detectron2's anchors: centred on multiples of a level's stride, and not rounded.
+    """Anchors as in Detectron2: centered on multiples of a level's stride, and not rounded.
 
-    torchvision's, which this stands in for, works the strides out from the picture, and is wrong
-    where a level has an odd side.
+    torchvision's own generator infers the strides from the image size, which is wrong for a level with an
+    odd side.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Anchors(AnchorGenerator):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Return the (A, 4) anchors of a level around the origin, XYXY in px."""
+        """Return the (A, 4) anchors of a level, centered on the origin, XYXY in px."""
         anchors = []
         for side in scales:
             for ratio in aspect_ratios:
@@ -41,21 +41,24 @@ class Anchors(AnchorGenerator):
         return torch.tensor(anchors, dtype=dtype, device=device)
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """Return the anchors of all levels together, float32, for each picture: row by row, XYXY in px."""
-        of_levels = []
+        """Return the anchors of all levels for each image, float32 XYXY in px, row by row."""
+        level_anchors = []
         for level, stride, cell in zip(feature_maps, ANCHOR_SIZES, self.cell_anchors, strict=True):
             height, width = level.shape[-2:]
             y = stride * torch.arange(height, device=level.device)
             x = stride * torch.arange(width, device=level.device)
-            centres = torch.cartesian_prod(y, x)[:, None, [1, 0, 1, 0]]  # (h w, 1, 4)
-            of_levels.append((centres + cell.to(level.device)).flatten(0, 1))
-        return [torch.cat(of_levels)] * len(image_list.image_sizes)
+            centers = torch.cartesian_prod(y, x)[:, None, [1, 0, 1, 0]]  # (h * w, 1, 4)
+            level_anchors.append((centers + cell.to(level.device)).flatten(0, 1))
+        return [torch.cat(level_anchors)] * len(image_list.image_sizes)
 
 
 class ProposalNetwork(RegionProposalNetwork):
-    """torchvision's, of which this takes the place, but the proposals are chosen as Detectron2 does it.
+    """torchvision's region proposal network, except that it selects proposals as Detectron2 does.
 
-    They are ranked by logits, which do not run into 1, and small ones count.
+    Proposals are ranked by their logits, because probabilities saturate at 1, and small ones are kept.
+
+    Args:
+        plain: torchvision's network, whose modules and settings this object takes over.
     """
 
     def __init__(self, plain: RegionProposalNetwork) -> None:
@@ -79,30 +82,31 @@ class ProposalNetwork(RegionProposalNetwork):
         image_shapes: list[tuple[int, int]],
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the proposals of each picture, (P, 4) XYXY in px, and their logits (P,), best first.
+        """Return the proposals of each image, (P, 4) XYXY in px, and their logits, (P,), best first.
 
         Args:
-            proposals: (N, A, 4) of all anchors.
-            objectness: their logits, N A in all.
-            image_shapes: (height, width) of each picture, px.
-            num_anchors_per_level: how many of the A are of each level.
+            proposals: (N, A, 4), one for each anchor.
+            objectness: their logits, N * A elements.
+            image_shapes: (height, width) of each image, px.
+            num_anchors_per_level: how many of the A anchors belong to each level.
         """
         logits = objectness.detach().reshape(len(image_shapes), -1)
         top = self._get_top_n_idx(logits, num_anchors_per_level)  # (N, P)
         counts = torch.tensor(num_anchors_per_level, device=top.device)
         levels = torch.repeat_interleave(counts)  # (A,)
-        chosen = [
-            self._choose(boxes[index], of_image[index], levels[index], shape)
-            for boxes, of_image, index, shape in zip(proposals, logits, top, image_shapes, strict=True)
+        selected = [
+            self._select(boxes[index], image_logits[index], levels[index], shape)
+            for boxes, image_logits, index, shape in zip(proposals, logits, top, image_shapes, strict=True)
         ]
-        return [boxes for boxes, _ in chosen], [scores for _, scores in chosen]
+        return [boxes for boxes, _ in selected], [scores for _, scores in selected]
 
-    def _choose(
+    def _select(
         self, boxes: Tensor, logits: Tensor, levels: Tensor, shape: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        usable = boxes.isfinite().all(1) & logits.isfinite() & (logits.sigmoid() >= self.score_thresh)
+        """Return the proposals of one image that are valid and survive non-maximum suppression."""
+        valid = boxes.isfinite().all(1) & logits.isfinite() & (logits.sigmoid() >= self.score_thresh)
         boxes = clip_boxes_to_image(boxes, shape)
-        usable &= (boxes[:, 2:] > boxes[:, :2]).all(1)
-        boxes, logits, levels = boxes[usable], logits[usable], levels[usable]
+        valid &= (boxes[:, 2:] > boxes[:, :2]).all(1)
+        boxes, logits, levels = boxes[valid], logits[valid], levels[valid]
         kept = batched_nms(boxes, logits, levels, self.nms_thresh)[: self.post_nms_top_n()]
         return boxes[kept], logits[kept]

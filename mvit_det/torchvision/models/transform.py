@@ -1,4 +1,4 @@
-"""From pictures of any size to the network's input, and back to them with what it found."""
+"""Scaling and normalization of images for the network, and of its predictions back to the images."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,13 @@ Targets = list[dict[str, Tensor]]
 
 
 class DetectorTransform(GeneralizedRCNNTransform):
-    """torchvision's transform, ``plain``, but at inference pictures are scaled as Detectron2 does it.
+    """torchvision's transform, except that at inference it scales images as Detectron2 does.
 
-    torchvision's own scaling skips pixels of a large picture, and rounds a thin side down to nothing.
-    Pillow's takes 8 bits a channel: an image is taken for one that has them, whatever its dtype.
+    torchvision's own scaling does not average the pixels of a large image, and can round a short side down
+    to 0. Detectron2 uses Pillow, which takes 8 bits per channel, so images are rounded to 8 bits first.
+
+    Args:
+        plain: torchvision's transform, whose settings this object takes over.
     """
 
     def __init__(self, plain: GeneralizedRCNNTransform) -> None:
@@ -31,11 +34,11 @@ class DetectorTransform(GeneralizedRCNNTransform):
     def forward(
         self, images: list[Tensor], targets: Targets | None = None
     ) -> tuple[ImageList, Targets | None]:
-        """Return the images as one zero-padded batch, and the targets at its scale in training.
+        """Return the images as one zero-padded batch and, in training, the targets at its scale.
 
         Args:
             images: float (3, H, W) in 0..1, of any sizes.
-            targets: as :func:`mvit_det.torchvision.build_detector` says; only for training.
+            targets: as for :func:`mvit_det.torchvision.build_detector`; only for training.
 
         Raises:
             ValueError: for an image of another shape or type.
@@ -48,12 +51,13 @@ class DetectorTransform(GeneralizedRCNNTransform):
         scaled = []
         for image in images:
             shape = scaled_shape((image.shape[1], image.shape[2]), self.min_size[-1], self.max_size)
-            scaled.append(self._normalised(scale_image(image, shape)))
+            scaled.append(self._normalize_pixels(scale_image(image, shape)))
         shapes = [(image.shape[-2], image.shape[-1]) for image in scaled]
         return ImageList(self.batch_images(scaled, self.size_divisible), shapes), targets
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        mean, std = (  # on Detectron2's scale, so that not a bit differs
+    def _normalize_pixels(self, pixels: Tensor) -> Tensor:
+        """Normalize (3, H, W) pixels of 0..255; on Detectron2's scale, so that every bit is the same."""
+        mean, std = (
             pixels.new_tensor([255 * value for value in values])[:, None, None]
             for values in (self.image_mean, self.image_std)
         )
@@ -65,25 +69,26 @@ class DetectorTransform(GeneralizedRCNNTransform):
         image_shapes: Sequence[tuple[int, int]],
         original_image_sizes: Sequence[tuple[int, int]],
     ) -> Targets:
-        """Return predictions at the pictures' own sizes, without those that have no area there.
+        """Return predictions at the original size of each image, without those that are empty there.
 
-        ``boxes`` become (N, 4) XYXY in px, and ``masks`` (N, 1, H, W) probabilities of whole pictures.
+        ``boxes`` become (N, 4) XYXY in px, and ``masks`` (N, 1, H, W) probabilities for the whole image.
 
         Args:
-            result: a prediction for each picture at the network's size, masks in cells of their boxes.
-            image_shapes: (height, width) of the scaled pictures, px.
-            original_image_sizes: (height, width) of the pictures, px.
+            result: a prediction for each image at the network's scale, with masks in cells of their boxes.
+            image_shapes: (height, width) of the scaled images, px.
+            original_image_sizes: (height, width) of the images, px.
         """
         if self.training:
             return result
-        pictures = zip(result, image_shapes, original_image_sizes, strict=True)
-        return [_at_own_size(*picture) for picture in pictures]
+        images = zip(result, image_shapes, original_image_sizes, strict=True)
+        return [_to_original_size(*image) for image in images]
 
 
 def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
-    """Return (height, width) in px with a short side of ``short_side``, or a long one of ``long_side``.
+    """Return the (height, width) that an image of this shape is scaled to, px.
 
-    It is the smaller of the two. Halves are rounded up, and a thin picture keeps a pixel.
+    The short side becomes ``short_side``, or less if the long side would exceed ``long_side``. Halves
+    are rounded up, and no side is less than 1 px.
     """
     scale = short_side / min(shape)
     height, width = shape[0] * scale, shape[1] * scale
@@ -94,20 +99,22 @@ def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tup
 
 
 def scale_image(image: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return a (3, H, W) image of 0..1 as pixels of 0..255 at another size, by Pillow's bilinear filter."""
+    """Resize a (3, H, W) image in 0..1 by Pillow's bilinear filter; return pixels of 0..255."""
     pixels = (image.float() * 255).round().clamp(0, 255).byte().permute(1, 2, 0)  # (H, W, 3)
-    picture = Image.fromarray(pixels.cpu().numpy())
-    scaled = np.array(picture.resize(shape[::-1], Image.Resampling.BILINEAR))
+    pillow_image = Image.fromarray(pixels.cpu().numpy())
+    scaled = np.array(pillow_image.resize(shape[::-1], Image.Resampling.BILINEAR))
     return torch.from_numpy(scaled).permute(2, 0, 1).to(image)  # (3, h, w)
 
 
-def _at_own_size(
-    found: dict[str, Tensor], scaled: tuple[int, int], shape: tuple[int, int]
+def _to_original_size(
+    detections: dict[str, Tensor], scaled: tuple[int, int], shape: tuple[int, int]
 ) -> dict[str, Tensor]:
-    boxes = found["boxes"]
+    boxes = detections["boxes"]
     scale_y, scale_x = shape[0] / scaled[0], shape[1] / scaled[1]
     boxes = clip_boxes_to_image(boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y]), shape)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    found = {name: values[kept] for name, values in (found | {"boxes": boxes}).items()}
-    masks = paste_masks(found["masks"][:, 0], found["boxes"], shape)
-    return found | {"masks": masks[:, None]}
+    detections = {name: values[kept] for name, values in (detections | {"boxes": boxes}).items()}
+    if "masks" in detections:
+        masks = paste_masks(detections["masks"][:, 0], detections["boxes"], shape)
+        detections["masks"] = masks[:, None]
+    return detections

@@ -13,7 +13,7 @@ from mvit_det.torchvision.data.augmentation import (
 
 
 def sample(height, width):
-    """A picture of two rectangles, whose pixels say which object they are of."""
+    """Return an image with two rectangles, whose color channels identify them, and its target."""
     image = torch.zeros(3, height, width, dtype=torch.uint8)
     masks = torch.zeros(2, height, width, dtype=torch.uint8)
     masks[0, 5:45, 10:60] = 1
@@ -33,14 +33,14 @@ def sample(height, width):
 def test_boxes_masks_and_pixels_stay_together(name):
     torch.manual_seed(0)
     augment = build_augmentation(name, short_side=80, long_side=133)
-    seen = set()
+    shapes = set()
     for _ in range(40):
         image, target = augment(*sample(100, 160))
         assert image.dtype == torch.float32
         assert type(image) is type(target["boxes"]) is torch.Tensor
         assert 0 <= image.min() <= image.max() <= 1
         assert target["image_id"] == 9
-        seen.add(tuple(image.shape))
+        shapes.add(tuple(image.shape))
         assert len(target["boxes"]) == len(target["labels"]) == len(target["masks"])
         for box, label, mask in zip(*(target[k] for k in ("boxes", "labels", "masks")), strict=True):
             assert mask.shape == image.shape[1:]
@@ -48,10 +48,10 @@ def test_boxes_masks_and_pixels_stay_together(name):
             rows, columns = mask.nonzero().unbind(1)
             inner = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
             assert (box - inner).abs().max() <= 2
-    assert len(seen) == 1 if name == "flip" else len(seen) > 10
+    assert len(shapes) == 1 if name == "flip" else len(shapes) > 10
 
 
-def test_sizes_of_the_recipes():
+def test_sizes_of_the_augmentations():
     torch.manual_seed(0)
     multiscale = build_augmentation("multiscale", short_side=80, long_side=133)
     shapes = [multiscale(*sample(100, 160))[0].shape[1:] for _ in range(60)]
@@ -64,7 +64,7 @@ def test_sizes_of_the_recipes():
     assert min(min(shape) for shape in shapes) < 30
 
 
-def test_loading_processes_can_be_handed_it():
+def test_augmentation_can_be_pickled():
     copied = pickle.loads(pickle.dumps(build_augmentation("multiscale", 80, 133)))
     assert copied(*sample(100, 160))[0].dtype == torch.float32
 
@@ -75,7 +75,7 @@ def test_unknown_augmentation():
 
 
 @pytest.mark.parametrize("name", ["flip", "multiscale", "lsj"])
-def test_a_thin_picture_keeps_a_pixel(name):
+def test_a_thin_image_keeps_a_pixel(name):
     torch.manual_seed(0)
     augment = build_augmentation(name, 80, 80)
     target = {
@@ -88,7 +88,7 @@ def test_a_thin_picture_keeps_a_pixel(name):
         assert min(image.shape) > 0
 
 
-def test_a_crop_keeps_a_side_that_is_smaller():
+def test_a_crop_keeps_a_side_that_is_shorter():
     crop = RandomSizeCrop(120, 140)
     for _ in range(10):
         image = crop(torch.zeros(3, 100, 200))
@@ -96,34 +96,34 @@ def test_a_crop_keeps_a_side_that_is_smaller():
         assert 120 <= image.shape[2] <= 140
 
 
-def test_boxes_are_cut_to_what_is_left_of_the_masks():
+def test_boxes_are_clipped_to_the_visible_masks():
     masks = torch.zeros(3, 20, 20, dtype=torch.uint8)
     masks[0, 2:8, 3:9] = 1  # whole
-    masks[1, 0:5, 15:20] = 1  # the rest was cropped away
+    masks[1, 0:5, 15:20] = 1  # the visible part of a cropped object
     target = {
         "boxes": torch.tensor([[2.6, 2.2, 9.3, 7.9], [10, -30, 60, 8], [5, 5, 9, 9]]),
         "labels": torch.tensor([1, 2, 3]),
         "masks": masks,
     }
-    left = keep_visible(target)
-    assert left["labels"].tolist() == [1, 2]
-    torch.testing.assert_close(left["boxes"][0], target["boxes"][0])
-    assert left["boxes"][1].tolist() == [14, 0, 20, 6]
+    visible = keep_visible(target)
+    assert visible["labels"].tolist() == [1, 2]
+    torch.testing.assert_close(visible["boxes"][0], target["boxes"][0])
+    assert visible["boxes"][1].tolist() == [14, 0, 20, 6]
 
 
-def test_a_picture_without_objects_passes():
+def test_an_image_without_objects():
     image, target = sample(100, 160)
-    none = {k: v[:0] if isinstance(v, torch.Tensor) else v for k, v in target.items()}
-    none["masks"] = tv_tensors.Mask(none["masks"])
-    none["boxes"] = tv_tensors.BoundingBoxes(none["boxes"], format="XYXY", canvas_size=(100, 160))
-    out = build_augmentation("multiscale", 80, 133)(image, none)[1]
+    no_objects = {k: v[:0] if isinstance(v, torch.Tensor) else v for k, v in target.items()}
+    no_objects["masks"] = tv_tensors.Mask(no_objects["masks"])
+    no_objects["boxes"] = tv_tensors.BoundingBoxes(no_objects["boxes"], format="XYXY", canvas_size=(100, 160))
+    out = build_augmentation("multiscale", 80, 133)(image, no_objects)[1]
     assert out["boxes"].shape == (0, 4)
     assert out["masks"].shape[0] == 0
 
 
 def test_evaluation_keeps_the_size():
     image, target = sample(100, 160)
-    out, same = to_float(image, target)
-    assert out.shape == (3, 100, 160)
-    assert out.dtype == torch.float32
-    assert same is target
+    evaluated, same_target = to_float(image, target)
+    assert evaluated.shape == (3, 100, 160)
+    assert evaluated.dtype == torch.float32
+    assert same_target is target

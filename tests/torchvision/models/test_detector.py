@@ -1,61 +1,74 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torchvision.models.detection import MaskRCNN
 
+from mvit_det.heads import HEADS
 from mvit_det.torchvision import build_detector
 
-# Trainable parameters of Detectron2's detectors of 80 classes.
-MASK_RCNN_T = 43_679_568
-CASCADE_T = 75_847_614
+# Number of trainable parameters of Detectron2's detectors with 80 classes.
+NUM_PARAMETERS = {"mask_rcnn": 43_679_568, "cascade_mask_rcnn": 75_847_614}
 
 
-@pytest.mark.parametrize(("cascade", "expected"), [(False, MASK_RCNN_T), (True, CASCADE_T)])
-def test_number_of_parameters(cascade, expected):
+@pytest.mark.parametrize("head", HEADS)
+def test_number_of_parameters(head):
     with torch.device("meta"):
-        model = build_detector("mvitv2_t", 81, cascade)
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
+        model = build_detector("mvitv2_t", 81, head)
+    assert isinstance(model, MaskRCNN)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == NUM_PARAMETERS[head]
 
 
+@pytest.fixture
 def batch():
+    """Two images, one of them with two objects."""
+    torch.manual_seed(0)
     masks = torch.zeros(2, 64, 96, dtype=torch.uint8)
     masks[0, 10:40, 10:40] = masks[1, 20:60, 50:90] = 1
     boxes = torch.tensor([[10.0, 10, 40, 40], [50, 20, 90, 60]])
-    some = {"boxes": boxes, "labels": torch.tensor([1, 3]), "masks": masks}
-    none = {
+    objects = {"boxes": boxes, "labels": torch.tensor([1, 3]), "masks": masks}
+    no_objects = {
         "boxes": boxes[:0],
-        "labels": some["labels"][:0],
+        "labels": objects["labels"][:0],
         "masks": torch.zeros(0, 80, 50).byte(),
     }
-    return [torch.rand(3, 64, 96), torch.rand(3, 80, 50)], [some, none]
+    return [torch.rand(3, 64, 96), torch.rand(3, 80, 50)], [objects, no_objects]
 
 
-@pytest.fixture(params=[False, True], ids=["single", "cascade"])
-def model(request):
+def build_small(head):
     torch.manual_seed(0)
-    return build_detector("mvitv2_nano", 4, request.param, min_size=64, max_size=128)
+    return build_detector("mvitv2_nano", 4, head, min_size=64, max_size=128)
 
 
-def test_losses_of_pictures_with_and_without_objects(model):
-    images, targets = batch()
-    for chosen in (slice(0, 2), slice(1, 2)):  # both pictures, and the empty one alone
-        model.zero_grad()
-        losses = model(images[chosen], targets[chosen])
-        stages = ("_1", "_2", "_3") if "loss_classifier_1" in losses else ("",)
-        expected = {"loss_objectness", "loss_rpn_box_reg", "loss_mask"}
-        expected |= {f"loss_{kind}{s}" for kind in ("classifier", "box_reg") for s in stages}
-        assert set(losses) == expected
-        sum(losses.values()).backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None, name  # or several processes would wait for it
-            assert torch.isfinite(parameter.grad).all(), name
+@pytest.fixture(params=HEADS)
+def model(request):
+    return build_small(request.param)
 
 
-def test_predictions_are_torchvisions(model):
-    images, _ = batch()
+@pytest.mark.parametrize("images", [slice(0, 2), slice(1, 2)], ids=["both", "without objects"])
+def test_losses_give_every_parameter_a_gradient(model, batch, images):
+    losses = model(batch[0][images], batch[1][images])
+    stages = ("_1", "_2", "_3") if len(model.roi_heads.stages) > 1 else ("",)
+    expected = {"loss_objectness", "loss_rpn_box_reg", "loss_mask"}
+    expected |= {f"loss_{kind}{stage}" for kind in ("classifier", "box_reg") for stage in stages}
+    assert set(losses) == expected
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name  # or training on several devices would wait forever
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@torch.no_grad()
+def predict(model, images):
+    """Return predictions with every score, so that an untrained detector has any."""
     model.eval()
     model.roi_heads.score_thresh = 0.0
-    with torch.no_grad():
-        predictions = model(images)
-    for image, prediction in zip(images, predictions, strict=True):
+    return model(images)
+
+
+def test_predictions_have_the_form_of_torchvision(model, batch):
+    images, _ = batch
+    for image, prediction in zip(images, predict(model, images), strict=True):
         number = len(prediction["boxes"])
         assert number > 0
         assert prediction["masks"].shape == (number, 1, *image.shape[1:])
@@ -68,31 +81,55 @@ def test_predictions_are_torchvisions(model):
         assert y2.max() <= image.shape[1] + 1e-3
 
 
-def test_under_autocast_boxes_are_not_rounded_to_half_precision(model):
-    images, _ = batch()
-    model.eval()
-    model.roi_heads.score_thresh = 0.0
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        boxes = model(images)[0]["boxes"]
+def test_autocast_does_not_round_boxes_to_half_precision(model, batch):
+    with torch.autocast("cpu", torch.bfloat16):
+        boxes = predict(model, batch[0])[0]["boxes"]
     assert boxes.dtype == torch.float32
     assert (boxes != boxes.bfloat16().float()).any()
 
 
-def test_a_thin_picture_keeps_a_pixel(model):
+def test_a_thin_image_keeps_a_pixel(model):
     model.eval()
     with torch.no_grad():
         assert model([torch.rand(3, 1, 900)])[0]["boxes"].shape[1] == 4
 
 
-def test_bad_keywords_are_refused():
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_without_masks(name, batch, monkeypatch):
+    monkeypatch.setitem(HEADS, "boxes", replace(HEADS[name], has_masks=False))
+    model = build_small("boxes")
+    assert not isinstance(model, MaskRCNN)
+    assert not any("mask" in key for key in model.state_dict())
+    images, targets = batch
+    targets = [{"boxes": target["boxes"], "labels": target["labels"]} for target in targets]
+    losses = model(images, targets)
+    assert "loss_mask" not in losses
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    for prediction in predict(model, images):
+        assert set(prediction) == {"boxes", "labels", "scores"}
+
+
+def test_fields_of_a_head_set_its_layers(monkeypatch):
+    fields = {"num_box_convs": 2, "num_rpn_convs": 3, "class_agnostic_boxes": True}
+    monkeypatch.setitem(HEADS, "changed", replace(HEADS["mask_rcnn"], **fields, iou_thresholds=(0.6,)))
+    model = build_small("changed")
+    heads = model.roi_heads
+    convolutions = [type(m) for m in heads.box_head.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 2
+    assert len(model.rpn.head.conv) == 3
+    assert heads.box_predictor.bbox_pred.out_features == 4
+    assert heads.proposal_matcher.high_threshold == heads.proposal_matcher.low_threshold == 0.6
+
+
+def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="keyword 'min_sise': did you mean 'min_size'"):
         build_detector("mvitv2_nano", 2, min_sise=64)
     with pytest.raises(ValueError, match="the pyramid needs all four stages"):
         build_detector("mvitv2_nano", 2, backbone={"out_features": ("scale3",)})
-
-
-def test_no_class_and_unknown_variant_are_refused():
     with pytest.raises(ValueError, match="num_classes 1: must be at least 2"):
         build_detector("mvitv2_nano", 1)
     with pytest.raises(ValueError, match="'mvit_nano': did you mean 'mvitv2_nano'"):
         build_detector("mvit_nano", 2)
+    with pytest.raises(ValueError, match="head 'mask-rcnn': did you mean 'mask_rcnn'.*cascade_mask_rcnn"):
+        build_detector("mvitv2_nano", 2, "mask-rcnn")

@@ -1,9 +1,10 @@
 import torch
+from torch.nn import functional as F
 
-from mvit_det.torchvision.models.masks import crop_masks, paste_masks
+from mvit_det.torchvision.models.masks import crop_masks, mask_loss, paste_masks
 
 
-def test_a_pasted_mask_fills_its_box_and_nothing_else():
+def test_a_pasted_mask_fills_exactly_its_box():
     pasted = paste_masks(torch.ones(1, 28, 28), torch.tensor([[2.0, 3, 6, 5]]), (8, 10))
     assert pasted.shape == (1, 8, 10)
     inside = torch.zeros(8, 10, dtype=torch.bool)
@@ -12,12 +13,12 @@ def test_a_pasted_mask_fills_its_box_and_nothing_else():
     torch.testing.assert_close(pasted[0][inside], torch.ones(8))
 
 
-def test_values_are_taken_at_the_centres_of_pixels():
+def test_masks_are_sampled_at_the_centers_of_pixels():
     mask = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
-    # Cells 2 px wide, with their centres at 1 and 3: half a pixel is a quarter of the way.
+    # Cells are 2 px wide, with centers at 1 and 3, so half a pixel is a quarter of the distance.
     pasted = paste_masks(mask, torch.tensor([[0.0, 0, 4, 4]]), (4, 4))
     torch.testing.assert_close(pasted[0, 1], torch.tensor([0.0, 0.25, 0.75, 0.75]))
-    # Above the first cells' centres there is nothing to interpolate with but 0.
+    # Above the centers of the first row of cells, values are interpolated with 0.
     torch.testing.assert_close(pasted[0, 0], torch.tensor([0.0, 0.25, 0.75, 0.75]) * 0.75)
 
 
@@ -25,9 +26,9 @@ def test_a_box_between_pixels():
     mask = torch.ones(2, 1, 1)
     boxes = torch.tensor([[0.5, 0.0, 2.5, 1.0], [1.75, 0.0, 2.0, 1.0]])
     pasted = paste_masks(mask, boxes, (1, 4))[:, 0]
-    # One cell with its centre at 1.5: the centres of the pixels 0 and 2 are half a cell away.
+    # The only cell has its center at 1.5, half a cell away from the centers of pixels 0 and 2.
     torch.testing.assert_close(pasted[0], torch.tensor([0.5, 1.0, 0.5, 0.0]))
-    # The centre of pixel 1 lies one and a half cells off a box that is a quarter of a pixel wide.
+    # The center of pixel 1 is one and a half cells away from a box that is a quarter of a pixel wide.
     torch.testing.assert_close(pasted[1], torch.zeros(4))
 
 
@@ -37,10 +38,20 @@ def test_no_masks():
     assert cropped.shape == (0, 28, 28)
 
 
-def test_a_cell_is_of_the_object_where_half_of_it_is():
+def test_a_cell_belongs_to_an_object_that_covers_half_of_it():
     masks = torch.zeros(2, 8, 8, dtype=torch.uint8)
     masks[1, :, 3:] = 1
     boxes = torch.tensor([[0.0, 0, 8, 8], [1, 0, 5, 4]])
     cropped = crop_masks(masks, boxes, torch.tensor([1, 1]), 4)
-    assert cropped.tolist() == [[[0, 1, 1, 1]] * 4, [[0, 0, 1, 1]] * 4]  # of the cell 2 to 4 px: half
+    assert cropped.tolist() == [[[0, 1, 1, 1]] * 4, [[0, 0, 1, 1]] * 4]  # half of the cell from 2 to 4 px
     assert crop_masks(masks, boxes[:1], torch.tensor([0]), 4).sum() == 0
+
+
+def test_mask_loss_counts_only_the_mask_of_the_object_class():
+    logits = torch.zeros(1, 2, 28, 28, requires_grad=True)
+    target = {"labels": torch.tensor([2]), "masks": torch.ones(1, 64, 64, dtype=torch.uint8)}
+    loss = mask_loss(logits, [torch.tensor([[10.0, 10, 40, 40]])], [torch.tensor([0])], [target])
+    torch.testing.assert_close(loss, F.softplus(torch.tensor(0.0)))  # -log(1 / 2)
+    loss.backward()
+    assert (logits.grad[0, 0] == 0).all()
+    assert (logits.grad[0, 1] < 0).all()

@@ -1,10 +1,11 @@
 import pytest
 import torch
-from torch.nn import functional as F
 from torchvision.models.detection._utils import Matcher
 
 from mvit_det.torchvision import build_detector
-from mvit_det.torchvision.models.roi_heads import _match, _with_background
+from mvit_det.torchvision.models.roi_heads import add_background_deltas, match_boxes, refine_boxes
+
+LEVELS = (2, 3, 4, 5)
 
 
 @pytest.fixture
@@ -13,77 +14,127 @@ def heads():
     return build_detector("mvitv2_nano", 3).roi_heads
 
 
-def features():
-    return {f"p{level}": torch.randn(1, 64, 64 >> level, 64 >> level) for level in (2, 3, 4, 5)}
+@pytest.fixture
+def cascade():
+    torch.manual_seed(0)
+    return build_detector("mvitv2_nano", 3, "cascade_mask_rcnn").roi_heads
 
 
-def test_a_stage_labels_by_its_own_threshold():
+def test_stages_have_the_published_weights_and_thresholds(heads, cascade):
+    (stage,) = heads.stages
+    assert stage.coder.weights == (10, 10, 5, 5)
+    assert stage.matcher.high_threshold == 0.5
+    stages = cascade.stages
+    assert [stage.coder.weights for stage in stages] == [
+        (10, 10, 5, 5),
+        (20, 20, 10, 10),
+        (30, 30, 15, 15),
+    ]
+    assert [stage.matcher.high_threshold for stage in stages] == [0.5, 0.6, 0.7]
+
+
+def test_each_stage_matches_boxes_by_its_own_threshold():
     target = {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([2])}
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 6.5], [0, 0, 10, 5.5], [20, 20, 30, 30]])
     for iou, expected in ((0.5, [2, 2, 2, 0]), (0.6, [2, 2, 0, 0]), (0.7, [2, 0, 0, 0])):
-        labels, matched = _match(Matcher(iou, iou), [boxes], [target])
+        labels, matched = match_boxes(Matcher(iou, iou), [boxes], [target])
         assert labels[0].tolist() == expected
         assert matched[0][0].tolist() == [0, 0, 10, 10]
 
 
-def test_without_objects_every_box_is_background():
-    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+def test_every_box_is_background_if_there_are_no_objects():
+    target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     boxes = torch.tensor([[0.0, 0, 10, 10]])
-    labels, matched = _match(Matcher(0.5, 0.5), [boxes], [none])
+    labels, matched = match_boxes(Matcher(0.5, 0.5), [boxes], [target])
     assert labels[0].tolist() == [0]
     assert matched[0].shape == (1, 4)
 
 
-def test_a_loss_finds_the_deltas_of_a_class_behind_those_of_the_background():
-    of_each = torch.arange(8.0)[None]
-    assert _with_background(of_each, 3).tolist() == [[0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7]]
-    of_all = torch.arange(4.0)[None]
-    assert _with_background(of_all, 3).tolist() == [[0, 1, 2, 3] * 3]
+def test_each_stage_refines_boxes_by_its_own_weights_and_clips_them(cascade):
+    first, second, _ = (stage.coder for stage in cascade.stages)
+    boxes = [torch.tensor([[10.0, 10, 30, 30]])]
+    deltas = torch.tensor([[2.0, 0, 0, 0]])
+    # dx = 2 / 10 and 2 / 20 of a width of 20
+    assert refine_boxes(first, deltas, boxes, [(50, 50)])[0].tolist() == [[14, 10, 34, 30]]
+    assert refine_boxes(second, deltas, boxes, [(50, 50)])[0].tolist() == [[12, 10, 32, 30]]
+    assert refine_boxes(first, deltas, boxes, [(50, 32)])[0].tolist() == [[14, 10, 32, 30]]
 
 
-def test_a_box_is_of_its_class_and_the_background_has_none(heads):
+def test_background_deltas_come_before_those_of_the_classes():
+    per_class = torch.arange(8.0)[None]
+    assert add_background_deltas(per_class, 3).tolist() == [[0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7]]
+    class_agnostic = torch.arange(4.0)[None]
+    assert add_background_deltas(class_agnostic, 3).tolist() == [[0, 1, 2, 3] * 3]
+
+
+def test_cascade_averages_scores_over_the_stages_and_takes_boxes_of_the_last(cascade, monkeypatch):
+    cascade.eval()
+    cascade.score_thresh = 0.0
+    logits = [torch.tensor([[0.0, 2.0, -1.0]]), torch.tensor([[1.0, 0.0, 3.0]]), torch.zeros(1, 3)]
+    deltas = [torch.tensor([[2.0, 0, 0, 0]]), torch.tensor([[2.0, 0, 0, 0]]), torch.tensor([[3.0, 0, 0, 0]])]
+    features = {f"p{level}": torch.zeros(1, 64, 64 >> level, 64 >> level) for level in LEVELS}
+    stage_boxes = []
+
+    def predict(stage, features, boxes, image_shapes):
+        stage_boxes.append(boxes[0].tolist())
+        return logits[len(stage_boxes) - 1], deltas[len(stage_boxes) - 1]
+
+    monkeypatch.setattr(cascade, "_predict_boxes", predict)
+    prediction = cascade(features, [torch.tensor([[5.0, 5, 25, 45]])], [(64, 64)])[0][0]
+    # right by 2 / 10, 2 / 20 and 3 / 30 of a width of 20
+    assert stage_boxes == [[[5, 5, 25, 45]], [[9, 5, 29, 45]], [[11, 5, 31, 45]]]
+    assert prediction["boxes"].tolist() == [[13, 5, 33, 45]] * 2
+    mean = torch.stack([logit.softmax(-1) for logit in logits]).mean(0)[0, 1:]
+    order = mean.argsort(descending=True)
+    torch.testing.assert_close(prediction["scores"], mean[order])
+    assert prediction["labels"].tolist() == (order + 1).tolist()
+
+
+def test_cascade_averages_the_gradients_of_the_stages(cascade):
+    cascade.train()
+    features = {f"p{n}": torch.randn(1, 64, 64 >> n, 64 >> n, requires_grad=True) for n in LEVELS}
+    boxes = [torch.tensor([[5.0, 5, 40, 40], [8, 3, 50, 44]])]
+    cascade._predict_boxes(cascade.stages[0], features, boxes, [(64, 64)])[0].sum().backward()
+    scaled = features["p2"].grad.clone()
+    features["p2"].grad = None
+    pooled = cascade.box_roi_pool(features, boxes, [(64, 64)])
+    cascade.box_predictor[0](cascade.box_head[0](pooled))[0].sum().backward()
+    torch.testing.assert_close(3 * scaled, features["p2"].grad)
+
+
+def test_boxes_are_those_of_the_detected_class(heads):
     heads.score_thresh = 0.3
     boxes = torch.tensor([[[0.0, 0, 9, 9], [20, 20, 30, 60]], [[5, 5, 8, 8], [1, 1, 2, 2]]])
     scores = torch.tensor([[0.1, 0.4, 0.5], [0.9, 0.05, 0.05]])
-    found = heads._select(boxes, scores, (50, 40))
-    assert found["boxes"].tolist() == [[20, 20, 30, 50], [0, 0, 9, 9]]  # cut at a height of 50
-    assert found["labels"].tolist() == [2, 1]
-    assert found["scores"].tolist() == pytest.approx([0.5, 0.4])
+    detections = heads._select_detections(boxes, scores, (50, 40))
+    assert detections["boxes"].tolist() == [[20, 20, 30, 50], [0, 0, 9, 9]]  # clipped at a height of 50
+    assert detections["labels"].tolist() == [2, 1]
+    assert detections["scores"].tolist() == pytest.approx([0.5, 0.4])
 
 
-def test_of_boxes_that_overlap_the_best_of_a_class_stays(heads):
+def test_non_maximum_suppression_keeps_the_best_box_of_each_class(heads):
     heads.score_thresh = 0.1
-    boxes = torch.tensor([[[0.0, 0, 10, 10]], [[0, 0, 10, 9]], [[0, 0, 10, 4]]])  # one for all classes
+    boxes = torch.tensor([[[0.0, 0, 10, 10]], [[0, 0, 10, 9]], [[0, 0, 10, 4]]])  # class-agnostic
     scores = torch.tensor([[0, 0.8, 0.2], [0, 0.7, 0.3], [0, 0.6, 0]])
-    found = heads._select(boxes, scores, (50, 50))
-    labels_and_scores = list(zip(found["labels"].tolist(), found["scores"].tolist(), strict=True))
-    assert labels_and_scores == [(1, pytest.approx(0.8)), (1, pytest.approx(0.6)), (2, pytest.approx(0.3))]
+    detections = heads._select_detections(boxes, scores, (50, 50))
+    assert detections["labels"].tolist() == [1, 1, 2]
+    assert detections["scores"].tolist() == pytest.approx([0.8, 0.6, 0.3])
 
 
-def test_what_is_not_finite_is_no_object(heads):
+def test_values_that_are_not_finite_are_no_detections(heads):
     boxes = torch.tensor([[[0.0, 0, 9, 9]], [[0, 0, float("inf"), 9]], [[0, 0, 9, 9]]])
     scores = torch.tensor([[0.1, 0.9, 0], [0.1, 0.9, 0], [0.1, float("nan"), 0]])
-    assert heads._select(boxes, scores, (50, 50))["boxes"].tolist() == [[0, 0, 9, 9]]
+    assert heads._select_detections(boxes, scores, (50, 50))["boxes"].tolist() == [[0, 0, 9, 9]]
 
 
-def test_a_mask_is_of_its_class(heads):
+def test_masks_are_those_of_the_detected_class(heads, monkeypatch):
     heads.eval()
-    heads._predict = lambda *arguments: (torch.tensor([[0.0, 5, 0], [0, 0, 6]]), torch.zeros(2, 8))
-    heads.mask_predictor.forward = lambda x: torch.tensor([-1.0, 2.0])[:, None, None].expand(2, 2, 28, 28)
+    logits, deltas = torch.tensor([[0.0, 5, 0], [0, 0, 6]]), torch.zeros(2, 8)
+    monkeypatch.setattr(heads, "_predict_boxes", lambda *arguments: (logits, deltas))
+    class_masks = torch.tensor([-1.0, 2.0])[:, None, None].expand(2, 2, 28, 28)
+    monkeypatch.setattr(heads, "_mask_logits", lambda *arguments: class_masks)
     boxes = torch.tensor([[0.0, 0, 20, 20], [30, 30, 60, 60]])
-    found = heads._predictions(features(), [boxes], [(64, 64)])[0]
-    assert found["labels"].tolist() == [2, 1]
+    prediction = heads({}, [boxes], [(64, 64)])[0][0]
+    assert prediction["labels"].tolist() == [2, 1]
     expected = torch.sigmoid(torch.tensor([2.0, -1.0]))
-    torch.testing.assert_close(found["masks"][:, 0, 5, 5], expected)
-
-
-def test_the_mask_loss_is_of_the_class_alone(heads):
-    logits = torch.zeros(1, 2, 28, 28, requires_grad=True)
-    heads.mask_predictor.forward = lambda x: logits
-    target = {"labels": torch.tensor([2]), "masks": torch.ones(1, 64, 64, dtype=torch.uint8)}
-    boxes, index = torch.tensor([[10.0, 10, 40, 40]]), torch.tensor([0])
-    loss = heads._mask_loss(features(), [boxes], [index], [(64, 64)], [target])
-    torch.testing.assert_close(loss, F.softplus(torch.tensor(0.0)))  # -log(1 / 2)
-    loss.backward()
-    assert (logits.grad[0, 0] == 0).all()
-    assert (logits.grad[0, 1] < 0).all()
+    torch.testing.assert_close(prediction["masks"][:, 0, 5, 5], expected)

@@ -27,7 +27,7 @@ def test_sides_are_rounded_to_the_nearest(shape, expected):
     assert scaled_shape(shape, 800, 1333) == expected
 
 
-def test_scaling_is_pillows():
+def test_scaling_equals_that_of_pillow():
     pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
     image = torch.from_numpy(pixels).permute(2, 0, 1) / 255
     for shape in ((37, 53), (20, 31), (90, 131)):
@@ -35,42 +35,46 @@ def test_scaling_is_pillows():
         np.testing.assert_array_equal(scale_image(image, shape).permute(1, 2, 0), expected)
 
 
-def test_a_large_picture_is_averaged_when_it_shrinks():
+def test_downscaling_averages_pixels():
     stripes = torch.zeros(3, 256, 256)
-    stripes[:, :, ::4] = 1  # a quarter; every fourth pixel alone would be all or nothing
+    stripes[:, :, ::4] = 1  # sampling every fourth pixel would give 0 or 1 everywhere
     scaled = scale_image(stripes, (64, 64))
     torch.testing.assert_close(scaled[:, 8:-8, 8:-8], torch.full((3, 48, 48), 64.0), atol=13, rtol=0)
 
 
-def test_a_batch_is_normalised_and_padded_with_zeros(transform):
-    grey = torch.full((3, 64, 64), 128 / 255)
-    images, _ = transform([grey, grey[:, :, :50]])
+def test_a_batch_is_normalized_and_padded_with_zeros(transform):
+    gray = torch.full((3, 64, 64), 128 / 255)
+    images, _ = transform([gray, gray[:, :, :50]])
     assert images.tensors.shape == (2, 3, 96, 64)
     assert images.image_sizes == [(64, 64), (82, 64)]
-    mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of 0..255
+    mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # for 0..255
     expected = torch.tensor([(128 - m) / s for m, s in zip(mean, std, strict=True)])
     torch.testing.assert_close(images.tensors[1, :, 81, 63], expected)
     assert (images.tensors[0, :, :64] != 0).all()
     assert (images.tensors[0, :, 64:] == 0).all()
 
 
-def test_what_is_no_picture_is_refused(transform):
+def test_tensors_that_are_not_images_are_refused(transform):
     for image in (torch.zeros(64, 64), torch.zeros(1, 64, 64), torch.zeros(3, 64, 64, dtype=torch.uint8)):
         with pytest.raises(ValueError, match=r"must be float \(3, H, W\) in 0..1"):
             transform([image])
 
 
-def test_predictions_return_to_the_picture_and_what_has_no_area_there_is_dropped(transform):
-    found = {
+@pytest.mark.parametrize("has_masks", [True, False], ids=["masks", "boxes"])
+def test_predictions_return_to_the_original_size_without_empty_boxes(transform, has_masks):
+    detections = {
         "boxes": torch.tensor([[10.0, 20, 30, 40], [64, 0, 70, 10], [5, 5, 5, 9]]),
         "labels": torch.tensor([1, 2, 3]),
         "scores": torch.tensor([0.9, 0.8, 0.7]),
-        "masks": torch.ones(3, 1, 28, 28),
     }
-    (result,) = transform.postprocess([found], [(64, 64)], [(32, 128)])
+    if has_masks:
+        detections["masks"] = torch.ones(3, 1, 28, 28)
+    (result,) = transform.postprocess([detections], [(64, 64)], [(32, 128)])
+    assert result.keys() == detections.keys()
     assert result["boxes"].tolist() == [[20, 10, 60, 20]]
     assert result["labels"].tolist() == [1]
     assert result["scores"].tolist() == [pytest.approx(0.9)]
-    assert result["masks"].shape == (1, 1, 32, 128)
-    assert result["masks"].sum() > 0.9 * 40 * 10
-    assert (result["masks"][0, 0, 10:20, 20:60] > 0).all()
+    if has_masks:
+        assert result["masks"].shape == (1, 1, 32, 128)
+        assert result["masks"].sum() > 0.9 * 40 * 10
+        assert (result["masks"][0, 0, 10:20, 20:60] > 0).all()

@@ -1,0 +1,86 @@
+"""The data loaders of training and evaluation."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pycocotools.coco import COCO
+from torch.utils.data import DataLoader, Subset
+
+from mvit_det.torchvision.data.augmentation import Augmentation, to_float
+from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
+from mvit_det.torchvision.data.dataset import CocoDataset
+
+MAX_WORKERS = 8  # per device
+
+
+def build_train_loader(
+    data: COCO,
+    images: Path,
+    augment: Augmentation,
+    batch_size: int,
+    *,
+    accumulate: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int = 0,
+    workers: int | None = None,
+) -> DataLoader[Any]:
+    """Return the training batches of one process.
+
+    Args:
+        data: the annotations.
+        images: folder of the images.
+        augment: augmentation of each image and its objects.
+        batch_size: number of images in a batch; see :class:`AspectRatioBatchSampler` for this and the
+            next four arguments.
+        workers: number of loading processes; None chooses it by the number of CPU cores.
+    """
+    dataset = CocoDataset(data, images, augment)
+    batches = AspectRatioBatchSampler(
+        dataset.aspect_ratios(),
+        batch_size,
+        accumulate=accumulate,
+        rank=rank,
+        world_size=world_size,
+        seed=seed,
+    )
+    workers = _default_workers(world_size) if workers is None else workers
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+
+def build_val_loader(
+    truth: COCO, images: Path, *, rank: int = 0, world_size: int = 1, workers: int | None = None
+) -> DataLoader[Any]:
+    """Return the share of a validation set that one process evaluates, one image at a time.
+
+    All shares have the same length: if the number of images is not a multiple of ``world_size``, the first
+    images are repeated.
+
+    Args:
+        truth: the annotations.
+        images: folder of the images.
+        rank: rank of the process.
+        world_size: number of processes.
+        workers: number of loading processes; None chooses it by the number of CPU cores if there is a
+            GPU, and 0 otherwise.
+    """
+    dataset = CocoDataset(truth, images, to_float)
+    total = -(-len(dataset) // world_size) * world_size
+    share: Subset[Any] = Subset(dataset, [index % len(dataset) for index in range(rank, total, world_size)])
+    if workers is None:
+        # On a CPU, a forked process would keep a copy of the memory that the model overwrites.
+        workers = _default_workers(world_size) if torch.cuda.is_available() else 0
+    return DataLoader(share, collate_fn=collate, num_workers=workers)
+
+
+def _default_workers(world_size: int) -> int:
+    """Return the number of CPU cores per process, less one for training itself, from 1 to 8."""
+    return min(MAX_WORKERS, max(1, (os.cpu_count() or 1) // world_size - 1))

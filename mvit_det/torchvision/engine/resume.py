@@ -1,0 +1,65 @@
+"""The settings that a training run records, and the check that a run can be resumed with them."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mvit_det import __version__
+from mvit_det.data.results import write_json
+from mvit_det.errors import InputError
+from mvit_det.report import run_folder
+from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, config_of
+from mvit_det.torchvision.engine.schedule import Schedule
+from mvit_det.weights.checkpoint import identify_checkpoint
+from mvit_det.weights.reading.files import read_file
+
+
+def write_settings(folder: Path, options: Mapping[str, Any], schedule: Schedule) -> None:
+    """Write the options, the schedule and the versions of a run to ``run.json`` in its folder."""
+    versions = {name: version(name) for name in ("torch", "torchvision", "lightning")}
+    settings = {
+        "options": {
+            name: str(value) if isinstance(value, Path) else value for name, value in options.items()
+        },
+        "schedule": asdict(schedule),
+        "versions": versions | {"mvit_det": __version__, "python": platform.python_version()},
+    }
+    write_json(folder / run_folder.SETTINGS, settings)
+
+
+def check_resume(folder: Path, config: DetectorConfig, schedule: Schedule, dataset: Path) -> None:
+    """Check that the run in ``folder`` can be resumed with a configuration and a schedule.
+
+    Args:
+        folder: the run's folder.
+        config: the configuration of the detector that would be trained.
+        schedule: the schedule that it would be trained with.
+        dataset: the training annotations, for the error message.
+
+    Raises:
+        InputError: if there is no checkpoint to resume from, or if the configuration or the schedule
+            differs from the run's.
+    """
+    last = folder / run_folder.LAST
+    content = read_file(last)
+    trained = config_of(identify_checkpoint(last, content))
+    if "optimizer_states" not in content:
+        raise InputError(f"{last}: holds only weights; expected the last.ckpt that the run wrote")
+    trained.check_categories(config.categories, last, dataset)
+    for name, value in asdict(config).items():
+        before = getattr(trained, name)
+        if before != value:
+            raise InputError(
+                f"{last}: was trained with {name} {before}, not {value}; resume with the same options"
+            )
+    settings = json.loads((folder / run_folder.SETTINGS).read_text())
+    before = settings["schedule"]["explanation"].replace("pictures", "images")  # the word in earlier runs
+    if before != schedule.explanation:
+        raise InputError(
+            f"{folder}: the run was of {before}; this would be of {schedule.explanation}; resume with the "
+            "same data and options"
+        )

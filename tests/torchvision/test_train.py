@@ -1,0 +1,107 @@
+"""Training, on a few small images, and the checkpoints that it resumes from."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mvit_det.data.shapes import write_shapes
+from mvit_det.errors import InputError
+from mvit_det.torchvision.convert import convert
+from mvit_det.torchvision.engine.detector_checkpoint import KEY, load_detector
+from mvit_det.torchvision.engine.lightning_module import DetectorModule
+from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
+from mvit_det.torchvision.train import TrainOptions, train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_shapes(folder, num_train=2, num_val=1)
+    return folder
+
+
+@pytest.fixture
+def options(data, tmp_path):
+    return TrainOptions(
+        json=data / "train.json",
+        images=data / "images",
+        variant="mvitv2_nano",
+        out=tmp_path / "run",
+        epochs=2,
+        batch_size=2,
+        size=64,
+        workers=0,
+    )
+
+
+@pytest.fixture
+def interrupted(options, monkeypatch):
+    """The options of a cascade's run that was interrupted in its second epoch."""
+    options = replace(options, head="cascade_mask_rcnn")
+    step = DetectorModule.training_step
+
+    def step_or_exit(self, *arguments):
+        if self.current_epoch == 1:
+            raise SystemExit(1)  # as Lightning does on SIGTERM
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DetectorModule, "training_step", step_or_exit)
+        with pytest.raises(KeyboardInterrupt, match=r"resume the run to continue from .*last\.ckpt"):
+            train(options)
+    return options
+
+
+def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path):
+    """Its configuration says ``cascade`` in place of ``head``, and its schedule speaks of pictures."""
+    last = interrupted.out / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    assert content[KEY].pop("head") == "cascade_mask_rcnn"
+    content[KEY]["cascade"] = True
+    torch.save(content, last)
+    settings = json.loads((interrupted.out / "run.json").read_text())
+    settings["schedule"]["explanation"] = (
+        "2 pictures a step = 2 a batch x 1 devices x 1 accumulated; 2 steps = 2 epochs of 2 pictures / 2; "
+        "learning rate 0.0005 = 0.001 x 2/4 pictures a step, 0 steps of warm-up, a tenth from step 2, "
+        "a hundredth from step 2"
+    )
+    (interrupted.out / "run.json").write_text(json.dumps(settings))
+
+    assert load_detector(last)[1].head == "cascade_mask_rcnn"
+    convert(str(last), tmp_path / "detector.safetensors", None)
+    assert json.loads((tmp_path / "detector.json").read_text())["head"] == "cascade_mask_rcnn"
+    evaluation = EvalOptions(last, data / "val.json", data / "images", tmp_path / "evaluation", workers=0)
+    assert set(evaluate_checkpoint(evaluation)) == {"box", "mask"}
+
+    with pytest.raises(InputError, match="trained with head cascade_mask_rcnn, not mask_rcnn"):
+        train(replace(interrupted, resume=True, head="mask_rcnn"))
+    with pytest.raises(InputError, match="the run was of 2 images a step.*this would be of 4 images a step"):
+        train(replace(interrupted, resume=True, accumulate=2))
+    train(replace(interrupted, resume=True))
+    resumed = torch.load(last, weights_only=True)
+    assert resumed["global_step"] == 2
+    assert resumed[KEY]["head"] == "cascade_mask_rcnn"
+
+
+def test_other_processes_than_the_first_end_an_interrupt_silently(options, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mvit_det.torchvision.train.read_coco", interrupt)
+    with pytest.raises(SystemExit, match="1"):
+        train(options)
+
+
+def test_bad_options_are_refused_before_anything_is_written(options, data):
+    for changes, message in (
+        ({"head": "cascade"}, "unknown head 'cascade': did you mean 'cascade_mask_rcnn'"),
+        ({"variant": "mvitv2_nana"}, "unknown variant 'mvitv2_nana': did you mean 'mvitv2_nano'"),
+        ({"val_images": data / "images"}, "val_images .*: needs val_json"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train(replace(options, **changes))
+    assert not options.out.exists()
