@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from mvit_det import build_classifier
-from mvit_det.heads import HEADS
 from mvit_det.torchvision import build_detector
 
 
@@ -35,7 +34,7 @@ def detector_weights(randomize):
     """Return a function that makes the random weights of a small detector of torchvision."""
 
     def detector_weights(head, num_classes):
-        return randomize(build_detector("mvitv2_nano", num_classes, HEADS[head].is_cascade)).state_dict()
+        return randomize(build_detector("mvitv2_nano", num_classes, head)).state_dict()
 
     return detector_weights
 
