@@ -12,7 +12,7 @@ train = dict(
     checkpointer=dict(period=5000, max_to_keep=2),  # not counting model_best.pth and model_final.pth
     best_metric="bbox/AP",
     log_period=20,
-    seed=0,  # a negative number stands for a random seed
+    seed=0,  # a negative seed is replaced by a random one
     device="cuda",
     amp=dict(enabled=True, precision="fp16"),  # or bf16
     accumulate=1,  # number of parts in which a process computes the gradients of a step, to save memory

@@ -1,22 +1,21 @@
 """The command that trains or evaluates a lazy config, in one or several processes."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from detectron2.engine import default_argument_parser, launch
 from omegaconf.errors import ConfigAttributeError
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from mvit_det.detectron2.config_files import find_config
 from mvit_det.detectron2.engine.run import evaluate, train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
 from mvit_det.errors import InputError, one_line_errors
 from mvit_det.ops.allocator import keep_freed_memory
 
-EPILOG = """FILE is the path of a lazy config, or the name of one in configs/.
-
-examples:
+EXAMPLES = """examples:
   %(prog)s --config-file mask_rcnn_mvitv2_t_3x --num-gpus 8
   %(prog)s --config-file mask_rcnn_mvitv2_t_3x --num-gpus 8 --resume
   %(prog)s --config-file mask_rcnn_mvitv2_t_3x --eval-only train.init_checkpoint=model_best.pth
@@ -35,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     if not args.config_file:
         raise InputError("--config-file is missing: expected a path or the name of a config in configs/")
+    args.config_file = str(find_config(args.config_file))  # Detectron2 copies the file into the log
     try:
         check_run(load_config(args.config_file, args.opts), args)
     except ConfigAttributeError as error:
@@ -69,8 +69,33 @@ def run_process(args: Namespace) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser: ArgumentParser = default_argument_parser(EPILOG)
-    parser.description = "Train or evaluate a lazy config."
+    """Return a parser of the flags of Detectron2's ``default_argument_parser``, with their defaults."""
+    parser = ArgumentParser(
+        description="Train or evaluate a lazy config.",
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file",
+        default="",
+        metavar="CONFIG",
+        help="path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in train.output_dir")
+    parser.add_argument("--eval-only", action="store_true", help="only evaluate train.init_checkpoint")
+    for flag, default, text in (
+        ("--num-gpus", 1, "number of GPUs on each machine, or of processes on a CPU; default: %(default)s"),
+        ("--num-machines", 1, "number of machines; default: %(default)s"),
+        ("--machine-rank", 0, "number of this machine, counted from 0; default: %(default)s"),
+    ):
+        parser.add_argument(flag, type=int, default=default, metavar="N", help=text)
+    parser.add_argument(
+        "--dist-url",
+        default=default_argument_parser().get_default("dist_url"),
+        metavar="URL",
+        help="where processes connect: tcp://HOST:PORT of the first machine; default: %(default)s",
+    )
+    parser.add_argument("opts", nargs=REMAINDER, metavar="key=value", help="overrides of the config")
     return parser
 
 

@@ -96,7 +96,7 @@ def visualize_results(args: Namespace) -> None:
     truth = read_coco(args.json)
     results = read_results(args.results, truth)
     if not args.images.is_dir():
-        raise InputError(f"{args.images}: no such image folder")
+        raise InputError(f"{args.images}: no such folder of images")
     for image_id in sorted(truth.imgs)[: args.num]:
         read_entry(args.images, truth.imgs[image_id])
     _check_output(args, (args.json, args.results, args.images))

@@ -27,25 +27,27 @@ def build_both(name, **changes):
         "rel_pos_zero_init": False,
     }
     keywords |= changes
-    theirs, ours = Detectron2MViT(**keywords), MViTBackbone(**keywords)
-    for key, parameter in theirs.named_parameters():
+    reference, backbone = Detectron2MViT(**keywords), MViTBackbone(**keywords)
+    for key, parameter in reference.named_parameters():
         if key.endswith("bias") or "rel_pos" in key:
             torch.nn.init.normal_(parameter, std=0.1)
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    theirs.load_state_dict(ours.state_dict(), strict=True)
-    return theirs, ours
+    backbone.load_state_dict(reference.state_dict(), strict=True)
+    reference.load_state_dict(backbone.state_dict(), strict=True)
+    return reference, backbone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mvitv2_t", "mvitv2_s", "mvitv2_b"])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_outputs_and_gradients_are_equal(name, height, width):
-    theirs, ours = build_both(name)
-    assert_equal(theirs, ours, torch.randn(1, 3, height, width))
+    reference, backbone = build_both(name)
+    assert_equal(reference, backbone, torch.randn(1, 3, height, width))
 
 
+@pytest.mark.slow
 def test_outputs_and_gradients_are_equal_for_a_large_image():
-    theirs, ours = build_both("mvitv2_t")
-    assert_equal(theirs, ours, torch.randn(1, 3, 800, 1216))
+    reference, backbone = build_both("mvitv2_t")
+    assert_equal(reference, backbone, torch.randn(1, 3, 800, 1216))
 
 
 @pytest.mark.parametrize(
@@ -60,21 +62,21 @@ def test_outputs_and_gradients_are_equal_for_a_large_image():
     ids=lambda changes: ",".join(changes),
 )
 def test_keywords_have_the_same_meaning(changes):
-    theirs, ours = build_both("mvitv2_nano", **changes)
-    assert_equal(theirs, ours, torch.randn(2, 3, 90, 125))
+    reference, backbone = build_both("mvitv2_nano", **changes)
+    assert_equal(reference, backbone, torch.randn(2, 3, 90, 125))
 
 
 def test_keywords_have_the_same_defaults():
-    theirs, ours = Detectron2MViT(), MViTBackbone()
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    assert_equal(theirs, ours, torch.randn(1, 3, 64, 64))
+    reference, backbone = Detectron2MViT(), MViTBackbone()
+    backbone.load_state_dict(reference.state_dict(), strict=True)
+    assert_equal(reference, backbone, torch.randn(1, 3, 64, 64))
 
 
-def assert_equal(theirs, ours, images):
-    assert ours.output_shape() == theirs.output_shape()
-    assert ours.size_divisibility == theirs.size_divisibility
+def assert_equal(reference, backbone, images):
+    assert backbone.output_shape() == reference.output_shape()
+    assert backbone.size_divisibility == reference.size_divisibility
     with torch.no_grad():
-        expected, outputs = theirs(images), ours(images)
+        expected, outputs = reference(images), backbone(images)
     assert list(outputs) == list(expected)
     for name, output in outputs.items():
         error = (output - expected[name]).abs().max() / expected[name].abs().max()
@@ -84,10 +86,10 @@ def assert_equal(theirs, ours, images):
     # max-pooling selects, and so where their gradient flows.
     torch.manual_seed(0)
     weights = {name: torch.randn_like(output, dtype=torch.float64) for name, output in outputs.items()}
-    for backbone in (theirs, ours):
-        outputs = backbone.double()(images.double())
+    for module in (reference, backbone):
+        outputs = module.double()(images.double())
         sum((output * weights[name]).sum() for name, output in outputs.items()).backward()
-    for (key, a), b in zip(theirs.named_parameters(), ours.parameters(), strict=True):
+    for (key, a), b in zip(reference.named_parameters(), backbone.parameters(), strict=True):
         if a.grad is None:
             assert b.grad is None, key
             continue

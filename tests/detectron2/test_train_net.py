@@ -103,6 +103,7 @@ def test_run_writes_its_files(six_steps):
     assert (six_steps / "last_checkpoint").read_text() == "model_final.pth"
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(small, six_steps, tmp_path):
     options = ("train.max_iter=6", "train.checkpointer.period=2")
     status, printed = run_process(["-c", KILLED_RUN], command(small, tmp_path, *options))
@@ -111,6 +112,7 @@ def test_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(small, six_st
     assert_same(run(small, tmp_path, *options, "--resume"), weights(six_steps / "model_final.pth"))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(small, tmp_path, capfd):
     run(small, tmp_path, "train.max_iter=40", "train.log_period=1", ALL_SCORES)
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
@@ -130,6 +132,7 @@ def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(small, tmp
             assert value == pytest.approx(trained[f"bbox/{metric}"], abs=1e-4, nan_ok=True), metric
 
 
+@pytest.mark.slow
 def test_two_processes_and_accumulation_give_the_weights_of_one_process(small, tmp_path):
     options = ("train.max_iter=3", *COMPARABLE)
     one = run(small, tmp_path / "one", *options)
@@ -152,6 +155,7 @@ def test_two_processes_and_accumulation_give_the_weights_of_one_process(small, t
     assert (one[key] - other_batch[key]).abs().max() > 5e-4  # the weights depend on the batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_clipping_and_averaging(small, tmp_path, precision):
     run(
@@ -204,7 +208,7 @@ def test_out_of_memory_reports_the_need_and_the_remedies(small, tmp_path, monkey
     [
         (["train.devise=cpu"], "did you mean 'train.device'"),
         (["data.val.json=nothing.json"], "nothing.json: no such file"),
-        (["data.train.images=nowhere"], "nowhere: no such image folder"),
+        (["data.train.images=nowhere"], "nowhere: no such folder of images"),
         (["dataloader.train.dataset.names=coco_2017_trian"], "unknown data set 'coco_2017_trian'"),
         (["dataloader.train.dataset.names=coco_2017_train"], "set DETECTRON2_DATASETS"),
         (["train.device=cuda"], "train.device 'cuda': this machine has no GPU"),
@@ -218,7 +222,7 @@ def test_out_of_memory_reports_the_need_and_the_remedies(small, tmp_path, monkey
         (["train.epochs=0"], "train.epochs is 0: expected an integer of at least 1"),
         (["train.best_metric=bbox/APP"], "train.best_metric is 'bbox/APP'"),
         (["--num-gpus=2", "--dist-url", "foo"], "--dist-url foo: expected tcp://HOST:PORT"),
-        (["data.val.images=nowhere"], "nowhere: no such image folder"),
+        (["data.val.images=nowhere"], "nowhere: no such folder of images"),
         (["--num-gpus", "0"], "--num-gpus and --num-machines: must be at least 1"),
         (["train.amp.precision=int8"], "unknown train.amp.precision 'int8'"),
         (["model.roi_heads.num_classes=80"], "model.roi_heads.num_classes is 80, but"),
@@ -234,6 +238,21 @@ def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, mess
         main(command(small, tmp_path / "out", *options))
     assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "key"), [([], "data.train.images"), (["--eval-only"], "data.train.json")]
+)
+def test_missing_data_raises(options, key):
+    with pytest.raises(InputError, match=f"^{key} is not set: add {key}=..."):
+        main([*options, "--config-file", "mask_rcnn_mvitv2_nano"])
+
+
+def test_eval_only_needs_no_training_images(small, shapes, six_steps, tmp_path):
+    without = [option for option in small if not option.startswith("data.train.images=")]
+    checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
+    main(command(without, tmp_path, "--eval-only", f"data.val.images={shapes}/images", checkpoint))
+    assert (tmp_path / "inference/coco_instances_results.json").is_file()
 
 
 def test_more_gpus_than_available_raises(small, tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
     """
     summary = _summarize(json)
     if not Path(images).is_dir():
-        raise InputError(f"{images}: no such image folder")
+        raise InputError(f"{images}: no such folder of images")
     if like is not None and summary.categories != json_categories(like):
         raise InputError(f"{json}: its categories differ from those of {like}")
     name = f"{json}:{images}"

@@ -2,7 +2,9 @@
 
 import re
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -47,7 +49,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     Raises:
         InputError: naming what is missing or wrong, and what is expected.
     """
-    for key in sorted(OmegaConf.missing_keys(cfg)):
+    for key in sorted(_missing_keys(OmegaConf.to_container(cfg, resolve=False))):
         if not (args.eval_only and key == "data.train.images"):
             raise InputError(f"{key} is not set: add {key}=...")
     _check_values(cfg)
@@ -75,6 +77,15 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
         num_classes = build(OmegaConf.select(cfg, key))
         if num_classes not in (None, num_categories):
             raise InputError(f"{key} is {num_classes}, but the data set has {num_categories} classes")
+
+
+def _missing_keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the keys without a value. ``OmegaConf.missing_keys`` fails if another key refers to them."""
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _missing_keys(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(node, str) and node == "???":
+        yield prefix
 
 
 def _check_values(cfg: DictConfig) -> None:

@@ -47,8 +47,8 @@ def count_costs(
 
     Args:
         model: a Mask R-CNN or Cascade Mask R-CNN with a feature pyramid, on the meta device.
-        size_hw: height and width of the image in pixels, before padding. None stands for the square that
-            the model pads to, or ``SIZE_HW`` if it does not pad to a square.
+        size_hw: height and width of the image in pixels, before padding. With None, it is the
+            square that the model pads to, or ``SIZE_HW`` if it does not pad to a square.
         num_regions: number of regions that each box head processes.
         num_detections: number of regions that the mask head processes.
 

@@ -33,11 +33,11 @@ def triton_pooled_norm(
 
     Args:
         x: (N, H, W, heads, C)
-        kernel: Weight of the convolution, (C, 1, height, width) with odd sides. The padding is half its size.
+        kernel: weight of the convolution, (C, 1, height, width) with odd sides. The padding is half its size.
         weight: (C,), of the norm.
         bias: (C,), of the norm.
-        eps: Added to the variance.
-        stride: Of the convolution.
+        eps: added to the variance.
+        stride: of the convolution.
 
     Returns:
         (N, ceil(H / stride), ceil(W / stride), heads, C), in the dtype of ``x``.

@@ -18,10 +18,10 @@ def pooling_gradients(grad: Tensor, x: Tensor, kernel: Tensor, stride: int) -> t
     """Return the gradients of ``x`` and ``kernel``.
 
     Args:
-        grad: Gradient of the pooled map, (N, ceil(H / stride), ceil(W / stride), heads, C), contiguous.
-        x: Input of pooling, (N, H, W, heads, C), contiguous.
-        kernel: Weight of the convolution, (C, 1, height, width) with odd sides. The padding is half its size.
-        stride: Of the convolution.
+        grad: gradient of the pooled map, (N, ceil(H / stride), ceil(W / stride), heads, C), contiguous.
+        x: input of pooling, (N, H, W, heads, C), contiguous.
+        kernel: weight of the convolution, (C, 1, height, width) with odd sides. The padding is half its size.
+        stride: of the convolution.
     """
     channels, (kernel_h, kernel_w) = x.shape[-1], kernel.shape[2:]
     padded_c = triton.next_power_of_2(channels)

@@ -16,7 +16,7 @@ def check_triton(device: str, dtype: torch.dtype) -> None:
     Does not catch the exceptions of Triton, such as that of a missing compiler.
 
     Raises:
-        RuntimeError: If a result differs from that of PyTorch operators in float32.
+        RuntimeError: if a result differs from that of PyTorch operators in float32.
     """
     like = torch.empty(0, device=device, dtype=dtype)
     check_attention(triton_attention, like)

@@ -33,12 +33,14 @@ def nano():
     return meta_model("mask_rcnn_mvitv2_nano")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_multiply_adds_are_the_published_ones(name):
     costs = count_costs(meta_model(name))
     assert costs["total"].multiply_adds / 1e9 == pytest.approx(PUBLISHED[name], rel=0.006)
 
 
+@pytest.mark.slow
 def test_published_cost_of_l_is_that_of_the_model_that_widens_in_the_mlp():
     """1519 G and 270 M are published for both L; the L from ImageNet-21K widens in the attention instead."""
     expected = count_costs(meta_model("cascade_mask_rcnn_mvitv2_l_3x"))["total"]

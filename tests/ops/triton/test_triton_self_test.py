@@ -28,6 +28,7 @@ def test_a_wrong_kernel_is_named(name, monkeypatch):
         self_test.check_triton("cpu", torch.float16)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_kernels_are_correct_on_this_gpu(dtype):
