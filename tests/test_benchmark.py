@@ -1,6 +1,7 @@
-"""Tests of the benchmark: counts worked out by hand, its rows and files, another checkout, bad flags."""
+"""Tests of the benchmark: values worked out by hand, its rows and files, another checkout, bad flags."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,11 @@ from torch import nn
 
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.benchmark import machine
-from mvit_det.benchmark.compare import compare, quartiles
-from mvit_det.benchmark.flops import count_gflop
+from mvit_det.benchmark.compare import compare, count_gflop, quartiles
 from mvit_det.benchmark.main import main
-from mvit_det.benchmark.measure import OUT_OF_MEMORY, Case, LocalSide
-from mvit_det.benchmark.opponents import MODULES, open_opponent
-from mvit_det.benchmark.table import header, table_line
+from mvit_det.benchmark.measure import OUT_OF_MEMORY, Case, LocalModel
+from mvit_det.benchmark.opponents import PACKAGE_MODELS, open_opponent
+from mvit_det.benchmark.output import header, table_line
 from mvit_det.errors import DependencyError, InputError
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +24,7 @@ NANO = ["--variants", "nano", "--device", "cpu", "--repeats", "1"]
 
 @pytest.fixture(autouse=True)
 def _small_rates(monkeypatch):
-    monkeypatch.setattr(machine, "MATRIX_SIDE", {"cpu": 64, "cuda": 64})
+    monkeypatch.setattr(machine, "MATRIX_SIZE", {"cpu": 64, "cuda": 64})
     monkeypatch.setattr(machine, "COPY_BYTES", 1000)
 
 
@@ -35,8 +35,8 @@ def test_quartiles_by_hand():
 
 def test_saved_bytes_by_hand():
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Sigmoid(), nn.Conv2d(2, 1, 1))
-    # The images, 3 x 4 x 4 floats, and the output of the sigmoid, which two layers keep.
-    assert LocalSide(model).measure("saved_bytes", STEP) == 4 * (48 + 32)
+    # Autograd saves the images, 3 x 4 x 4 floats, and the output of the sigmoid, 2 x 4 x 4, for two layers.
+    assert LocalModel(model).measure("saved_bytes", STEP) == 4 * (48 + 32)
 
 
 def test_saved_bytes_of_recomputed_blocks_are_their_inputs():
@@ -45,14 +45,14 @@ def test_saved_bytes_of_recomputed_blocks_are_their_inputs():
     shapes = []
     for block in model.blocks:
         block.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
-    saved = LocalSide(model).measure("saved_bytes", STEP._replace(height=64, width=64))
+    saved = LocalModel(model).measure("saved_bytes", STEP._replace(height=64, width=64))
     inputs = 4 * sum(shape.numel() for shape in shapes)
     images, last = 4 * 3 * 64 * 64, 4 * 256 * 2 * 2
-    norms = 2 * 4 * (256 + 64 + 16 + 4)  # mean and deviation for each token of the four outputs
+    norms = 2 * 4 * (256 + 64 + 16 + 4)  # mean and deviation of each token of the four feature maps
     assert saved == images + inputs + last + norms
 
 
-def test_gflop_include_those_of_the_patch_embedding():
+def test_gflop_grow_with_the_image_and_exceed_those_of_the_patch_embedding():
     small, large = (count_gflop("mvitv2_nano", side, side) for side in (64, 128))
     assert 2e-9 * 16 * 16 * 32 * 3 * 7 * 7 < small < large
 
@@ -67,7 +67,7 @@ def test_rows_files_and_table(tmp_path, capsys):
     assert (tmp_path / "benchmark.png").stat().st_size > 1000
     for row in result["rows"]:
         ratio = row["theirs_ms"]["median"] / row["ours_ms"]["median"]
-        assert row["ratio"]["median"] == pytest.approx(ratio)  # of one repeat
+        assert row["ratio"]["median"] == pytest.approx(ratio)  # there is one repeat
         assert row["ours_peak_mb"] is None
         is_step = row["mode"] == "step"
         assert (row["ours_saved_mb"] is not None) == is_step
@@ -93,7 +93,8 @@ def test_header():
 
 @pytest.mark.parametrize("name", ["detectron2-mvit", "swin-t", "resnet-50"])
 def test_opponents_return_four_maps_of_the_same_sizes(name):
-    pytest.importorskip(MODULES[name], reason=f"{MODULES[name]} is not installed", exc_type=ImportError)
+    module = PACKAGE_MODELS[name].module
+    pytest.importorskip(module, reason=f"{module} is not installed", exc_type=ImportError)
     ours = build_mvit("mvitv2_nano").eval()
     images = torch.randn(1, 3, 64, 96)
     with open_opponent(name, "mvitv2_nano", ours) as theirs, torch.no_grad():
@@ -115,7 +116,7 @@ def test_another_checkout_gets_the_same_weights_and_images(keywords):
     ours = build_mvit("mvitv2_nano", drop_path_rate=0.0, recompute="block" if keywords else "none")
     case = STEP._replace(height=64, width=96)
     with open_opponent(f"checkout:{ROOT}{keywords}", "mvitv2_nano", ours) as theirs:
-        row = compare(LocalSide(ours), theirs, case, repeats=2)
+        row = compare(LocalModel(ours), theirs, case, repeats=2)
     assert 0 < row["ratio"]["q1"] <= row["ratio"]["median"] <= row["ratio"]["q3"]
     assert row["theirs_loss"] == pytest.approx(row["ours_loss"], rel=1e-5)
     assert row["theirs_saved_mb"] == row["ours_saved_mb"] > 0
@@ -144,7 +145,7 @@ def test_another_checkout_has_as_many_threads_and_reports_errors(tmp_path):
             theirs.measure("seconds", STEP._replace(width=5))
 
 
-def test_a_checkout_whose_process_ends_is_named(tmp_path):
+def test_an_error_names_the_checkout_whose_process_ends(tmp_path):
     (tmp_path / "mvit_det").mkdir()
     (tmp_path / "mvit_det" / "__init__.py").write_text("import os; os._exit(3)")
     with (
@@ -162,12 +163,12 @@ def test_timm_runs_at_its_own_size(capsys):
     assert "224x224   2 " in line
 
 
-def test_a_side_that_runs_out_of_memory_leaves_the_other():
-    def full(_):
+def test_one_model_is_measured_if_the_other_runs_out_of_memory():
+    def run_out_of_memory(_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     model = nn.Conv2d(3, 1, 1)
-    row = compare(LocalSide(model), LocalSide(model, full), STEP, 3)
+    row = compare(LocalModel(model), LocalModel(model, run_out_of_memory), STEP, 3)
     assert row["ours_ms"]["median"] > 0
     assert row["theirs_ms"] == row["theirs_saved_mb"] == OUT_OF_MEMORY
     assert row["ratio"] is None
@@ -196,20 +197,21 @@ def test_a_side_that_runs_out_of_memory_leaves_the_other():
         (["--out", __file__], "cannot create the folder"),
     ],
 )
-def test_a_bad_flag_is_named(flags, message):
+def test_a_bad_value_of_a_flag_is_one_line(flags, message):
     with pytest.raises(InputError) as caught:
         main([*NANO, "--against", "ours:recompute=cheap", *flags])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(MODULES, "timm-mvitv2", "no_such_package.timm")
+def test_an_error_names_the_missing_package(monkeypatch):
+    missing = replace(PACKAGE_MODELS["timm-mvitv2"], module="no_such_package.timm")
+    monkeypatch.setitem(PACKAGE_MODELS, "timm-mvitv2", missing)
     with pytest.raises(DependencyError, match="timm-mvitv2: .*pip install no_such_package"):
         main(["--device", "cpu", "--against", "timm-mvitv2"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_cuda_without_a_gpu_is_named():
+def test_cuda_without_a_gpu_is_an_input_error():
     with pytest.raises(InputError, match="device 'cuda': torch finds no GPU"):
         main(["--device", "cuda"])

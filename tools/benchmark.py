@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare time and memory of our backbone with others, measured in turn in one run; see --help.
+"""Compare time and memory of our backbone with other models, which run in turn; see --help.
 
 tools/benchmark.py --against detectron2-mvit ours:recompute=cheap --sizes 512x768 800x1216 --out runs/bench
 """

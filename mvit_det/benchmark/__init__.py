@@ -1,1 +1,1 @@
-"""The program behind ``tools/benchmark.py``."""
+"""Compares the time and memory of backbones; ``tools/benchmark.py`` runs it."""

@@ -1,6 +1,6 @@
-"""The backbone of another checkout of this project, measured in a worker process.
+"""Measures the backbone of another checkout of this project in a worker process.
 
-Both checkouts hold a package named ``mvit_det``, and one process can import only one of them.
+Both checkouts contain a package named ``mvit_det``, and a process can import only one of them.
 """
 
 import os
@@ -23,22 +23,22 @@ from mvit_det.errors import InputError
 WORKER = Path(__file__).with_name("checkout_worker.py")
 
 
-class CheckoutSide:
-    """A context manager that starts the worker, and ends it on exit.
+class CheckoutModel:
+    """A model of another checkout; a context manager that ends the worker process on exit.
 
-    The worker measures time and memory by itself, with the functions of this checkout, the same number of
-    threads and the same random images.
+    The worker uses the measuring functions of this checkout, the same number of threads and the same random
+    images.
 
     Args:
         root: folder that contains the other ``mvit_det``.
-        variant: a name for that checkout's ``build_mvit``.
-        keywords: further keywords for it.
-        ours: model whose weights the other one gets.
+        variant: first argument of that checkout's ``build_mvit``.
+        keywords: further keywords of ``build_mvit``.
+        ours: model whose weights are copied into the other one.
         device: ``"cpu"`` or ``"cuda"``.
-        keep_freed_memory: whether the worker keeps freed memory, see :mod:`mvit_det.ops.allocator`.
+        keep_freed_memory: whether the worker calls :func:`mvit_det.ops.allocator.keep_freed_memory`.
 
     Raises:
-        InputError: if the folder holds no such package, or if its model cannot be built or run.
+        InputError: if the folder does not contain the package, or if its model cannot be built.
     """
 
     def __init__(
@@ -50,45 +50,46 @@ class CheckoutSide:
         device: str,
         keep_freed_memory: bool,
     ) -> None:
-        self.root = check_root(root)
+        if not (root / "mvit_det" / "__init__.py").is_file():
+            raise InputError(
+                f"checkout {root}: has no mvit_det/__init__.py, expected the folder of a checkout"
+            )
+        self.root = root.resolve()
         paths = filter(None, (str(self.root), os.environ.get("PYTHONPATH")))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        self._connection, theirs = Pipe()
-        # -P keeps the folder of the script out of the worker's sys.path.
-        command = [sys.executable, "-P", str(WORKER), str(theirs.fileno())]
-        self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
-        theirs.close()
+        self._connection, worker_end = Pipe()
+        # -P keeps the script's own folder out of the worker's sys.path.
+        command = [sys.executable, "-P", str(WORKER), str(worker_end.fileno())]
+        self._process = subprocess.Popen(command, env=environment, pass_fds=[worker_end.fileno()])
+        worker_end.close()
         try:
             with tempfile.TemporaryDirectory() as folder:
                 weights = os.path.join(folder, "weights.pt")
                 torch.save(ours.state_dict(), weights)
-                keywords = {"drop_path_rate": 0.0, **keywords}
                 settings = (str(self.root), torch.get_num_threads(), keep_freed_memory)
                 self._request(*settings, variant, {"drop_path_rate": 0.0, **keywords}, weights, device)
         except BaseException:
-            self.close()
+            self._close()
             raise
 
     def measure(self, quantity: str, case: Case) -> float | str:
+        """Implement :meth:`mvit_det.benchmark.measure.MeasuredModel.measure`.
+
+        Raises:
+            InputError: if the model cannot run, or if the worker process has ended.
+        """
         return self._request(quantity, tuple(case))
 
-    def close(self) -> None:
-        """End the worker."""
-        self._connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=10)
-        self._process.kill()
-        self._process.wait()
-
-    def __enter__(self) -> "CheckoutSide":
+    def __enter__(self) -> "CheckoutModel":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._close()
 
     def _request(self, *message: Any) -> Any:
+        """Send a message to the worker, and return its reply."""
         try:
             self._connection.send(message)
             is_error, reply = self._connection.recv()
@@ -99,13 +100,9 @@ class CheckoutSide:
             raise InputError(f"checkout {self.root}: {reply}")
         return reply
 
-
-def check_root(root: Path) -> Path:
-    """Return the absolute path of a checkout.
-
-    Raises:
-        InputError: if it holds no package ``mvit_det``.
-    """
-    if not (root / "mvit_det" / "__init__.py").is_file():
-        raise InputError(f"checkout {root}: has no mvit_det/__init__.py, expected the folder of a checkout")
-    return root.resolve()
+    def _close(self) -> None:
+        self._connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        self._process.kill()
+        self._process.wait()

@@ -1,7 +1,7 @@
-"""A script that measures the backbone of another checkout, for :mod:`mvit_det.benchmark.checkout`.
+"""A script that measures the backbone of another checkout; :mod:`mvit_det.benchmark.checkout` starts it.
 
-Takes the file descriptor of a connection. It runs with the other checkout first in ``PYTHONPATH``, so that
-``mvit_det`` is the package of that checkout; this checkout's own files are loaded by their paths.
+Its argument is the file descriptor of a connection to the parent process. The other checkout comes first
+in ``PYTHONPATH``, so ``import mvit_det`` imports that one. Files of this checkout are loaded by their paths.
 """
 
 import importlib
@@ -19,18 +19,18 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def serve(connection: Connection) -> None:
-    """Build a model as the first message says, then answer each further one with a measurement.
+    """Build the model that the first message describes, then answer each further message with a measurement.
 
-    Every reply is a pair: whether an error occurred, and its text or the measurement. Returns when the
-    connection is closed or after an error.
+    Each reply is a pair: whether an error occurred, and the error message or the measurement. Returns when
+    the parent process closes the connection, or after an error.
     """
     try:
-        side = _build(*connection.recv())
+        model = _build(*connection.recv())
         reply = None
         while True:
             connection.send((False, reply))
             quantity, case = connection.recv()
-            reply = side.measure(quantity, MEASURE.Case(*case))
+            reply = model.measure(quantity, MEASURE.Case(*case))
     except EOFError:
         pass
     except Exception as error:
@@ -53,11 +53,11 @@ def _build(
     assert Path(root) in Path(str(mvit_det.__file__)).parents, f"imported {mvit_det.__file__}"
     model = mvit_det.build_mvit(variant, **keywords)
     model.load_state_dict(torch.load(weights), strict=True)
-    return MEASURE.LocalSide(model.to(device))
+    return MEASURE.LocalModel(model.to(device))
 
 
 def _load(path: str) -> ModuleType:
-    """Load a file of this checkout that imports nothing else of it."""
+    """Load a file of this checkout that imports no other file of it."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, PACKAGE / path)
     assert spec is not None, path
     assert spec.loader is not None, path
@@ -69,5 +69,5 @@ def _load(path: str) -> ModuleType:
 MEASURE = _load("benchmark/measure.py")
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process reports an interrupt
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process reports the interrupt
     serve(Connection(int(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The machine that a benchmark runs on, and its peak rates."""
+"""Describes the machine that the benchmark runs on."""
 
 import os
 import platform
@@ -13,20 +13,29 @@ import torch
 
 from mvit_det.benchmark.measure import DTYPES, elapsed
 
-MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
+MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the matrices, by device
 COPY_BYTES = 256_000_000
 
 
 def describe_machine(device: str, dtypes: Sequence[str]) -> dict[str, Any]:
-    """Return hardware and versions, and the rates of a matrix product (GFLOP/s) and of a copy (GB/s)."""
+    """Return the hardware, the version of torch, and two measured rates.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``.
+        dtypes: keys of :data:`mvit_det.benchmark.measure.DTYPES`.
+
+    Returns:
+        values for ``benchmark.json``. ``matrix_gflop_per_s`` is the rate of a large matrix product by dtype;
+        ``copy_gb_per_s`` counts the bytes that a copy reads and writes.
+    """
     cpuinfo = Path("/proc/cpuinfo")
     match = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    side = MATRIX_SIDE[device]
+    size = MATRIX_SIZE[device]
     rates = {}
     for dtype in dtypes:
-        a, b = (torch.randn(side, side, device=device).to(DTYPES[dtype]) for _ in range(2))
+        a, b = (torch.randn(size, size, device=device).to(DTYPES[dtype]) for _ in range(2))
         out = torch.empty_like(a)
-        rates[dtype] = 2e-9 * side**3 / _median_seconds(partial(torch.mm, a, b, out=out), device)
+        rates[dtype] = 2e-9 * size**3 / _median_seconds(partial(torch.mm, a, b, out=out), device)
     source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
     return {

@@ -1,34 +1,42 @@
-"""Compares our backbone with others: the time of a run, and the memory that the backward pass needs.
-
-Each repeat runs both models once, ours first. A ratio is their time over ours, the median over the repeats.
-The share of the machine's matrix rate is given only for models that compute the same as ours.
-timm's MViTv2 returns only the last feature map and runs at the 224 x 224 px of its pretraining; against it,
-ours runs at that size too, with a batch of about the same total area.
-"""
+"""The command line of ``tools/benchmark.py``."""
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from itertools import product
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
 
 import torch
 
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.benchmark.compare import compare
-from mvit_det.benchmark.flags import parse
-from mvit_det.benchmark.flops import count_gflop
-from mvit_det.benchmark.machine import describe_machine
-from mvit_det.benchmark.measure import OUT_OF_MEMORY, Case, LocalSide
-from mvit_det.benchmark.opponents import TIMM_SIDE, VARIANTS_OF, open_opponent
-from mvit_det.benchmark.plot import plot
-from mvit_det.benchmark.table import header, table_line
+from mvit_det.benchmark.compare import WARM_UPS, compare_all
+from mvit_det.benchmark.machine import MATRIX_SIZE, describe_machine
+from mvit_det.benchmark.measure import DTYPES, MODES
+from mvit_det.benchmark.opponents import (
+    PACKAGE_MODELS,
+    import_package,
+    open_opponent,
+    parse_ours,
+    variants_of,
+)
+from mvit_det.benchmark.output import header, plot, table_line
+from mvit_det.errors import DependencyError, InputError, unknown_name
 from mvit_det.ops.allocator import keep_freed_memory
+from mvit_det.ops.attention import choose_implementation
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table, and write the files; ``argv`` holds the flags of ``tools/benchmark.py``."""
+    """Run the benchmark: print the table and write the files.
+
+    Args:
+        argv: the command line without the program's name; None reads it from ``sys.argv``.
+
+    Raises:
+        InputError: if a flag has a value that cannot be used.
+        DependencyError: if the package of an opponent is missing or cannot be imported.
+    """
     args = parse(argv)
     if args.keep_freed_memory:
         keep_freed_memory()
@@ -37,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = {key: getattr(args, key) for key in ("device", "repeats", "keep_freed_memory")}
     print(header(machine, settings), flush=True)
     rows = []
-    for row in _rows(args, machine["matrix_gflop_per_s"]):
+    for row in compare_all(args, machine["matrix_gflop_per_s"]):
         rows.append(row)
         print(table_line(row), flush=True)
         if args.out:  # after each row, because a long run may be stopped
@@ -47,38 +55,110 @@ def main(argv: Sequence[str] | None = None) -> None:
         plot(rows, args.out / "benchmark.png")
 
 
-def _rows(args: argparse.Namespace, rates: dict[str, float]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each variant, opponent, dtype, mode and size; ``rates`` are in GFLOP/s, by dtype."""
-    for variant in args.variants:
-        model = build_mvit(variant, drop_path_rate=0.0).to(args.device)
-        for name in args.against:
-            if variant not in VARIANTS_OF.get(name, VARIANTS):
-                continue
-            shapes = [(args.batch, *size) for size in args.sizes]
-            if name == "timm-mvitv2":
-                areas = [batch * height * width for batch, height, width in shapes]
-                shapes = [(max(1, round(area / TIMM_SIDE**2)), TIMM_SIDE, TIMM_SIDE) for area in areas]
-            with open_opponent(name, variant, model, args.device, args.keep_freed_memory) as theirs:
-                for dtype, mode, shape in product(args.dtypes, args.modes, dict.fromkeys(shapes)):
-                    case = Case(mode, dtype, args.device, *shape)
-                    row = {"variant": variant, "against": name, **_work(variant, case)}
-                    row |= compare(LocalSide(model), theirs, case, args.repeats)
-                    is_same = name == "detectron2-mvit" or name.startswith(("ours:", "checkout:"))
-                    for side, is_counted in (("ours", True), ("theirs", is_same)):
-                        ms = row[f"{side}_ms"]
-                        share = None
-                        if is_counted and ms != OUT_OF_MEMORY:
-                            share = 1e3 * row["gflop"] / ms["median"] / rates[dtype]
-                        row[f"{side}_share"] = share
-                    yield row
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the flags, and check them before anything is measured.
+
+    Completes the names of variants, parses sizes to (height, width) in pixels, and creates the output folder.
+
+    Raises:
+        InputError: if a value cannot be used.
+        DependencyError: if the package of an opponent is missing or cannot be imported.
+    """
+    args = _build_parser().parse_args(argv)
+    args.variants = [name if name.startswith("mvit") else f"mvitv2_{name}" for name in args.variants]
+    checks: list[tuple[str, Iterable[str], list[str]]] = [
+        ("variant", VARIANTS, args.variants),
+        ("dtype", DTYPES, args.dtypes),
+        ("mode", MODES, args.modes),
+        ("device", MATRIX_SIZE, [args.device]),
+    ]
+    for kind, known, values in checks:
+        for value in values:
+            if value not in known:
+                raise unknown_name(kind, value, known)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda': torch finds no GPU, expected cpu")
+    if args.device == "cpu" and "fp16" in args.dtypes:
+        raise InputError("dtype 'fp16': runs on cuda only, expected float32 or bf16")
+    for flag, number in (("batch", args.batch), ("repeats", args.repeats)):
+        if number < 1:
+            raise InputError(f"--{flag} {number}: must be at least 1")
+    args.sizes = [_parse_size(text) for text in args.sizes]
+    args.against = args.against or _installed_opponents(args)
+    for name in args.against:
+        _check_opponent(name, args)
+    if args.out:
+        if len(args.sizes) > 1:
+            import_module("matplotlib.figure")  # fails now if it is missing, not after the run
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {args.out}: cannot create the folder ({error.strerror})") from error
+    return args
 
 
-def _work(variant: str, case: Case) -> dict[str, Any]:
-    gflop = count_gflop(variant, case.height, case.width) * case.batch
-    return {
-        "mode": case.mode,
-        "size_hw": [case.height, case.width],
-        "batch": case.batch,
-        "dtype": case.dtype,
-        "gflop": 3 * gflop if case.mode == "step" else gflop,  # the backward pass has two products for one
-    }
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Compare time and memory of our backbone with other models, which run in turn."
+    )
+    add = parser.add_argument
+    known = f"variants: {', '.join(VARIANTS)}; default: mvitv2_t"
+    add("--variants", nargs="+", default=["mvitv2_t"], metavar="NAME", help=known)
+    known = (
+        f"models to compare with: {', '.join(PACKAGE_MODELS)}; our backbone with other keywords, such as "
+        "ours:recompute=cheap or ours:attention=reference; or that of another checkout of this project, "
+        "checkout:PATH or, with keywords, checkout:PATH,recompute=cheap; default: those of the first four "
+        "that are installed"
+    )
+    add("--against", nargs="+", metavar="NAME", help=known)
+    add("--sizes", nargs="+", default=["800x1216"], metavar="HxW", help="image sizes, px; default: 800x1216")
+    add("--batch", type=int, default=1, help="images per batch; default: %(default)s")
+    known = f"dtypes: {', '.join(DTYPES)}; default: float32"
+    add("--dtypes", nargs="+", default=["float32"], metavar="DTYPE", help=known)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    add("--device", default=device, help="cpu or cuda; default on this machine: %(default)s")
+    known = f"modes: {', '.join(MODES)}; default: all"
+    add("--modes", nargs="+", default=list(MODES), metavar="MODE", help=known)
+    repeats = f"measurements of each model, after {WARM_UPS} warm-up runs; default: %(default)s"
+    add("--repeats", type=int, default=7, help=repeats)
+    add("--keep-freed-memory", action="store_true", help="make glibc keep freed memory, as training does")
+    out = "folder for benchmark.json and, with several sizes, benchmark.png"
+    add("--out", type=Path, metavar="FOLDER", help=out)
+    return parser
+
+
+def _installed_opponents(args: argparse.Namespace) -> list[str]:
+    installed = []
+    for name in PACKAGE_MODELS:
+        try:
+            _check_opponent(name, args)
+            installed.append(name)
+        except (InputError, DependencyError) as error:
+            print(f"skipped: {error}")
+    if not installed:
+        raise InputError("--against: no opponent is installed, expected a name such as ours:recompute=cheap")
+    return installed
+
+
+def _check_opponent(name: str, args: argparse.Namespace) -> None:
+    if name.startswith("ours:"):
+        keywords = parse_ours(name)
+        with torch.device("meta"):
+            build_mvit("mvitv2_nano", **keywords)
+        for dtype in args.dtypes:
+            choose_implementation(keywords.get("attention", "auto"), args.device, DTYPES[dtype])
+    elif name.startswith("checkout:"):
+        with open_opponent(name, "mvitv2_nano", build_mvit("mvitv2_nano")):
+            pass
+    else:
+        import_package(name)
+        known = variants_of(name)
+        if not set(args.variants) & set(known):
+            raise InputError(f"{name} has no {', '.join(args.variants)}: expected one of {', '.join(known)}")
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or min(int(match[1]), int(match[2])) < 32:
+        raise InputError(f"size {text!r}: expected HxW with both at least 32 px, such as 800x1216")
+    return int(match[1]), int(match[2])

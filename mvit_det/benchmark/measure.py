@@ -1,6 +1,7 @@
-"""Time and memory of one model.
+"""Measures the time and memory of one model.
 
-Imports only torch: the worker process of :mod:`mvit_det.benchmark.checkout` loads this file by its path.
+This file imports only torch, because the worker process of :mod:`mvit_det.benchmark.checkout` loads it by its
+path.
 """
 
 import time
@@ -18,30 +19,38 @@ OUT_OF_MEMORY = "out of memory"
 
 
 class Case(NamedTuple):
-    """One mode of running a model, on a batch of random images."""
+    """The settings of a measurement: how a model runs, and the shape of its batch of random images."""
 
     mode: str  # one of MODES: a forward pass without gradients, or a training step
-    dtype: str  # one of DTYPES; runs under autocast unless it is float32
-    device: str
-    batch: int
+    dtype: str  # one of DTYPES; the model runs under autocast unless it is float32
+    device: str  # "cpu" or "cuda"
+    batch: int  # number of images
     height: int  # pixels
     width: int  # pixels
 
 
-class Side(Protocol):
-    """One of the two models that are compared."""
+class MeasuredModel(Protocol):
+    """A model that the benchmark compares, in this process or in another one."""
 
     def measure(self, quantity: str, case: Case) -> float | str:
-        """Run the model once, and return one of :data:`QUANTITIES` or ``OUT_OF_MEMORY``."""
+        """Run the model, and return the value of a quantity.
+
+        Args:
+            quantity: a key of :data:`QUANTITIES`.
+            case: how to run the model.
+
+        Returns:
+            the value, or ``OUT_OF_MEMORY`` if the GPU has too little memory.
+        """
 
 
-class LocalSide:
-    """A model of this process.
+class LocalModel:
+    """A model in this process.
 
     Args:
         module: the model.
-        call: maps images (N, 3, H, W) to feature maps, as a dict, a sequence or one tensor; by default
-            ``module``.
+        call: function of the images (N, 3, H, W) that returns the feature maps as a dict, a sequence or a
+            single tensor; ``module`` by default.
     """
 
     def __init__(self, module: nn.Module, call: Callable[[Tensor], Any] | None = None) -> None:
@@ -49,70 +58,32 @@ class LocalSide:
         self.call = call or module
 
     def measure(self, quantity: str, case: Case) -> float | str:
+        """Implement :meth:`MeasuredModel.measure`."""
         images = random_images(case.batch, case.height, case.width, case.device)
         self.module.train(case.mode == "step")
         with suppress(torch.OutOfMemoryError):
-            return QUANTITIES[quantity](self, images, case.mode, case.dtype)
-        torch.cuda.empty_cache()  # outside of the handler, whose traceback holds tensors
+            return QUANTITIES[quantity](self, images, case)
+        torch.cuda.empty_cache()  # not in an except block, where the traceback still refers to tensors
         return OUT_OF_MEMORY
+
+    def feature_maps(self, images: Tensor, case: Case) -> list[Tensor]:
+        """Run a forward pass, and return the feature maps."""
+        with torch.autocast(case.device, DTYPES[case.dtype], enabled=case.dtype != "float32"):
+            maps = self.call(images)
+        if isinstance(maps, Tensor):
+            return [maps]
+        return list(maps.values() if isinstance(maps, dict) else maps)
+
+    def loss(self, images: Tensor, case: Case) -> Tensor:
+        """Return the sum over the feature maps of their mean squares."""
+        return torch.stack([each.float().square().mean() for each in self.feature_maps(images, case)]).sum()
 
 
 @lru_cache(maxsize=1)
 def random_images(batch: int, height: int, width: int, device: str) -> Tensor:
-    """Return normal values (batch, 3, height, width), the same in every process."""
+    """Return normally distributed images (batch, 3, height, width), the same ones in every process."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, 3, height, width, generator=generator).to(device)
-
-
-def loss(side: LocalSide, images: Tensor, mode: str, dtype: str) -> float:
-    """Return the sum over the feature maps of their mean squares."""
-    with torch.no_grad():
-        return _loss(side, images, dtype).item()
-
-
-def seconds(side: LocalSide, images: Tensor, mode: str, dtype: str) -> float:
-    """Return the time of a forward pass, or of the forward and the backward pass of a training step."""
-    try:
-        return elapsed(partial(_run, side, images, mode, dtype), images.device.type)
-    finally:
-        side.module.zero_grad()
-
-
-def peak_bytes(side: LocalSide, images: Tensor, mode: str, dtype: str) -> int:
-    """Return the most GPU memory that was allocated in addition to parameters and images."""
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    seconds(side, images, mode, dtype)
-    return torch.cuda.max_memory_allocated() - before
-
-
-def saved_bytes(side: LocalSide, images: Tensor, mode: str, dtype: str) -> int:
-    """Return the size of the tensors that autograd saves for the backward pass.
-
-    Counts each storage once and no parameters, but the copies of parameters that autocast makes.
-    """
-    parameters = {tensor.untyped_storage().data_ptr() for tensor in side.module.state_dict().values()}
-    sizes: dict[int, int] = {}
-
-    def count(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # an output saved by its own node would be a reference cycle
-
-    def count_input(_: nn.Module, inputs: tuple[Tensor]) -> None:
-        count(inputs[0])
-
-    hooks = []
-    if getattr(side.module, "recompute", None) == "block":  # torch.utils.checkpoint installs its own hooks
-        for block in side.module.get_submodule("blocks").children():
-            hooks.append(block.register_forward_pre_hook(count_input))
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        maps = _forward(side, images, dtype)  # keeps the graph alive, so that no address is reused
-    for hook in hooks:
-        hook.remove()
-    del maps
-    return sum(sizes.values())
 
 
 def elapsed(function: Callable[[], object], device: str) -> float:
@@ -125,26 +96,63 @@ def elapsed(function: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-QUANTITIES: dict[str, Callable[[LocalSide, Tensor, str, str], float]] = {
-    function.__name__: function for function in (loss, seconds, peak_bytes, saved_bytes)
-}
+def _loss(model: LocalModel, images: Tensor, case: Case) -> float:
+    with torch.no_grad():
+        return model.loss(images, case).item()
 
 
-def _run(side: LocalSide, images: Tensor, mode: str, dtype: str) -> None:
-    if mode == "step":
-        _loss(side, images, dtype).backward()
+def _seconds(model: LocalModel, images: Tensor, case: Case) -> float:
+    try:
+        return elapsed(partial(_run, model, images, case), case.device)
+    finally:
+        model.module.zero_grad()
+
+
+def _run(model: LocalModel, images: Tensor, case: Case) -> None:
+    if case.mode == "step":
+        model.loss(images, case).backward()
     else:
         with torch.no_grad():
-            _forward(side, images, dtype)
+            model.feature_maps(images, case)
 
 
-def _loss(side: LocalSide, images: Tensor, dtype: str) -> Tensor:
-    return torch.stack([each.float().square().mean() for each in _forward(side, images, dtype)]).sum()
+def _peak_bytes(model: LocalModel, images: Tensor, case: Case) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    _seconds(model, images, case)
+    return torch.cuda.max_memory_allocated() - before
 
 
-def _forward(side: LocalSide, images: Tensor, dtype: str) -> list[Tensor]:
-    with torch.autocast(images.device.type, DTYPES[dtype], enabled=dtype != "float32"):
-        maps = side.call(images)
-    if isinstance(maps, Tensor):
-        return [maps]
-    return list(maps.values() if isinstance(maps, dict) else maps)
+def _saved_bytes(model: LocalModel, images: Tensor, case: Case) -> int:
+    parameters = {tensor.untyped_storage().data_ptr() for tensor in model.module.state_dict().values()}
+    sizes: dict[int, int] = {}  # address of a storage -> bytes
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # a node that saves its own output would form a reference cycle
+
+    def count_input(_: nn.Module, inputs: tuple[Tensor]) -> None:
+        count(inputs[0])
+
+    hooks = []
+    if getattr(model.module, "recompute", None) == "block":  # torch.utils.checkpoint installs its own hooks
+        for block in model.module.get_submodule("blocks").children():
+            hooks.append(block.register_forward_pre_hook(count_input))
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        maps = model.feature_maps(images, case)  # keeps the graph alive, so that no address is reused
+    for hook in hooks:
+        hook.remove()
+    del maps
+    return sum(sizes.values())
+
+
+QUANTITIES: dict[str, Callable[[LocalModel, Tensor, Case], float]] = {
+    "loss": _loss,  # see LocalModel.loss
+    "seconds": _seconds,  # of a forward pass, or of the forward and backward passes of a training step
+    "peak_bytes": _peak_bytes,  # the most GPU memory allocated in addition to parameters and images
+    # What autograd saves for the backward pass. Each storage counts once; parameters do not count, but the
+    # copies of them that autocast makes do.
+    "saved_bytes": _saved_bytes,
+}

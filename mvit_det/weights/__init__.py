@@ -1,11 +1,11 @@
-"""Weights: read safely from the files of several publishers, loaded into models, and saved."""
+"""Reads the weight files of several publishers safely, loads them into models, and saves weights."""
 
 from mvit_det.weights.checkpoint import Checkpoint, identify_checkpoint, read_checkpoint
 from mvit_det.weights.formats.torchvision import from_our_names as to_torchvision
 from mvit_det.weights.formats.torchvision import to_our_names as to_detectron2
 from mvit_det.weights.load import load_all_weights, load_checkpoint, load_weights
 from mvit_det.weights.load_report import LoadReport
-from mvit_det.weights.reading.download import local_file
+from mvit_det.weights.reading import local_file
 from mvit_det.weights.save import save_for_detectron2, save_weights
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a weight file holds, identified by the names and shapes of its tensors."""
+"""Identifies what a weight file contains by the names and shapes of its tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from mvit_det.errors import InputError
 from mvit_det.heads import HEADS
 from mvit_det.weights.formats import FORMATS, mvit_det
 from mvit_det.weights.formats.interface import BACKBONE, Weights
-from mvit_det.weights.reading.files import read_config, read_file
+from mvit_det.weights.reading import read_config, read_file
 
-STATE_DICT_KEYS = ("ema", "model_state", "model", "state_dict")  # in a checkpoint; the first one counts
-WRAPPERS = ("module.", "_orig_mod.", "detector.")  # of DDP, torch.compile and our Lightning module
-CLASSIFIER_NAMES = ("cls_token", "norm.", "head.")
+STATE_DICT_KEYS = ("ema", "model_state", "model", "state_dict")  # keys of a checkpoint, by priority
+WRAPPER_PREFIXES = ("module.", "_orig_mod.", "detector.")  # DDP, torch.compile, our Lightning module
+CLASSIFIER_PREFIXES = ("cls_token", "norm.", "head.")  # tensors that a classifier has beside its backbone
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a weight file, under our names.
+    """The contents of a weight file.
 
     Attributes:
-        path: the file.
-        format: name of its format in :data:`mvit_det.weights.formats.FORMATS`.
+        path: path of the file.
+        format: a key of :data:`mvit_det.weights.formats.FORMATS`.
         kind: ``"backbone"``, ``"classifier"`` or ``"detector"``.
-        weights: the tensors, named as in :mod:`mvit_det.weights.formats.interface`.
-        metadata: plain values that the file holds beside the weights, and ``"mvit_det"``, the configuration
-            that this project writes.
+        weights: the tensors under our names, which :mod:`mvit_det.weights.formats.interface` describes.
+        metadata: the strings and numbers that the file holds beside its weights. In a file that this project
+            saved, ``"mvit_det"`` is the configuration passed to :func:`mvit_det.weights.save_weights`.
     """
 
     path: Path
@@ -43,21 +43,32 @@ class Checkpoint:
         """The weights of the backbone, under the names of :class:`mvit_det.MViT`."""
         if self.kind == "detector":
             return {k.removeprefix(BACKBONE): w for k, w in self.weights.items() if k.startswith(BACKBONE)}
-        return {k: w for k, w in self.weights.items() if not k.startswith(CLASSIFIER_NAMES)}
+        return {k: w for k, w in self.weights.items() if not k.startswith(CLASSIFIER_PREFIXES)}
 
     @property
     def variant(self) -> str | None:
-        """The name of the variant in :data:`mvit_det.VARIANTS`, or None if no variant has these shapes."""
+        """The key of :data:`mvit_det.VARIANTS` whose shapes the backbone has, or None."""
         return identify_variant(self.backbone)
 
     @property
     def backbone_keywords(self) -> dict[str, Any]:
-        """The keywords of :func:`mvit_det.build_mvit` in which the backbone differs from its variant."""
-        return identify_keywords(self.backbone)
+        """The keywords that make :func:`mvit_det.build_mvit` build this backbone from its variant.
+
+        The dict is empty, or contains ``dim_mul_in_att``.
+        """
+        backbone = self.backbone
+        name = identify_variant(backbone)
+        if name is None:
+            return {}
+        variant = VARIANTS[name]
+        block = variant.last_block_indexes[0] + 1  # the first block of stage 2
+        input_dim = _num_rows(backbone.get(f"blocks.{block}.norm1.weight"))
+        dim_mul_in_att = input_dim == variant.embed_dim
+        return {} if dim_mul_in_att == variant.dim_mul_in_att else {"dim_mul_in_att": dim_mul_in_att}
 
     @property
     def num_classes(self) -> int | None:
-        """The number of classes of a classifier or of the box heads, without the background."""
+        """The number of classes without the background, or None for a backbone."""
         if self.kind == "classifier":
             return _num_rows(self.weights["head.weight"])
         for key, weight in self.weights.items():
@@ -68,7 +79,7 @@ class Checkpoint:
 
     @property
     def head(self) -> str | None:
-        """The name of the detection head in :data:`mvit_det.heads.HEADS`, or None if it is none of them."""
+        """The key of :data:`mvit_det.heads.HEADS` whose box heads and masks a detector has, or None."""
         if self.kind != "detector":
             return None
         num_box_heads = sum(
@@ -90,11 +101,11 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a weight file, and identify what it holds.
+    """Read a weight file, and identify what it contains.
 
     Raises:
         InputError: if the file cannot be read (see :func:`mvit_det.weights.reading.read_file`), or does not
-            hold the weights of an MViT for images.
+            contain the weights of an MViT for images.
     """
     content = read_file(path)
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
@@ -103,16 +114,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def identify_checkpoint(path: Path, content: Any) -> Checkpoint:
-    """Identify what a weight file holds, from what :func:`mvit_det.weights.reading.read_file` returned.
+    """Identify the contents of a weight file.
+
+    Args:
+        path: path of the file, for the result and error messages.
+        content: what :func:`mvit_det.weights.reading.read_file` returned.
 
     Raises:
-        InputError: if it does not hold the weights of an MViT for images.
+        InputError: if the file does not contain the weights of an MViT for images.
     """
     state_dict = _find_state_dict(content)
     if not state_dict:
-        raise InputError(f"{path}: holds no tensors by names; expected the weights of an MViT")
+        raise InputError(f"{path}: holds no named tensors; expected the weights of an MViT")
     weights = {strip_wrappers(key): weight for key, weight in state_dict.items()}
-    weights.pop("n_averaged", None)  # of torch's AveragedModel
+    weights.pop("n_averaged", None)  # an entry of torch's AveragedModel
     for name, weight_format in FORMATS.items():
         if not weight_format.recognize(weights):
             continue
@@ -131,7 +146,7 @@ def identify_checkpoint(path: Path, content: Any) -> Checkpoint:
 
 
 def identify_variant(backbone: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the variant that a backbone's weights have the shapes of, or None."""
+    """Return the key of :data:`mvit_det.VARIANTS` that has the shapes of a backbone's weights, or None."""
     depth = 0
     while f"blocks.{depth}.norm1.weight" in backbone:
         depth += 1
@@ -139,6 +154,7 @@ def identify_variant(backbone: Mapping[str, Tensor]) -> str | None:
     for name, variant in VARIANTS.items():
         if sum(variant.depths) != depth or variant.use_rel_pos == is_mvitv1:
             continue
+        # Each stage doubles the width, in its first block at the latest.
         first_blocks = [last + 1 for last in variant.last_block_indexes[:3]]  # of stages 2 to 4
         widths = [_num_rows(backbone.get(f"blocks.{block}.attn.proj.weight")) for block in first_blocks]
         if widths == [variant.embed_dim * factor for factor in (2, 4, 8)]:
@@ -146,20 +162,9 @@ def identify_variant(backbone: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def identify_keywords(backbone: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the keywords in which a backbone differs from its variant: ``dim_mul_in_att`` or none."""
-    name = identify_variant(backbone)
-    if name is None:
-        return {}
-    variant = VARIANTS[name]
-    block = variant.last_block_indexes[0] + 1  # the first of stage 2
-    dim_mul_in_att = _num_rows(backbone.get(f"blocks.{block}.norm1.weight")) == variant.embed_dim
-    return {} if dim_mul_in_att == variant.dim_mul_in_att else {"dim_mul_in_att": dim_mul_in_att}
-
-
 def strip_wrappers(key: str) -> str:
-    """Return the name of a tensor without the prefixes of DDP, torch.compile and our Lightning module."""
-    while key.startswith(WRAPPERS):
+    """Remove the prefixes that DDP, torch.compile and our Lightning module put before a tensor's name."""
+    while key.startswith(WRAPPER_PREFIXES):
         key = key.partition(".")[2]
     return key.replace("._orig_mod.", ".")
 
@@ -175,7 +180,7 @@ def _num_rows(weight: Tensor | None) -> int | None:
 
 
 def _find_state_dict(content: Any) -> Weights:
-    """Return the tensors by name in a file's content, which may be a checkpoint or a state dict itself."""
+    """Return the tensors of a checkpoint or a state dict by name; empty if there are none."""
     if not isinstance(content, Mapping):
         return {}
     for candidate in (*(content.get(key) for key in STATE_DICT_KEYS), content):
@@ -187,7 +192,7 @@ def _find_state_dict(content: Any) -> Weights:
 
 
 def _find_metadata(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain values at the top of a file's content, and our configuration if there is one."""
+    """Return the strings and numbers at the top level of a checkpoint, and our configuration if any."""
     metadata: dict[str, Any] = {
         key: value
         for key, value in content.items()

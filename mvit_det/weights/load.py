@@ -1,4 +1,4 @@
-"""Load weights from a file into a model."""
+"""Loads weights from a file into a model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +14,10 @@ from mvit_det.weights.formats import torchvision
 from mvit_det.weights.formats.interface import BACKBONE, Weights
 from mvit_det.weights.load_report import LoadReport
 from mvit_det.weights.positions import resize_positions
-from mvit_det.weights.reading.download import local_file
+from mvit_det.weights.reading import local_file
 
-MIN_FILLED = 0.9  # share of the tensors of a backbone's blocks that a file must fill
-CLASS_MODULES = (  # parts of the names of tensors with one row per class
+MIN_FILLED = 0.9  # fraction of the tensors in a backbone's blocks that a file must fill
+CLASS_MODULES = (  # parts of the names of tensors that have one row per class
     "box_predictor",
     "mask_predictor",
     "mask_head.predictor",
@@ -30,39 +30,41 @@ CLASS_MODULES = (  # parts of the names of tensors with one row per class
 def load_weights(model: nn.Module, source: str | Path, *, allow_partial: bool = False) -> LoadReport:
     """Load weights from a file into a model.
 
-    The file may have any format of :data:`mvit_det.weights.formats.FORMATS`, which is recognized by the names
-    in it. Weights of a backbone also load into a detector or a classifier, and those of a detector into one
-    of either integration. Tables of positions are resized if the model has others. Nothing in the file is
+    The format, one of :data:`mvit_det.weights.formats.FORMATS`, is recognized by the names of the tensors.
+    Weights of a backbone also load into a classifier or a detector, and weights of a detector load into a
+    detector of either integration. Position tables of another size are resized. Nothing in the file is
     executed. If an error is raised, the model is unchanged.
 
     Args:
         model: an :class:`mvit_det.MViT`, an :class:`mvit_det.MViTClassifier`, or a detector of Detectron2 or
             torchvision that contains one; on any device.
         source: a path, a URL (downloaded once), or ``detectron2://`` and a name.
-        allow_partial: load what fits, even from a file of another variant or another head.
+        allow_partial: whether to load what fits from a file of another variant or head, instead of raising
+            an error.
 
     Returns:
         a report on each tensor.
 
     Raises:
-        InputError: if the file cannot be used, if it fills less than 90 % of the tensors of the backbone's
-            blocks, or if a tensor has another shape for a reason other than classes or positions.
+        InputError: if the file cannot be read or contains no MViT for images; if it fills less than 90 % of
+            the tensors in the backbone's blocks; if the shape of a tensor differs by more than the number of
+            classes or positions; if a value is not finite; or if the model contains no MViT.
     """
     return load_checkpoint(model, read_checkpoint(local_file(source)), allow_partial=allow_partial)
 
 
 def load_checkpoint(model: nn.Module, checkpoint: Checkpoint, *, allow_partial: bool = False) -> LoadReport:
-    """Load a checkpoint into a model, as :func:`load_weights` does from a file."""
+    """Load a checkpoint into a model. :func:`load_weights` does the same with a file."""
     matched, report = _match(model, checkpoint, allow_partial)
     _copy(matched, model)
     return report
 
 
 def load_all_weights(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
-    """Load a checkpoint that must have every tensor of the model, as :func:`load_checkpoint` does.
+    """Load a checkpoint into a model, and require that it fills every tensor.
 
     Raises:
-        InputError: if a tensor is missing, or has another shape or another number of classes.
+        InputError: as :func:`load_weights`; also if a tensor is missing or has another number of classes.
     """
     matched, report = _match(model, checkpoint, allow_partial=False)
     for keys, problem in ((report.missing, "lacks"), (report.class_mismatch, "has other classes in")):
@@ -83,7 +85,7 @@ def _copy(weights: Mapping[str, Tensor], model: nn.Module) -> None:
 
 
 def _match(model: nn.Module, checkpoint: Checkpoint, allow_partial: bool) -> tuple[Weights, LoadReport]:
-    """Return the new values of a model's tensors, and the report; raises what :func:`load_weights` raises."""
+    """Return the new values of a model's tensors by name, and the report. Raises as :func:`load_weights`."""
     state = {strip_wrappers(key): tensor for key, tensor in model.state_dict().items()}
     prefix = _backbone_prefix(model)
     weights = _rename_for_model(checkpoint, state, prefix)
@@ -123,7 +125,7 @@ def _match(model: nn.Module, checkpoint: Checkpoint, allow_partial: bool) -> tup
 
 
 def _backbone_prefix(model: nn.Module) -> str:
-    """Return what the names of a model's backbone begin with; it may be empty."""
+    """Return the prefix of the backbone's or classifier's tensors in a model; it may be empty."""
     for name, module in model.named_modules():
         if isinstance(module, MViT | MViTClassifier):
             return strip_wrappers(f"{name}.") if name else ""
@@ -150,7 +152,7 @@ def _check_backbone(
     matched: Mapping[str, Tensor],
     shape_mismatch: list[str],
 ) -> None:
-    """Raise an InputError if a checkpoint fills too little of a model's blocks, or has other shapes."""
+    """Raise an InputError if a checkpoint fills too few tensors of the blocks, or if shapes differ."""
     block_keys = [key for key in state if key.startswith(f"{prefix}blocks.")]
     unfilled = [key for key in block_keys if key not in matched]
     filled = 1 - len(unfilled) / len(block_keys)

@@ -1,4 +1,4 @@
-"""The report on what a weight file filled in a model."""
+"""The report on loading a weight file into a model."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the weights of a file; each attribute holds names of the model's tensors.
+    """The names of the tensors that were loaded from a file, and of those that were not.
 
-    As a string, it is a table of a few lines.
+    ``str(report)`` is a table of a few lines.
 
     Attributes:
-        description: what the file holds.
-        loaded: loaded unchanged.
-        resized: loaded after their relative or absolute positions were resized.
-        class_mismatch: not loaded, because the file has another number of classes.
-        missing: not loaded, because the file does not have them: heads, or the norms of a detector's stages.
-        shape_mismatch: not loaded, because they have another shape in the file.
-        unused: in the file, but not in the model.
+        description: name and contents of the file, in one line.
+        loaded: tensors that were loaded unchanged.
+        resized: relative or absolute positions that were resized and loaded.
+        class_mismatch: tensors that were not loaded because the file has another number of classes.
+        missing: tensors that were not loaded because the file lacks them, such as the heads of a detector and
+            the norms of the feature maps in a file of a classifier.
+        shape_mismatch: tensors that were not loaded because they have another shape in the file.
+        unused: tensors of the file that the model does not have.
     """
 
     description: str
@@ -43,7 +44,7 @@ class LoadReport:
 
 
 def _modules(keys: Sequence[str]) -> str:
-    """Return the modules that tensors belong to, with the number of tensors in each."""
+    """Return the modules that contain the tensors, each followed by its number of tensors."""
     depth = 1 + any(key.startswith(("backbone.", "roi_heads.", "proposal_generator.")) for key in keys)
     counts = Counter(".".join(key.split(".")[:depth]) for key in keys)
     return ", ".join(f"{module} {number}" for module, number in counts.items())

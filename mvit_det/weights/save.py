@@ -1,4 +1,4 @@
-"""Save weights as safetensors with a configuration, or as a checkpoint of Detectron2."""
+"""Saves weights as a safetensors file with a configuration, or as a checkpoint of Detectron2."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from mvit_det.weights.formats import detectron2
 
 
 def save_weights(weights: Mapping[str, Tensor], path: str | Path, config: Mapping[str, Any]) -> None:
-    """Save a state dict as safetensors, and its configuration in a JSON file of the same name.
+    """Save weights as a safetensors file, and a configuration in a JSON file of the same name.
 
     Args:
-        weights: a ``state_dict()``.
-        path: of the safetensors file.
-        config: plain values, such as those that build the model.
+        weights: a state dict.
+        path: path of the safetensors file.
+        config: values for JSON, such as the arguments that build the model.
 
     Raises:
         InputError: if a file cannot be written.
@@ -35,9 +35,10 @@ def save_for_detectron2(weights: Mapping[str, Tensor], path: str | Path, config:
     """Save weights as a checkpoint that Detectron2 loads as ``train.init_checkpoint``.
 
     Args:
-        weights: of a detector under Detectron2's names, or of a backbone or classifier.
-        path: of the file.
-        config: plain values; :func:`mvit_det.weights.read_checkpoint` returns them.
+        weights: a state dict of a detector under Detectron2's names, of a backbone or of a classifier.
+        path: path of the file.
+        config: strings, numbers and containers of them, which :func:`mvit_det.weights.read_checkpoint`
+            returns as ``metadata["mvit_det"]``.
 
     Raises:
         InputError: if the file cannot be written.
@@ -51,7 +52,7 @@ def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name, and rename it once it is complete."""
+    """Write a file under a temporary name, and rename it when it is complete."""
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

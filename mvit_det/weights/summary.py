@@ -1,27 +1,26 @@
-"""The summary of a weight file that ``mvit-det inspect`` prints."""
+"""Summarizes a weight file for ``mvit-det inspect``."""
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from mvit_det.weights.checkpoint import read_checkpoint
 
-# The lines worth printing of the long YAML configuration that files of the MViTv2 repository hold.
+# Files of the MViTv2 repository contain a long YAML configuration. The summary shows only these keys of it.
 YAML_KEYS = (
     r"DATASET|TRAIN_CROP_SIZE|BATCH_SIZE|MAX_EPOCH|BASE_LR|OPTIMIZING_METHOD|WEIGHT_DECAY|DROPPATH_RATE"
 )
 
 
 def inspect(path: Path) -> str:
-    """Return a summary of a weight file: the variant, the kind, sizes, and how it was trained.
+    """Return a summary of a weight file in a few lines: its variant, kind, sizes and metadata.
 
     Raises:
         InputError: as :func:`mvit_det.weights.read_checkpoint`.
     """
     checkpoint = read_checkpoint(path)
     weights, backbone = checkpoint.weights, checkpoint.backbone
-    dtypes = Counter(str(weight.dtype).removeprefix("torch.") for weight in weights.values())
+    dtypes = dict.fromkeys(str(weight.dtype).removeprefix("torch.") for weight in weights.values())
     num_values = sum(weight.numel() for weight in weights.values())
     lines = [
         f"{path}: {checkpoint}",
@@ -35,18 +34,18 @@ def inspect(path: Path) -> str:
         lines.append(f"  absolute positions: {backbone['pos_embed'].shape[1]} tokens")
     if "cls_token" in weights:
         lines.append("  with a class token")
-    lines += [f"  {key}: {value}" for key, value in _training_facts(checkpoint.metadata).items()]
+    lines += [f"  {key}: {value}" for key, value in _metadata_values(checkpoint.metadata).items()]
     return "\n".join(lines)
 
 
-def _training_facts(metadata: dict[str, Any]) -> dict[str, str]:
-    """Return the values that fit on a line each, and those of interest in a longer configuration."""
-    facts: dict[str, Any] = {}
+def _metadata_values(metadata: dict[str, Any]) -> dict[str, str]:
+    """Return the values that the summary shows, each formatted to fit on a line."""
+    values: dict[str, Any] = {}
     for key, value in metadata.items():
         if isinstance(value, dict):  # our configuration
-            facts |= {name: item for name, item in value.items() if name not in ("variant", "backbone")}
+            values |= {name: item for name, item in value.items() if name not in ("variant", "backbone")}
         elif "\n" in str(value):
-            facts |= dict(re.findall(rf"^\s*({YAML_KEYS}):\s*(\S+)", value, re.MULTILINE))
+            values |= dict(re.findall(rf"^\s*({YAML_KEYS}):\s*(\S+)", value, re.MULTILINE))
         else:
-            facts[key] = value
-    return {ascii(key)[1:-1]: f"{value!a:.300}" for key, value in facts.items() if isinstance(key, str)}
+            values[key] = value
+    return {ascii(key)[1:-1]: f"{value!a:.300}" for key, value in values.items() if isinstance(key, str)}

@@ -45,7 +45,7 @@ def test_a_file_that_is_not_a_detector_is_rejected(capfd, data, tmp_path):
     checkpoint.write_text("<html>")
     assert_rejected(capfd, arguments, "other.ckpt: is a web page")
     torch.save({"state_dict": {}}, checkpoint)
-    assert_rejected(capfd, arguments, "other.ckpt: holds no tensors by names")
+    assert_rejected(capfd, arguments, "other.ckpt: holds no named tensors")
     torch.save(build_mvit("mvitv2_nano").state_dict(), checkpoint)
     message = "other.ckpt: holds mvitv2_nano, backbone (mvit_det); expected a whole detector"
     assert_rejected(capfd, arguments, message)

@@ -1,33 +1,11 @@
-"""Fixtures of the tests inside Detectron2. Each test module is skipped if Detectron2 is not installed."""
+"""Fixtures of the tests inside Detectron2."""
 
 import logging
-import random
 import sys
 
-import numpy as np
 import pytest
-import torch
 
 from mvit_det.data.shapes import write_shapes
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Use one thread here and in processes that tests start: small models do not profit from more."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(num_threads)
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    """Start every test with the same random numbers, whichever tests ran before."""
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

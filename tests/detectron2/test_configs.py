@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from mvit_det.detectron2 import get_config
 from mvit_det.detectron2.config_files import config_names
 from mvit_det.detectron2.lazy_config import build, load_config

@@ -1,12 +1,9 @@
 """The same weights detect the same objects in both integrations."""
 
+import detectron2.data.transforms as T
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
-import detectron2.data.transforms as T
 from detectron2.config import instantiate
 from torchvision.ops import box_iou
 

@@ -4,9 +4,6 @@ import shutil
 
 import pytest
 import torch
-
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from omegaconf import DictConfig
 
 from mvit_det.detectron2 import config_files, get_config

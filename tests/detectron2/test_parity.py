@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 import torch
 
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 pytest.importorskip("timm", reason="Detectron2's MViT needs timm, which is not installed")
 
 from detectron2.modeling import MViT as Detectron2MViT

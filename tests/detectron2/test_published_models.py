@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from mvit_det import build_classifier
 from mvit_det.detectron2.config_files import config_names
 from mvit_det.detectron2.lazy_config import build, load_config

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from mvit_det import MViT
 from mvit_det.detectron2.train import main
 from mvit_det.errors import InputError

@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from pycocotools.coco import COCO
-
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from detectron2.data import DatasetMapper
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
+from PIL import Image
+from pycocotools.coco import COCO
 
 from mvit_det.detectron2.data.coco_json import registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample

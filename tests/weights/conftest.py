@@ -7,7 +7,7 @@ from mvit_det.torchvision import build_detector
 
 @pytest.fixture
 def randomize():
-    """Return a function that gives every tensor of a state dict distinct values; new norms are all alike."""
+    """Return a function that changes every tensor of a model at random, because new norms are all equal."""
 
     def randomize(model):
         generator = torch.Generator().manual_seed(0)
@@ -31,7 +31,7 @@ def classifier_weights(request, randomize):
 
 @pytest.fixture
 def detector_weights(randomize):
-    """Return a function that makes the random weights of a small detector of torchvision."""
+    """Return a function that returns the random weights of a small torchvision detector."""
 
     def detector_weights(head, num_classes):
         return randomize(build_detector("mvitv2_nano", num_classes, head)).state_dict()
@@ -41,7 +41,7 @@ def detector_weights(randomize):
 
 @pytest.fixture
 def assert_same_weights():
-    """Return a function that compares two state dicts, to the bit."""
+    """Return a function that asserts that two state dicts are equal to the bit."""
 
     def assert_same_weights(actual, expected):
         assert list(actual) == list(expected)

@@ -1,4 +1,4 @@
-"""What a file holds, identified by the names and shapes of its tensors."""
+"""The contents of a file, identified by the names and shapes of its tensors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from mvit_det import build_mvit
 from mvit_det.backbone.variants import VARIANTS
 from mvit_det.heads import HEADS
 from mvit_det.weights import identify_checkpoint, to_detectron2
-from mvit_det.weights.checkpoint import identify_keywords, identify_variant, strip_wrappers
+from mvit_det.weights.checkpoint import strip_wrappers
 
 
 def test_every_variant_is_identified_by_its_shapes():
@@ -18,9 +18,10 @@ def test_every_variant_is_identified_by_its_shapes():
         for dim_mul_in_att in (True, False):
             with torch.device("meta"):
                 state = build_mvit(name, dim_mul_in_att=dim_mul_in_att).state_dict()
-            assert identify_variant(state) == name
+            checkpoint = identify_checkpoint(Path("a.pth"), state)
             is_default = VARIANTS[name].dim_mul_in_att == dim_mul_in_att
-            assert identify_keywords(state) == ({} if is_default else {"dim_mul_in_att": dim_mul_in_att})
+            assert checkpoint.variant == name
+            assert checkpoint.backbone_keywords == ({} if is_default else {"dim_mul_in_att": dim_mul_in_att})
 
 
 def test_an_unknown_variant_has_no_name():

@@ -1,4 +1,4 @@
-"""Weights loaded from files as their publishers write them, made here with random numbers."""
+"""Random weights, loaded from files like those of each publisher."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The formats of weight files: one module per publisher, and the list of all of them.
+"""The formats of weight files: one module per publisher, and a table of all formats.
 
 To add a format, write a module with the three functions of
 :class:`mvit_det.weights.formats.interface.Format`, add it to :data:`FORMATS`, and add a test to
@@ -8,7 +8,7 @@ To add a format, write a module with the three functions of
 from mvit_det.weights.formats import detectron2, mvit_det, mvitv2, slowfast, timm, torchvision
 from mvit_det.weights.formats.interface import Format
 
-# Name in print -> format. A file has the first format that recognizes it.
+# Display name -> module. A file has the first format that recognizes it.
 FORMATS: dict[str, Format] = {
     "SlowFast": slowfast,
     "timm": timm,

@@ -1,7 +1,7 @@
 """Detectors of Detectron2, and backbones that were saved under the names of a detector.
 
-A detector has our names already. A file that holds only a backbone, such as one that ``mvit-det convert``
-writes for ``train.init_checkpoint``, has names that all begin with :data:`BACKBONE`.
+A detector already has our names. In a file that contains only a backbone, such as one that
+``mvit-det convert`` writes for ``train.init_checkpoint``, all names begin with :data:`BACKBONE`.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ def recognize(weights: Mapping[str, Tensor]) -> bool:
 
 
 def to_our_names(weights: Mapping[str, Tensor]) -> Weights:
-    """Return weights of Detectron2 under our names: without the prefix if all of them have it."""
+    """Return weights of Detectron2 under our names: those of a backbone lose the prefix."""
     if all(key.startswith(BACKBONE) for key in weights):
         return {key.removeprefix(BACKBONE): weight for key, weight in weights.items()}
     return dict(weights)
 
 
 def from_our_names(weights: Mapping[str, Tensor]) -> Weights:
-    """Return weights as a detector of Detectron2 loads them: those of a backbone get the prefix."""
+    """Return weights under the names of a detector in Detectron2: those of a backbone get the prefix."""
     if recognize(weights):
         return dict(weights)
     return {BACKBONE + key: weight for key, weight in weights.items()}

@@ -1,6 +1,6 @@
 """Classifiers of the MViTv2 repository, by the authors of the paper.
 
-Only the last layer has another name than ours: ``head.projection``.
+The names are ours, except that the last layer is called ``head.projection``.
 """
 
 from collections.abc import Mapping

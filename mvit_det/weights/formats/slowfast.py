@@ -1,7 +1,7 @@
 """Image classifiers of SlowFast.
 
-The names are those of the MViTv2 repository. SlowFast also trains video networks with the same code, so the
-pooling kernels of an image network have a frame axis of length 1.
+The names are those of the MViTv2 repository. SlowFast uses the same code for video, so the pooling kernels of
+its image networks have a frame axis of length 1.
 """
 
 import re
@@ -26,7 +26,7 @@ def to_our_names(weights: Mapping[str, Tensor]) -> Weights:
     """Return the weights of an image network of SlowFast under our names, without the frame axis.
 
     Raises:
-        InputError: if they are those of a video network.
+        InputError: if the weights are those of a video network.
     """
     if _is_video(weights):
         raise InputError("the weights of a video network; expected those of an image network")

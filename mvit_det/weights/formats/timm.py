@@ -1,7 +1,7 @@
 """Classifiers of timm.
 
-timm counts blocks within their stage, and names the linear layer of a block's shortcut after the part of the
-block that it belongs to.
+timm counts blocks within their stage. The linear layer of a block's shortcut is ``shortcut_proj_attn`` or
+``shortcut_proj_mlp``, depending on where the block widens; ours is ``proj``.
 """
 
 import re
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mvit_det.weights.formats.interface import Weights
 
-# A longer number is no block of a network, and Python refuses to read one of thousands of digits.
+# At most four digits, because int() raises an error for a string of thousands of digits.
 BLOCK = re.compile(r"^stages\.(\d{1,4})\.blocks\.(\d{1,4})\.")
 OUR_BLOCK = re.compile(r"^blocks\.(\d{1,4})\.")
 
@@ -24,10 +24,10 @@ def recognize(weights: Mapping[str, Tensor]) -> bool:
 def to_our_names(weights: Mapping[str, Tensor]) -> Weights:
     """Return weights of timm under our names."""
     blocks = sorted({(int(match[1]), int(match[2])) for match in map(BLOCK.match, weights) if match})
-    index_of = {block: index for index, block in enumerate(blocks)}
+    indexes = {block: index for index, block in enumerate(blocks)}
 
     def our_name(key: str) -> str:
-        key = BLOCK.sub(lambda match: f"blocks.{index_of[int(match[1]), int(match[2])]}.", key)
+        key = BLOCK.sub(lambda match: f"blocks.{indexes[int(match[1]), int(match[2])]}.", key)
         return re.sub(r"\.shortcut_proj_(attn|mlp)\.", ".proj.", key).replace("head.fc.", "head.")
 
     return {our_name(key): weight for key, weight in weights.items()}
@@ -36,9 +36,9 @@ def to_our_names(weights: Mapping[str, Tensor]) -> Weights:
 def from_our_names(weights: Mapping[str, Tensor]) -> Weights:
     """Return the weights of a classifier or a backbone under timm's names.
 
-    The stages follow from the blocks in which the width changes.
+    The blocks in which the width changes show where each stage begins.
     """
-    places = _stage_and_block(weights)
+    stage_and_block = _stage_and_block(weights)
 
     def timm_name(key: str) -> str:
         match = OUR_BLOCK.match(key)
@@ -48,7 +48,7 @@ def from_our_names(weights: Mapping[str, Tensor]) -> Weights:
         if parameter.startswith("proj."):
             part = "attn" if _widens_in_attention(weights, index) else "mlp"
             parameter = f"shortcut_proj_{part}.{parameter.removeprefix('proj.')}"
-        stage, block = places[index]
+        stage, block = stage_and_block[index]
         return f"stages.{stage}.blocks.{block}.{parameter}"
 
     return {timm_name(key): weight for key, weight in weights.items()}
@@ -57,20 +57,20 @@ def from_our_names(weights: Mapping[str, Tensor]) -> Weights:
 def _stage_and_block(weights: Mapping[str, Tensor]) -> list[tuple[int, int]]:
     """Return the stage of each block, and its index within the stage."""
     num_blocks = 1 + max((int(match[1]) for match in map(OUR_BLOCK.match, weights) if match), default=-1)
-    places: list[tuple[int, int]] = []
+    result: list[tuple[int, int]] = []
     stage = block = 0
     for index in range(num_blocks):
         is_wider = f"blocks.{index}.proj.weight" in weights
         widens_in_attention = is_wider and _widens_in_attention(weights, index)
         if widens_in_attention:  # the first block of a stage
             stage, block = stage + 1, 0
-        places.append((stage, block))
+        result.append((stage, block))
         block += 1
         if is_wider and not widens_in_attention:  # the last block of a stage
             stage, block = stage + 1, 0
-    return places
+    return result
 
 
 def _widens_in_attention(weights: Mapping[str, Tensor], index: int) -> bool:
-    """Return whether a block's attention has another width than its input."""
+    """Return whether the output of a block's attention is wider than its input."""
     return weights[f"blocks.{index}.norm1.weight"].shape != weights[f"blocks.{index}.norm2.weight"].shape

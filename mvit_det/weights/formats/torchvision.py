@@ -1,7 +1,7 @@
 """Detectors of ``mvit_det.torchvision``.
 
-torchvision names the modules around the backbone differently from Detectron2, and its background is the
-first class, not the last. Nothing else differs, so tensors are renamed, or their rows are rolled.
+torchvision has other names for the modules around the backbone than Detectron2, and its background is the
+first class instead of the last. There are no other differences.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,11 +13,11 @@ from mvit_det.errors import InputError
 from mvit_det.heads import HEADS, Head
 from mvit_det.weights.formats.interface import BACKBONE, Weights
 
-BODY = "backbone.body."  # prefix of the backbone's names in torchvision
-NUM_MASK_CONVS = 4
+BODY = "backbone.body."  # prefix of the backbone in a torchvision detector
+NUM_MASK_CONVS = 4  # in every head that predicts masks
 RPN, TORCHVISION_RPN = "proposal_generator.rpn_head", "rpn.head"
 
-# Older files of Detectron2 hold these tensors. Both integrations compute them from the configuration.
+# Tensors that older files of Detectron2 contain, but that both integrations compute from the configuration.
 COMPUTED = ("pixel_mean", "pixel_std", "proposal_generator.anchor_generator.")
 
 
@@ -29,10 +29,10 @@ def recognize(weights: Mapping[str, Tensor]) -> bool:
 def to_our_names(weights: Mapping[str, Tensor]) -> Weights:
     """Return the weights of a torchvision detector under the names of Detectron2.
 
-    A tensor that the detectors of this project do not have keeps its name.
+    Unknown tensors keep their names.
 
     Raises:
-        InputError: if any tensor has a name of Detectron2's.
+        InputError: if a tensor already has a name of Detectron2.
     """
     _refuse_names(weights, ("proposal_generator.", BACKBONE), "Detectron2's", "torchvision's")
     names = {theirs: ours for ours, theirs in MODULES.items()}
@@ -47,11 +47,10 @@ def to_our_names(weights: Mapping[str, Tensor]) -> Weights:
 def from_our_names(weights: Mapping[str, Tensor]) -> Weights:
     """Return the weights of a Detectron2 detector under the names of ``mvit_det.torchvision``.
 
-    A tensor that the detectors of this project do not have keeps its name. Tensors that Detectron2 computes
-    from its configuration are left out.
+    Unknown tensors keep their names. Tensors that are computed from the configuration are left out.
 
     Raises:
-        InputError: if any tensor has a name of torchvision's.
+        InputError: if a tensor already has a name of torchvision.
     """
     _refuse_names(weights, ("rpn.", BODY), "torchvision's", "Detectron2's")
     return {
@@ -62,9 +61,9 @@ def from_our_names(weights: Mapping[str, Tensor]) -> Weights:
 
 
 def _module_names(head: Head) -> Iterator[tuple[str, str]]:
-    """Yield Detectron2's and torchvision's name of each module that has two names.
+    """Yield the name in Detectron2 and the name in torchvision of each module that has two names.
 
-    The modules of the backbone differ only in their prefix, and those of a box predictor have equal names.
+    The MViT itself is left out, because only its prefix differs.
     """
     for level in range(4):
         yield f"backbone.fpn_lateral{level + 2}", f"backbone.fpn.inner_blocks.{level}.0"
@@ -95,7 +94,7 @@ def _module_names(head: Head) -> Iterator[tuple[str, str]]:
         yield "roi_heads.mask_head.predictor", "roi_heads.mask_predictor.mask_fcn_logits"
 
 
-# Detectron2's name of a module -> torchvision's, for all heads together.
+# Name of a module in Detectron2 -> its name in torchvision, for all heads.
 MODULES = {ours: theirs for head in HEADS.values() for ours, theirs in _module_names(head)}
 
 
@@ -115,9 +114,9 @@ def _renamed(key: str, prefix: str, new_prefix: str, names: Mapping[str, str]) -
 
 
 def _with_classes_rolled(key: str, weight: Tensor, shift: int) -> Tensor:
-    """Return the class scores' weights with rows rolled by ``shift``, and other tensors unchanged.
+    """Roll the rows of a tensor by ``shift`` if it has one row per class score; return others unchanged.
 
-    A shift of 1 moves the last row to the front, -1 the first one to the end.
+    A shift of 1 moves the last row to the front, and -1 moves the first row to the end.
     """
     module = key.rpartition(".")[0]
     is_score = module.startswith("roi_heads.box_predictor") and module.endswith(".cls_score")

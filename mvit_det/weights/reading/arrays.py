@@ -1,4 +1,4 @@
-"""Stand-ins for NumPy's arrays in a pickle: they make tensors, and call nothing of NumPy."""
+"""Stand-ins for the NumPy objects in a pickle. They build tensors and do not call NumPy."""
 
 import math
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mvit_det.errors import InputError
 
-DTYPES = {
+NUMPY_DTYPES = {  # type code -> dtype of the tensor
     "f2": torch.float16,
     "f4": torch.float32,
     "f8": torch.float64,
@@ -24,7 +24,7 @@ DTYPES = {
 
 
 class Array:
-    """Stands for a NumPy array; the pickle sets its data after it has made it."""
+    """Stands for a NumPy array. A pickle creates the array first, and then sets its data."""
 
     tensor: Tensor
 
@@ -37,17 +37,19 @@ class DType:
     """Stands for a NumPy data type.
 
     Args:
-        count_bytes: called with the bytes of each array before they are copied.
-        code: NumPy's code of the type, such as ``"f4"``.
+        count_bytes: called with the number of bytes of each array before they are copied.
+        code: NumPy's type code, such as ``"f4"``.
 
     Raises:
-        InputError: if it is not a type of plain numbers.
+        InputError: if the type is not one of :data:`NUMPY_DTYPES`.
     """
 
     def __init__(self, count_bytes: Callable[[int], None], code: str, *_: Any) -> None:
-        if code not in DTYPES:
-            raise InputError(f"holds an array of type {code!r:.50}; expected numbers, {', '.join(DTYPES)}")
-        self.count_bytes, self.dtype, self.order = count_bytes, DTYPES[code], "<"
+        if code not in NUMPY_DTYPES:
+            raise InputError(
+                f"holds an array of type {code!r:.50}; expected one of {', '.join(NUMPY_DTYPES)}"
+            )
+        self.count_bytes, self.dtype, self.order = count_bytes, NUMPY_DTYPES[code], "<"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = state[1]
@@ -56,17 +58,17 @@ class DType:
         """Return a tensor with a copy of an array's data.
 
         Args:
-            data: the bytes; a pickle of Python 2 has them as a string.
-            shape: of the array.
+            data: the bytes of the array; in a pickle of Python 2, a string of Latin-1 characters.
+            shape: shape of the array.
             is_fortran: whether the first axis varies fastest.
 
         Raises:
-            InputError: if the data do not have this shape and type, or are big-endian.
+            InputError: if the data do not fit the shape and the type, or are big-endian.
         """
         if self.order == ">":
-            raise InputError("holds big-endian numbers; expected little-endian ones")
+            raise InputError("holds big-endian numbers; expected little-endian")
         if len(shape) > 8 or not all(isinstance(side, int) and 0 <= side < 2**40 for side in shape):
-            raise InputError("is damaged: an array has an impossible shape")
+            raise InputError("is damaged: the shape of an array is invalid")
         data = data.encode("latin1") if isinstance(data, str) else data
         self.count_bytes(len(data))
         expected = math.prod(shape) * self.dtype.itemsize
@@ -78,7 +80,7 @@ class DType:
         return flat.view(shape[::-1]).permute(*range(len(shape))[::-1]) if is_fortran else flat.view(shape)
 
     def scalar(self, data: bytes | str) -> Any:
-        """Return a NumPy scalar as a number of Python."""
+        """Return a NumPy scalar as a Python number."""
         return self.tensor(data, (), False).item()
 
 
@@ -104,7 +106,7 @@ def _empty_dict() -> OrderedDict[Any, Any]:
     return OrderedDict()
 
 
-# Full name in a pickle -> the function or class that stands for it.
+# Full name in a pickle -> the function or class that replaces it.
 STAND_INS: dict[str, Any] = {
     "numpy.ndarray": Array,
     "numpy.core.multiarray._reconstruct": _reconstruct,

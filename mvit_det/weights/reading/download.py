@@ -1,4 +1,4 @@
-"""Local copies of weight files: a URL is downloaded once and cached."""
+"""Downloads weight files, and caches them."""
 
 import hashlib
 import os
@@ -14,27 +14,27 @@ import torch
 from mvit_det.errors import InputError
 from mvit_det.weights.reading.files import read_file
 
-DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/"  # the meaning of detectron2://
-CHUNK = 2**20  # bytes
-TIMEOUT = 30  # seconds without an answer
+DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # replaces detectron2://
+TIMEOUT = 30  # seconds that the server may take to respond
 
 
 def local_file(source: str | Path) -> Path:
-    """Return the path of a weight file; a URL is downloaded the first time.
+    """Return the local path of a weight file. A URL is downloaded the first time.
 
     Args:
-        source: a path, a URL, or ``detectron2://`` and a name in Detectron2's storage. A URL may end
-            with ``#sha256=`` and the digest of the file.
+        source: a path, a URL, or ``detectron2://`` and the path of a file in Detectron2's model zoo. A URL
+            may end with ``#sha256=`` and the digest of the file.
 
     Returns:
-        the path, which is in the folder ``mvit_det`` of ``torch.hub.get_dir()`` for a URL.
+        the path itself, or the path of the download in the folder ``mvit_det`` of ``torch.hub.get_dir()``.
 
     Raises:
-        InputError: if the file cannot be downloaded completely, cannot be read, or has another digest.
+        InputError: if a URL has another scheme or a malformed digest; or if a download is incomplete, is not
+            a weight file that can be read, or has another digest. A path is not checked.
     """
     text = str(source)
     if text.startswith("detectron2://"):
-        text = DETECTRON2 + text.removeprefix("detectron2://")
+        text = DETECTRON2_URL + text.removeprefix("detectron2://")
     if not re.match(r"https?://", text):
         if "://" in text:
             raise InputError(f"{text}: expected a path, http://, https:// or detectron2://")
@@ -43,7 +43,7 @@ def local_file(source: str | Path) -> Path:
     if fragment and not re.fullmatch(r"sha256=[0-9a-f]{64}", fragment):
         raise InputError(f"{text}: after the # expected sha256= and 64 hexadecimal digits")
     name = url.partition("?")[0].rpartition("/")[2] or "weights"
-    # The folder is named after the whole URL: two URLs can have the same name, or differ only in the query.
+    # Files of different URLs can have the same name, so each URL has its own folder.
     cached = Path(torch.hub.get_dir(), "mvit_det", hashlib.sha256(url.encode()).hexdigest()[:16], name)
     if not cached.is_file():
         _download_and_check(url, cached)
@@ -58,7 +58,7 @@ def local_file(source: str | Path) -> Path:
 
 
 def _download_and_check(url: str, path: Path) -> None:
-    """Download a file to a temporary name, and rename it once it is complete and readable."""
+    """Download a file under a temporary name, and rename it when it is complete and can be read."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _download_and_check(url: str, path: Path) -> None:
 def _download(url: str, path: Path) -> None:
     with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as response:
         with path.open("wb") as file:
-            shutil.copyfileobj(response, file, CHUNK)
+            shutil.copyfileobj(response, file)
         expected, size = response.headers.get("Content-Length"), path.stat().st_size
     if expected is not None and size != int(expected):
-        raise InputError(f"{url}: broke off after {size:,} of {int(expected):,} bytes; try again")
+        raise InputError(f"{url}: the download ended after {size:,} of {int(expected):,} bytes; try again")

@@ -1,7 +1,6 @@
-"""Pickles, interpreted without calling anything that they name.
+"""Reads pickles of NumPy arrays, as in Detectron2's model zoo, without calling anything that they name.
 
-Detectron2's model zoo holds pickles of NumPy arrays. They may name arrays, data types, ordered dicts and
-encoded bytes, and each of these has a stand-in here.
+Such a pickle may name arrays, data types, ordered dicts and encoded bytes. Stand-ins replace all of them.
 """
 
 import pickle
@@ -13,8 +12,8 @@ from typing import Any, BinaryIO, ClassVar
 from mvit_det.errors import InputError
 from mvit_det.weights.reading.arrays import STAND_INS, Array, DType
 
-MAX_STEPS = 2_000_000  # opcodes of a pickle; a detector of 1,500 arrays takes about 60,000
-MAX_DEPTH = 20  # of nested containers
+MAX_OPCODES = 2_000_000  # a detector of 1,500 arrays takes about 60,000
+MAX_DEPTH = 20  # levels of nested containers
 
 
 def load_pickle(path: Path) -> Any:
@@ -29,7 +28,7 @@ def load_pickle(path: Path) -> Any:
 
 
 def run_unpickler(path: Path, unpickler: "RestrictedUnpickler") -> Any:
-    """Return what an unpickler builds; an error names the file.
+    """Return the object that an unpickler builds, and name the file in error messages.
 
     Raises:
         InputError: if the pickle is refused or damaged.
@@ -38,55 +37,55 @@ def run_unpickler(path: Path, unpickler: "RestrictedUnpickler") -> Any:
         return unpickler.load()
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged pickle can fail in any way
+    except Exception as error:  # a damaged pickle can raise any exception
         raise InputError(f"{path}: is a damaged pickle ({type(error).__name__})") from None
 
 
 class LimitedFile:
     """A file that limits the number of opcodes read from it, and the bytes built from its content.
 
-    Without these limits, an opcode could take a hundred times as much memory as it takes in the file.
+    Without these limits, the objects could take a hundred times as much memory as the file has bytes.
 
     Args:
-        file: positioned at a pickle.
-        size: bytes of the file.
+        file: file whose current position is the start of a pickle.
+        size: number of bytes in the file.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.size = file, size
-        self.num_steps = self.num_bytes = 0
+        self.num_opcodes = self.num_bytes = 0
 
     def read(self, length: int) -> bytes:
-        self.num_steps += length == 1  # an opcode is read as a single byte
-        if self.num_steps > MAX_STEPS:
-            raise InputError(f"is refused: a pickle of more than {MAX_STEPS:,} steps")
+        self.num_opcodes += length == 1  # an opcode is read as a single byte
+        if self.num_opcodes > MAX_OPCODES:
+            raise InputError(f"is refused: its pickle has more than {MAX_OPCODES:,} opcodes")
         if length > self.size - self.file.tell():
-            raise InputError("is a damaged pickle: it ends before its data")
+            raise InputError("is a damaged pickle: its data are incomplete")
         return self.file.read(length)
 
     def readline(self) -> bytes:
         return self.file.readline()
 
     def count_bytes(self, length: int) -> None:
-        """Count bytes that are about to be copied into an object.
+        """Add to the number of bytes copied into objects, before they are copied.
 
         Raises:
-            InputError: if they exceed twice the size of the file in total.
+            InputError: if the total exceeds twice the size of the file.
         """
         self.num_bytes += length
         if self.num_bytes > 2 * self.size:
             raise InputError("is refused: it would be larger in memory than on disk")
 
 
-class RestrictedUnpickler(pickle._Unpickler):  # the implementation in Python, whose opcodes can be replaced
-    """An unpickler that knows only arrays and containers, and builds each from a stand-in."""
+class RestrictedUnpickler(pickle._Unpickler):  # in Python, so that the handlers of opcodes can be replaced
+    """An unpickler that builds only plain containers and the objects of :data:`STAND_INS`."""
 
     stack: list[Any]
     read: Callable[[int], bytes]
     pop_mark: Callable[[], list[Any]]
     append: Callable[[Any], None]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
-    buildable: ClassVar[tuple[Any, ...]] = (Array, DType)  # what the BUILD opcode may change
+    buildable: ClassVar[tuple[Any, ...]] = (Array, DType)  # classes whose state the BUILD opcode may set
 
     def __init__(self, file: LimitedFile) -> None:
         super().__init__(file, encoding="latin1")
@@ -100,24 +99,24 @@ class RestrictedUnpickler(pickle._Unpickler):  # the implementation in Python, w
             return self.encode
         if full_name not in STAND_INS:
             raise InputError(
-                f"is refused: its pickle names {full_name!r:.80}, which could run code or take any memory; "
-                "a file of weights names only arrays, tensors and containers"
+                f"is refused: its pickle names {full_name!r:.80}, which could run code or take any amount of "
+                "memory; weights need only arrays, tensors and containers"
             )
         return STAND_INS[full_name]
 
     def encode(self, text: str, encoding: str) -> bytes:
-        """Stand for ``codecs.encode``, which Python 3 uses to write bytes in old protocols."""
+        """Replace ``codecs.encode``, with which Python 3 writes bytes in protocols 0 to 2."""
         if encoding != "latin1":
-            raise InputError(f"is damaged: bytes in the encoding {encoding!r:.50}")
+            raise InputError(f"is damaged: its bytes have the encoding {encoding!r:.50}")
         self.count_bytes(len(text))
         return text.encode("latin1")
 
     def load_build(self) -> None:
         state, instance = self.stack.pop(), self.stack[-1]
         if isinstance(instance, dict):
-            return  # the attributes of a state dict
+            return  # ignores the attributes of a state dict
         if not isinstance(instance, self.buildable):
-            raise InputError(f"is refused: its pickle changes a {type(instance).__name__}")
+            raise InputError(f"is refused: its pickle sets the state of a {type(instance).__name__}")
         instance.__setstate__(state)
 
     def load_setitems(self) -> None:
@@ -129,22 +128,22 @@ class RestrictedUnpickler(pickle._Unpickler):  # the implementation in Python, w
         self.set_items([key, value])
 
     def set_items(self, items: list[Any]) -> None:
-        """Add keys and values to the dict on the stack; only simple keys, whose hash is cheap."""
+        """Add keys and values to the dict on the stack. A key must be a string, a number or None."""
         target = self.stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(target, dict) or not isinstance(key, str | int | float | None):
-                raise InputError(f"is refused: its pickle has a {type(key).__name__} for a key")
+                raise InputError(f"is refused: its pickle uses a {type(key).__name__} as a key")
             target[key] = value
 
     def load_frame(self) -> None:
-        self.read(8)  # the length of a frame, which is only a hint to read ahead
+        self.read(8)  # skips the length of the frame, which is only a hint for reading ahead
 
     def load_bytearray(self) -> None:
         self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
     def refuse(self) -> None:
         raise InputError(
-            "is refused: its pickle holds a set, a dict of arbitrary keys or a very large number"
+            "is refused: its pickle holds a set, a dict with arbitrary keys or a very large number"
         )
 
     dispatch |= {
@@ -160,9 +159,9 @@ class RestrictedUnpickler(pickle._Unpickler):  # the implementation in Python, w
 
 
 def _with_tensors(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
-    """Return ``value`` with a tensor for each array; an object that occurs twice is converted once."""
+    """Replace each array in nested containers by its tensor. Converts a shared object only once."""
     if depth > MAX_DEPTH:
-        raise InputError(f"is refused: a pickle of containers nested more than {MAX_DEPTH} deep")
+        raise InputError(f"is refused: its containers are nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Array):
         return value.tensor
     if id(value) in seen:

@@ -1,6 +1,6 @@
-"""Files of ``torch.save``, checked before ``torch.load`` reads them.
+"""Reads files of ``torch.save``, after a check.
 
-``torch.load(weights_only=True)`` runs no code, but a crafted file can make it crash or exhaust memory.
+``torch.load(weights_only=True)`` runs no code, but a crafted file can make it crash or exhaust the memory.
 """
 
 import io
@@ -16,15 +16,15 @@ from mvit_det.errors import InputError
 from mvit_det.weights.reading.pickles import LimitedFile, RestrictedUnpickler, run_unpickler
 
 ZIP_MAGIC = b"PK\x03\x04"
-LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number that torch before 1.6 pickles first
-LEGACY_PICKLES = 5  # the magic number, the protocol, the system, the content, and the keys of its storages
+LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the first pickle of a file of torch before 1.6
+NUM_LEGACY_PICKLES = 5  # magic number, protocol, system information, content, keys of the storages
 
 
 def load_torch_zip(path: Path) -> Any:
     """Return the content of a file of ``torch.save``, with its tensors mapped into memory.
 
     Raises:
-        InputError: if the file is damaged, is not one of torch's, or is not safe to read.
+        InputError: if the file is damaged, was not written by torch, or is not safe to read.
     """
     _check_zip(path)
     return _torch_load(path, mmap=True)
@@ -37,7 +37,7 @@ def load_torch_legacy(path: Path) -> Any:
         InputError: if the file is damaged, or is not safe to read.
     """
     with path.open("rb") as file:
-        for _ in range(LEGACY_PICKLES):
+        for _ in range(NUM_LEGACY_PICKLES):
             _check_pickle(path, file, path.stat().st_size)
     return _torch_load(path, mmap=False)
 
@@ -45,35 +45,35 @@ def load_torch_legacy(path: Path) -> Any:
 def _torch_load(path: Path, *, mmap: bool) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # torch documents no set of errors for a file that is not its own
+    except Exception as error:  # torch documents no set of exceptions for damaged files
         match = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = (
-            f"its pickle names {match[1]!r}, which is no part of weights" if match else type(error).__name__
+            f"its pickle names {match[1]!r}, which weights do not need" if match else type(error).__name__
         )
-        raise InputError(f"{path}: is refused by torch's safe loading: {reason}") from None
+        raise InputError(f"{path}: is refused by torch.load(weights_only=True): {reason}") from None
 
 
 def _check_zip(path: Path) -> None:
-    """Refuse an archive that unpacks to more bytes than the file has, or that torch did not write.
+    """Refuse an archive that would unpack to more bytes than the file has, or that torch did not write.
 
-    An archive can be crafted so that two readers find different entries in it. To exclude that, its directory
-    must be where torch writes it.
+    An archive can be crafted such that two readers see different entries. To prevent this, the directory of
+    the archive must be where torch writes it.
     """
     size = path.stat().st_size
     try:
         if _directory_end(path, size) not in (size - 22, size - 98):
-            raise InputError(f"{path}: is refused: its directory of files is not where torch writes it")
+            raise InputError(f"{path}: is refused: its archive directory is not where torch writes it")
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             for entry in entries:
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise InputError(
                         f"{path}: is refused: {entry.filename!r:.80} is compressed, and would take "
-                        f"{entry.file_size:,} bytes of memory; torch does not compress"
+                        f"{entry.file_size:,} bytes of memory; torch does not compress files"
                     )
             if sum(entry.file_size for entry in entries) > size:
                 raise InputError(f"{path}: is refused: it would be larger in memory than on disk")
-            # torch compares names without regard to case.
+            # torch ignores case in these names.
             pickles = [entry for entry in entries if entry.filename.lower().endswith("data.pkl")]
             if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl"):
                 raise InputError(f"{path}: is a zip file, but not one that torch wrote")
@@ -84,17 +84,17 @@ def _check_zip(path: Path) -> None:
 
 
 def _directory_end(path: Path, size: int) -> int:
-    """Return the position at which a zip file's directory ends, from the record at the end of the file.
+    """Return the position at which the directory of a zip file ends, or -1 if it is inconsistent.
 
-    torch always writes the 64-bit form: a record of 56 bytes, its locator of 20, and the 32-bit record of 22.
-    Returns -1 if the locator does not point to the record.
+    After the directory, torch writes a 64-bit record of 56 bytes, its locator of 20 bytes, and the 32-bit
+    record of 22 bytes. The records hold the directory's size and position.
     """
     with path.open("rb") as file:
         file.seek(max(0, size - 98))
         tail = file.read().rjust(98, b"\0")
     record_64, locator, record = tail[:56], tail[56:76], tail[76:]
     if record[:4] != b"PK\5\6":
-        raise InputError(f"{path}: is damaged or incomplete: a zip file without its end")
+        raise InputError(f"{path}: is damaged or incomplete: a zip file whose end is missing")
     if locator[:4] == b"PK\6\7":
         if record_64[:4] != b"PK\6\6" or struct.unpack("<Q", locator[8:16])[0] != size - 98:
             return -1
@@ -105,21 +105,19 @@ def _directory_end(path: Path, size: int) -> int:
 def _check_pickle(path: Path, file: BinaryIO, size: int) -> None:
     """Interpret a pickle of torch without building the objects that it names.
 
-    Leaves ``file`` after the pickle.
-
     Args:
-        path: for the error message.
-        file: positioned at the pickle.
-        size: bytes of the file.
+        path: path for the error message.
+        file: file whose current position is the start of the pickle; afterwards, it is the end.
+        size: number of bytes in the file.
 
     Raises:
-        InputError: if it names anything but torch's tensors and containers, or is damaged.
+        InputError: if the pickle names anything but tensors and containers, or is damaged.
     """
     run_unpickler(path, _TorchChecker(LimitedFile(file, size)))
 
 
 class _Placeholder:
-    """Stands for an object that torch would build."""
+    """Stands for an object of torch."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -129,20 +127,23 @@ class _Placeholder:
 
 
 class _Size(_Placeholder):
-    """Stands for a ``torch.Size``, which could iterate over a huge tensor if it were given one."""
+    """Stands for a ``torch.Size``. torch would iterate over its argument, which could be a huge tensor."""
 
     def __init__(self, sides: Any) -> None:
         if not isinstance(sides, tuple | list):
-            raise InputError("is refused: its pickle makes a size of other things than numbers")
+            raise InputError(
+                "is refused: its pickle makes a torch.Size of something other than a list or tuple"
+            )
 
 
 class _TorchChecker(RestrictedUnpickler):
-    """An unpickler that puts placeholders for all that a pickle names from torch."""
+    """An unpickler that replaces every object of torch by a placeholder."""
 
     buildable = (*RestrictedUnpickler.buildable, _Placeholder)
 
     def find_class(self, module: str, name: str) -> Any:
-        # torch.load has its own list of allowed names of torch, but this one could replace methods.
+        # torch.load checks names of torch against a list of its own. That list includes
+        # _rebuild_from_type_v2, which could replace methods.
         if module.partition(".")[0] == "torch" and name != "_rebuild_from_type_v2":
             return _Size if name == "Size" else _Placeholder
         return super().find_class(module, name)

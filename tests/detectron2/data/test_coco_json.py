@@ -4,9 +4,6 @@ import json
 
 import pytest
 import torch
-
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from detectron2.data import DatasetCatalog, DatasetMapper
 from detectron2.evaluation import inference_on_dataset
 from detectron2.structures import Boxes, Instances

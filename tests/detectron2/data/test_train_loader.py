@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from mvit_det.detectron2.data.train_loader import TrainLoader, grouped_batches
 from mvit_det.errors import InputError
 

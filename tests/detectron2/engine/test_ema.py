@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from mvit_det.detectron2.engine.ema import averaged_copy
 
 

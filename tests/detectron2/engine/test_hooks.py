@@ -2,10 +2,7 @@
 
 import logging
 
-import pytest
 import torch
-
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
 
 from mvit_det.detectron2.engine.hooks import KeepBest
 

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.detectron2.models.cost import Cost, count_costs
 from mvit_det.errors import InputError

@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import BitMasks, Boxes, Instances

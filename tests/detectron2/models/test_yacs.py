@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-
-pytest.importorskip("detectron2.modeling", reason="Detectron2 is not installed")
-
 from detectron2.config import get_cfg
 from detectron2.modeling import build_backbone, build_model
 

@@ -1,4 +1,4 @@
-"""What holds for every format in the list."""
+"""Properties of every format in ``FORMATS``."""
 
 import inspect
 from pathlib import Path
@@ -11,10 +11,10 @@ from mvit_det.weights import identify_checkpoint
 from mvit_det.weights.formats import FORMATS
 from mvit_det.weights.formats import __file__ as package_file
 
-OF_DETECTORS = "mvit_det, torchvision"
+DETECTOR_FORMAT = "mvit_det, torchvision"  # has no classifiers or backbones
 
 
-def test_every_module_is_in_the_list_and_has_three_public_functions():
+def test_every_module_is_in_the_table_and_has_three_public_functions():
     names = {path.stem for path in Path(package_file).parent.glob("*.py")} - {"__init__", "interface"}
     assert {module.__name__.rpartition(".")[2] for module in FORMATS.values()} == names
     for module in FORMATS.values():
@@ -24,7 +24,7 @@ def test_every_module_is_in_the_list_and_has_three_public_functions():
         assert public == {"recognize", "to_our_names", "from_our_names"}, module
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != OF_DETECTORS])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != DETECTOR_FORMAT])
 def test_a_classifier_makes_a_round_trip(name, classifier_weights, assert_same_weights):
     written = FORMATS[name].from_our_names(classifier_weights)
     assert FORMATS[name].recognize(written)
@@ -35,7 +35,7 @@ def test_a_classifier_makes_a_round_trip(name, classifier_weights, assert_same_w
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in FORMATS if name not in (OF_DETECTORS, "the MViTv2 repository")]
+    "name", [name for name in FORMATS if name not in (DETECTOR_FORMAT, "the MViTv2 repository")]
 )
 def test_a_backbone_makes_a_round_trip(name, classifier_weights, assert_same_weights):
     backbone = identify_checkpoint(Path("a.pth"), classifier_weights).backbone
@@ -49,7 +49,7 @@ def test_weights_of_another_network_are_not_recognized(name):
     assert not FORMATS[name].recognize({"layer1.0.conv1.weight": torch.zeros(2), "fc.weight": torch.zeros(2)})
 
 
-def test_weights_of_no_axes_or_odd_names_raise_input_errors_only():
+def test_zero_dimensional_weights_and_huge_block_numbers_raise_input_errors():
     for key in (
         "patch_embed.proj.weight",
         "head.projection.weight",

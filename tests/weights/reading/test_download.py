@@ -1,4 +1,4 @@
-"""Weights by URL: downloaded once, completely, and cached only if they are weights."""
+"""A URL is downloaded once, and only complete weight files are cached."""
 
 import hashlib
 import threading
@@ -16,7 +16,7 @@ from mvit_det.weights.reading import download
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder, breaks off below /half, and records the paths of requests."""
+    """Serves a folder, closes the connection early below /half, and records the paths of requests."""
 
     def do_GET(self):
         self.server.paths.append(self.path)
@@ -77,7 +77,7 @@ def test_a_digest_is_checked(server, tmp_path):
 
 
 def test_detectron2_urls_point_to_its_storage(server, monkeypatch):
-    monkeypatch.setattr(download, "DETECTRON2", f"{server.url}/")
+    monkeypatch.setattr(download, "DETECTRON2_URL", f"{server.url}/")
     assert local_file("detectron2://deep/nano.safetensors").is_file()
 
 
@@ -86,7 +86,7 @@ def test_detectron2_urls_point_to_its_storage(server, monkeypatch):
     [
         ("/page.pth", r"/page.pth: is a web page"),
         ("/none.pth", r"/none.pth: cannot be downloaded: HTTP Error 404"),
-        ("/half.pth", r"/half.pth: broke off after 500 of 1,000 bytes"),
+        ("/half.pth", r"/half.pth: the download ended after 500 of 1,000 bytes"),
     ],
 )
 def test_incomplete_or_other_files_are_not_cached(path, words, server, tmp_path):

@@ -67,7 +67,7 @@ def write_bomb(path):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Return the folder of the files, and name -> what the error about the file must say."""
+    """Write the files; return their folder, and a dict from file names to parts of the expected errors."""
     folder = tmp_path_factory.mktemp("hostile")
     run = Calls(os.system, f"touch {folder}/ran")
     (folder / "calls.pkl").write_bytes(pickle.dumps({"model": run}))
@@ -83,7 +83,7 @@ def hostile(tmp_path_factory):
     nested = b"}" + b")" + b"\x85" * 1_000_000 + b"Ns."  # a dict whose key is a deeply nested tuple
     (folder / "nested.pkl").write_bytes(b"\x80\x04" + nested)
     write_zip(folder / "nested.pth", b"\x80\x02" + nested)
-    # Five tuples, each of a hundred references to the one before.
+    # Five nested tuples; each one refers a hundred times to the one before.
     laughs = b"N\x94" + b"".join(b"(" + bytes([0x68, i]) * 100 + b"t\x94" for i in range(5))
     (folder / "laughs.pkl").write_bytes(b"\x80\x04" + laughs + b".")
     (folder / "buffer.pkl").write_bytes(b"\x80\x05\x96" + struct.pack("<Q", 3 * 10**9) + b".")
@@ -98,7 +98,7 @@ def hostile(tmp_path_factory):
     torch.save({f"a{i}": base.expand(200_000) for i in range(100)}, folder / "views.pth")
     torch.save({"a": torch.ones(2, dtype=torch.complex64)}, folder / "complex.pth")
     os.mkfifo(folder / "pipe.pth")
-    (folder / "many_steps.pkl").write_bytes(b"\x80\x04" + b"]" * 20_000_000)
+    (folder / "many_opcodes.pkl").write_bytes(b"\x80\x04" + b"]" * 20_000_000)
     (folder / "long_bytes.pkl").write_bytes(b"\x80\x04\x8e" + (2**40).to_bytes(8, "little"))
     torch.save({"model": {"a": torch.ones(1).expand(10**6, 10**6)}}, folder / "wide.pth")
     write_bomb(folder / "bomb.pth")
@@ -125,35 +125,35 @@ def hostile(tmp_path_factory):
         "old.pkl": "names 'posix.system', which could run code",
         "calls.pth": "names 'posix.system', which could run code",
         "calls_old.pth": "names 'posix.system', which could run code",
-        "takes_memory.pth": "bytearray', which could run code or take any memory",
-        "takes_memory_old.pth": "bytearray', which could run code or take any memory",
-        "nested.pkl": "has a tuple for a key",
-        "nested.pth": "has a tuple for a key",
-        "laughs.pkl": "holds no tensors by names",
-        "buffer.pkl": "ends before its data",
+        "takes_memory.pth": "bytearray', which could run code or take any amount of memory",
+        "takes_memory_old.pth": "bytearray', which could run code or take any amount of memory",
+        "nested.pkl": "uses a tuple as a key",
+        "nested.pth": "uses a tuple as a key",
+        "laughs.pkl": "holds no named tensors",
+        "buffer.pkl": "its data are incomplete",
         "set.pkl": "holds a set",
         "upper.pth": "a zip file, but not one that torch wrote",
         "opcode.pth": "is a damaged pickle",
-        "two.pth": "its directory of files is not where torch writes it",
+        "two.pth": "its archive directory is not where torch writes it",
         "views.pth": "its tensors would be larger than the file",
-        "complex.pth": "a tensor that is sparse, quantized or torch.complex64",
+        "complex.pth": "a tensor of torch.complex64 (torch.strided, cpu)",
         "pipe.pth": "is not a file",
-        "many_steps.pkl": "more than 2,000,000 steps",
-        "long_bytes.pkl": "ends before its data",
+        "many_opcodes.pkl": "more than 2,000,000 opcodes",
+        "long_bytes.pkl": "its data are incomplete",
         "wide.pth": "its tensors would be larger than the file",
         "bomb.pth": "'archive/data/0' is compressed, and would take 2,147,483,648 bytes",
         "empty.pth": "is empty",
         "page.pth": "is a web page",
-        "pointer.safetensors": "is a pointer of Git LFS",
-        "text.pkl": "is not a file of weights",
-        "header.safetensors": "a header of 1,099,511,627,776 bytes",
+        "pointer.safetensors": "is a Git LFS pointer",
+        "text.pkl": "is not a weight file",
+        "header.safetensors": "its header would take 1,099,511,627,776 bytes",
         "cut_whole.pth": "is damaged or incomplete",
         "cut_whole.safetensors": "is a damaged safetensors file",
-        "cut_whole.pkl": "ends before its data",
+        "cut_whole.pkl": "its data are incomplete",
         "resnet.pth": "another network, such as 'fc.weight'",
         "both_integrations.pth": "weights with Detectron2's names, such as 'backbone.bottom_up.a'",
-        "sparse.pth": "a tensor that is sparse, quantized",
-        "no_tensors.pth": "holds no tensors",
+        "sparse.pth": "a tensor of torch.float32 (torch.sparse_coo, cpu)",
+        "no_tensors.pth": "holds no named tensors",
         "missing.pth": "no such file",
     }
 
@@ -173,7 +173,7 @@ def test_every_file_is_refused_in_one_line_and_in_little_memory(hostile):
     assert int(peak) < 1000, f"{peak} MB at most"
 
 
-def test_a_file_with_a_missing_tensor_or_a_wrong_shape_is_read(hostile):
+def test_missing_tensors_and_wrong_shapes_are_reported(hostile):
     folder, _ = hostile
     model = build_mvit("mvitv2_nano")
     assert "blocks.1.attn.proj.weight" in load_weights(model, folder / "gap.pth").missing

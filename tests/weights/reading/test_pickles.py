@@ -44,7 +44,7 @@ def test_every_type_of_numbers_is_read(protocol, tmp_path):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros(2, "c8"), "an array of type 'c8'; expected numbers"),
+        (np.zeros(2, "c8"), "an array of type 'c8'; expected one of f2, f4"),
         (np.array(["a"]), "an array of type 'U1'"),
         (np.zeros(2, ">f4"), "big-endian numbers"),
     ],

@@ -25,7 +25,7 @@ def test_both_formats_of_torch_are_read_to_the_bit(is_zip, tmp_path):
 @pytest.mark.parametrize(
     ("pickled", "words"),
     [
-        (b"ctorch\nSize\nK\x05\x85R.", "makes a size of other things than numbers"),
+        (b"ctorch\nSize\nK\x05\x85R.", "makes a torch.Size of something other than a list"),
         (b"ctorch._tensor\n_rebuild_from_type_v2\n)R.", "names 'torch._tensor._rebuild_from_type_v2'"),
         (b"cbuiltins\ngetattr\n)R.", "names 'builtins.getattr'"),
     ],
