@@ -195,7 +195,8 @@ def _prepare_folder(
     if options.resume:
         check_resume(options.out, config, schedule, options.json)
     else:
-        paths = (options.json, options.images, options.val_json, options.val_images)
+        weights = local_file(options.weights) if options.weights is not None else None
+        paths = (options.json, options.images, options.val_json, options.val_images, weights)
         inputs = [path for path in paths if path is not None]
         run_folder.check_output(options.out, names, options.overwrite, inputs)
     check_all_images(data, options.images, console)
