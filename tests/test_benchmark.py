@@ -1,4 +1,4 @@
-"""Tests of the benchmark: counts worked out by hand, its rows and files, another checkout, bad flags."""
+"""The benchmark: counts worked out by hand, rows and files, another checkout, bad flags."""
 
 import json
 from pathlib import Path
@@ -209,7 +209,7 @@ def test_a_missing_package_is_named(monkeypatch):
         main(["--device", "cpu", "--against", "timm-mvitv2"])
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_cuda_without_a_gpu_is_named():
     with pytest.raises(InputError, match="device 'cuda': torch finds no GPU"):
         main(["--device", "cuda"])

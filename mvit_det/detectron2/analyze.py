@@ -1,4 +1,4 @@
-"""The command that prints the parameters, multiply-adds and activations of a detector by part."""
+"""The command that prints the parameters, multiply-adds and activations of each part of a detector."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def format_table(costs: dict[str, Cost]) -> str:
-    """Return the costs as lines of text with aligned columns."""
+    """Return a table of costs, with one line per part."""
     lines = [f"{'':20}{'parameters':>14}{'multiply-adds, G':>18}{'activations, M':>16}"]
     for name, cost in costs.items():
         giga, mega = cost.multiply_adds / 1e9, cost.activations / 1e6
