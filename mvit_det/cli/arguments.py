@@ -36,7 +36,11 @@ def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
         help="bf16 is mixed precision; default: %(default)s",
     )
     parser.add_argument(
-        "--devices", type=positive(int), default=1, metavar="N", help="number of GPUs; default: %(default)s"
+        "--devices",
+        type=positive(int),
+        default=1,
+        metavar="N",
+        help="number of GPUs, or of processes on a CPU; default: %(default)s",
     )
     parser.add_argument(
         "--workers",
