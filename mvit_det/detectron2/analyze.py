@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from mvit_det.detectron2.config_files import CONFIG_HELP
 from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.detectron2.models.cost import NUM_DETECTIONS, NUM_REGIONS, Cost, count_costs
 from mvit_det.errors import one_line_errors
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config-file",
         required=True,
         metavar="CONFIG",
-        help="path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x",
+        help=CONFIG_HELP,
     )
     parser.add_argument(
         "--size",

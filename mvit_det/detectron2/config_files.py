@@ -12,6 +12,7 @@ from mvit_det.errors import InputError, unknown_name
 PACKAGE = Path(mvit_det.__file__).parent
 INSTALLED = PACKAGE / "configs"
 CHECKOUT = PACKAGE.parent / "configs"
+CONFIG_HELP = "path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x"
 
 
 def config_folder() -> Path:

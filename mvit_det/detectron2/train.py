@@ -8,7 +8,7 @@ from detectron2.engine import default_argument_parser, launch
 from omegaconf.errors import ConfigAttributeError
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from mvit_det.detectron2.config_files import find_config
+from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.engine.run import evaluate, train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
@@ -79,7 +79,7 @@ def _parser() -> ArgumentParser:
         "--config-file",
         default="",
         metavar="CONFIG",
-        help="path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x",
+        help=CONFIG_HELP,
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in train.output_dir")
     parser.add_argument(

@@ -15,7 +15,7 @@ from rich.console import Console
 from mvit_det.data.annotations import read_coco
 from mvit_det.data.images import read_entry
 from mvit_det.data.results import read_results
-from mvit_det.detectron2.config_files import find_config
+from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.coco_json import check_dataset, json_categories, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
 from mvit_det.detectron2.engine.inference import detect_objects
@@ -163,7 +163,7 @@ def _parser() -> ArgumentParser:
             "--config-file",
             required=True,
             metavar="CONFIG",
-            help="path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x",
+            help=CONFIG_HELP,
         )
         command.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
     results.add_argument("--json", type=Path, required=True, help="COCO-format JSON with the ground truth")
