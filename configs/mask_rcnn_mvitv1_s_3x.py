@@ -1,7 +1,7 @@
 """Mask R-CNN, MViTv1-S, 36 epochs. Published: 47.6 box AP, 43.4 mask AP (MViTv2 paper, Table 4).
 
-SlowFast's MViTv1-B-16, trained on ImageNet-1K, is this backbone. It cannot be downloaded automatically:
-without train.init_checkpoint=... training starts from random weights.
+SlowFast's MViTv1-B-16 for ImageNet-1K has the same architecture. The file is not downloaded automatically:
+training starts from random weights, unless train.init_checkpoint=... names it.
 """
 
 from mvit_det.backbone.mvit import variant_keywords

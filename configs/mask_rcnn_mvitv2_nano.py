@@ -1,4 +1,4 @@
-"""Mask R-CNN with a small MViTv2 on small images, from random weights: trains on a CPU in minutes.
+"""Mask R-CNN with a small MViTv2 on small images. It trains on a CPU in minutes, from random weights.
 
 Required: data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
 """
@@ -38,7 +38,7 @@ dataloader.test.mapper.augmentations = [
 ]
 dataloader.train.total_batch_size = train.reference_batch_size = _recipe.batch_size
 dataloader.train.num_workers = 2
-dataloader.test.num_workers = 0  # a forked process would need memory of its own for the model
+dataloader.test.num_workers = 0  # a forked process would hold another copy of the model
 
 optimizer.lr = _recipe.lr
 train.epochs = 20

@@ -1,4 +1,4 @@
-"""Fixtures of several test packages, and the handling of the markers ``gpu`` and ``detectron2``."""
+"""Fixtures that several test folders use, and the handling of the markers ``gpu`` and ``detectron2``."""
 
 import json
 import os

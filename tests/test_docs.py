@@ -19,7 +19,7 @@ def source_of(module):
 
 
 def exports(package):
-    """The names in ``__all__``, read from the source: Detectron2 need not be installed."""
+    """The names in ``__all__``, read from the source, because Detectron2 may not be installed."""
     for node in ast.parse(source_of(package).read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return ast.literal_eval(node.value)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Print the parameters, multiply-adds and activations of each part of a detector.
+"""Print the parameters, multiply-adds and activations of each part of a detector; see --help.
 
-It needs no weights and no data:
-tools/analyze_model.py --config-file mask_rcnn_mvitv2_t_3x [--size 800 1280] [key=value ...]
+The script needs neither weights nor data:
+
+    tools/analyze_model.py --config-file mask_rcnn_mvitv2_t_3x
 """
 
 from mvit_det.errors import one_line_errors

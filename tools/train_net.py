@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train or evaluate a lazy config; see --help."""
+"""Train or evaluate the model of a lazy config; see --help."""
 
 from mvit_det.errors import one_line_errors
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the training data of a lazy config, its predictions, or evaluation results; see --help."""
+"""Draw the training data or the predictions of a lazy config, or a COCO results file; see --help."""
 
 from mvit_det.errors import one_line_errors
 

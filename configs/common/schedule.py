@@ -1,4 +1,4 @@
-"""Learning rate schedules with warm-up and two drops."""
+"""Learning rate schedules with a warm-up and two drops."""
 
 from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
@@ -6,7 +6,7 @@ from fvcore.common.param_scheduler import MultiStepParamScheduler
 
 
 def drop_twice(num_steps, first, second):
-    """Warm up for 250 steps, then divide the rate by 10 at step ``first`` and again at step ``second``."""
+    """Return a schedule with 250 steps of warm-up. It divides the rate by 10 at ``first`` and ``second``."""
     return L(WarmupParamScheduler)(
         scheduler=L(MultiStepParamScheduler)(
             values=[1.0, 0.1, 0.01], milestones=[first, second], num_updates=num_steps

@@ -1,10 +1,10 @@
-"""The keys that tools/train_net.py reads besides model, data, optimizer and schedule."""
+"""The settings of tools/train_net.py besides model, data, optimizer and schedule."""
 
 train = dict(
     output_dir="./output",
     init_checkpoint="",
-    # The steps, the periods and optimizer.lr are those for this many images per step. For another
-    # dataloader.train.total_batch_size they are scaled, except for keys on the command line.
+    # max_iter, the periods and optimizer.lr are for this number of images per step. They are scaled to
+    # dataloader.train.total_batch_size, except for those that are set on the command line.
     reference_batch_size=64,
     scale_to_batch=True,
     max_iter=67_500,  # 36 epochs: 67,500 steps * 64 images per step / 118,000 images = 36.6
@@ -15,9 +15,9 @@ train = dict(
     seed=0,  # a negative seed is replaced by a random one
     device="cuda",
     amp=dict(enabled=True, precision="fp16"),  # or bf16
-    accumulate=1,  # number of parts in which a process computes the gradients of a step, to save memory
-    clip_norm=None,  # maximum norm of the gradient
-    ema=dict(enabled=False, decay=0.9998),  # evaluate and keep an average of the weights
+    accumulate=1,  # number of parts into which a process splits a batch to save memory
+    clip_norm=None,  # maximum norm of the gradient; None for no limit
+    ema=dict(enabled=False, decay=0.9998),  # moving average of the weights, which is evaluated and kept
     compile=False,  # compile the backbone with torch.compile
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False, fp16_compression=True),
 )

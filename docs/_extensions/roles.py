@@ -10,7 +10,7 @@ PUBLIC = ("mvit_det", "mvit_det.weights", "mvit_det.torchvision", "mvit_det.dete
 
 
 class Roles(griffe.Extension):
-    """Link a role to its entry in the reference if its name is public; otherwise show it as code."""
+    """Turns a role into a link if the reference contains its name, or else into code."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
         targets: dict[str, str] = {}

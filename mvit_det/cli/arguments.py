@@ -9,20 +9,20 @@ MIN_SIDE = 32  # px; the smallest image that the backbone takes
 
 
 def add_data_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add ``--json`` and ``--images``, which name a data set."""
+    """Add ``--json`` and ``--images``, the files of a data set."""
     parser.add_argument(
-        "--json", type=Path, required=True, help="annotations of the data set, a COCO-format JSON"
+        "--json", type=Path, required=True, help="annotations of the data set: a COCO-format JSON file"
     )
-    parser.add_argument("--images", type=Path, required=True, help="folder of the images")
+    parser.add_argument("--images", type=Path, required=True, help="folder that contains the images")
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--checkpoint`` and ``--out``, which name a detector and the folder for its results."""
+    """Add ``--checkpoint``, which names a detector, and ``--out``, the folder for its results."""
     parser.add_argument(
         "--checkpoint",
         required=True,
         metavar="SOURCE",
-        help="detector: a file (best.ckpt, .safetensors, .pth or .pkl), a URL or detectron2://...",
+        help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), a URL or detectron2://...",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
 
@@ -33,16 +33,20 @@ def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
         "--precision",
         choices=("float32", "bf16"),
         default="float32",
-        help="float32, or mixed precision with bf16; default: %(default)s",
+        help="bf16 is mixed precision; default: %(default)s",
     )
     parser.add_argument(
-        "--devices", type=positive(int), default=1, metavar="N", help="number of GPUs; default: %(default)s"
+        "--devices",
+        type=positive(int),
+        default=1,
+        metavar="N",
+        help="number of GPUs, or of processes on a CPU; default: %(default)s",
     )
     parser.add_argument(
         "--workers",
         type=non_negative(int),
         metavar="N",
-        help="data-loading processes per device; default: chosen from the number of CPU cores",
+        help="data-loading processes per device; default: depends on the number of CPU cores",
     )
 
 
@@ -62,22 +66,22 @@ def add_overwrite_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="delete the files and folders of an earlier run in --out, including logs and pictures",
+        help="delete the files of an earlier run from --out, including its logs and pictures",
     )
 
 
 def positive(kind: type) -> Callable[[str], Any]:
-    """Return an argument type: a finite number above 0."""
+    """Return a parser of finite numbers above 0, for the ``type`` of an argument."""
     return _checked(kind, lambda value: 0 < value < float("inf"), "must be above 0")
 
 
 def non_negative(kind: type) -> Callable[[str], Any]:
-    """Return an argument type: a finite number of at least 0."""
+    """Return a parser of finite numbers of at least 0, for the ``type`` of an argument."""
     return _checked(kind, lambda value: 0 <= value < float("inf"), "must be 0 or more")
 
 
 def image_side() -> Callable[[str], Any]:
-    """Return an argument type: the side of an image that the backbone takes, in pixels."""
+    """Return a parser of image sides in pixels, for the ``type`` of an argument."""
     return _checked(int, lambda value: value >= MIN_SIDE, f"must be at least {MIN_SIDE} px")
 
 
@@ -88,5 +92,5 @@ def _checked(kind: type, is_valid: Callable[[Any], bool], requirement: str) -> C
             raise argparse.ArgumentTypeError(f"{text} {requirement}")
         return value
 
-    parse.__name__ = kind.__name__  # argparse uses it in "invalid int value"
+    parse.__name__ = kind.__name__  # for argparse's message "invalid int value"
     return parse

@@ -8,7 +8,7 @@ from mvit_det.cli.arguments import add_overwrite_argument, positive
 HELP = "train on generated images of shapes, evaluate, and draw the detections"
 EXAMPLE = "mvit-det demo --out runs/demo"
 
-DATA = "shapes"  # the folder of the data set, inside that of the run
+DATA = "shapes"  # name of the folder for the data set, in the folder of the run
 NUM_TRAIN, NUM_VAL = 160, 32  # images
 SHORT_SIDE = 224  # px
 
@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), help="folder of the run; default: %(default)s"
     )
-    parser.add_argument("--epochs", type=positive(int), default=10, help="default: %(default)s")
+    parser.add_argument(
+        "--epochs", type=positive(int), default=10, help="number of epochs; default: %(default)s"
+    )
     add_overwrite_argument(parser)
 
 
@@ -26,7 +28,7 @@ def run(out: Path, epochs: int, overwrite: bool) -> None:
     """Write a data set to ``out/shapes``, train on it, and evaluate on its validation images.
 
     Raises:
-        InputError: before anything is written, if ``out`` holds another run.
+        InputError: if ``out`` contains another run; nothing is written in that case.
     """
     from mvit_det.data.shapes import write_shapes
     from mvit_det.report.run_folder import RESULT_FILES, TRAINING_FILES, check_output, clear_output

@@ -8,7 +8,7 @@ EXAMPLE = "mvit-det doctor"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command: none."""
+    """Add nothing: the command has no arguments."""
 
 
 def run() -> None:

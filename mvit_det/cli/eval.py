@@ -11,7 +11,7 @@ from mvit_det.cli.arguments import (
     add_overwrite_argument,
 )
 
-HELP = "evaluate a detector by COCO's average precision"
+HELP = "compute COCO's average precision of a detector"
 EXAMPLE = (
     "mvit-det eval --checkpoint runs/demo/best.ckpt --json runs/demo/shapes/val.json "
     "--images runs/demo/shapes/images --out runs/eval"
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(checkpoint: str, **options: Any) -> None:
-    """Evaluate a detector; write its metrics, detections and images."""
+    """Evaluate a detector, and write metrics, detections and drawings."""
     from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
     from mvit_det.weights import local_file
 

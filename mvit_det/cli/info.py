@@ -1,4 +1,4 @@
-"""``mvit-det info``: show the size and the cost of a variant."""
+"""``mvit-det info``: show the parameters, multiply-adds and output shapes of the variants."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from mvit_det.backbone.variants import VARIANTS
 from mvit_det.cli.arguments import positive
 from mvit_det.errors import InputError
 
-HELP = "show the variants: parameters, multiply-adds and output shapes"
+HELP = "show parameters, multiply-adds and output shapes of the variants"
 EXAMPLE = "mvit-det info mvitv2_t --size 800 1216"
 DEFAULT_SIZE = (800, 1216)  # px
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=DEFAULT_SIZE,
         metavar=("HEIGHT", "WIDTH"),
-        help=f"size of the image, px; default: {DEFAULT_SIZE[0]} {DEFAULT_SIZE[1]}",
+        help=f"size of the image in pixels; default: {DEFAULT_SIZE[0]} {DEFAULT_SIZE[1]}",
     )
 
 
@@ -34,15 +34,15 @@ def run(variant: str | None, size: tuple[int, int]) -> None:
 
 
 def describe(variant: str, height: int, width: int) -> str:
-    """Return the parameters, multiply-adds and output shapes of a backbone for one image.
+    """Describe a variant: its parameters, and multiply-adds and output shapes for one image.
 
-    Nothing is computed: the model is on the meta device. Multiply-adds are those of matrix products and
-    convolutions.
+    The model runs on the meta device, without computing anything. Multiply-adds are those of matrix products
+    and convolutions.
 
     Args:
         variant: a key of :data:`mvit_det.VARIANTS`.
-        height: of the image, px.
-        width: of the image, px.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode

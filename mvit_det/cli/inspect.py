@@ -1,8 +1,8 @@
-"""``mvit-det inspect``: show what a file of weights contains."""
+"""``mvit-det inspect``: show the contents of a weight file."""
 
 import argparse
 
-HELP = "show what a file of weights contains"
+HELP = "show the contents of a weight file"
 EXAMPLE = "mvit-det inspect runs/demo/best.ckpt"
 
 
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(source: str) -> None:
-    """Print a summary of a file of weights."""
+    """Print a summary of a weight file."""
     from mvit_det.weights import local_file
     from mvit_det.weights.summary import inspect
 

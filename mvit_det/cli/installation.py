@@ -1,4 +1,4 @@
-"""A check of the installation: versions, kernels, and whether the backbone and both integrations run."""
+"""Checks of the installation: versions, kernels, the backbone, and both integrations."""
 
 import json
 import platform
@@ -21,7 +21,7 @@ from mvit_det.dependencies import (
 from mvit_det.errors import DependencyError
 from mvit_det.ops.availability import unavailable_reason
 
-PACKAGES = {  # title -> name of the module
+PACKAGES = {  # name for display -> name of the module
     "torchvision": "torchvision",
     "Lightning": "lightning",
     "NumPy": "numpy",
@@ -37,8 +37,8 @@ PACKAGES = {  # title -> name of the module
 def check_installation() -> bool:
     """Print what is installed and what works; return whether anything works.
 
-    A check that fails prints the cause and the command that fixes it. Each line is printed as soon as it is
-    known, so that it is seen even if a later check crashes the interpreter.
+    If a check fails, the cause and the command that fixes it are printed. Every line is printed immediately,
+    so that it is visible even if a later check crashes the interpreter.
     """
     distributions = metadata.packages_distributions()
     _print_fact("Python", platform.python_version)
@@ -73,7 +73,13 @@ def _print_fact(title: str, read: Callable[[], str]) -> None:
 
 
 def _check(title: str, run: Callable[[], None], explain: Callable[[BaseException], str]) -> bool:
-    """Run a function; print whether it worked and, if it did not, why; return whether it worked."""
+    """Run a check, print its result, and return whether it passed.
+
+    Args:
+        title: what the check tries.
+        run: the check, which raises an exception if it fails.
+        explain: turns an exception into one line with the cause and the command that fixes it.
+    """
     try:
         run()
     except DependencyError as error:
@@ -160,7 +166,7 @@ def _run_torchvision() -> None:
 
 @torch.no_grad()
 def _run_detectron2() -> None:
-    import_module("mvit_det.detectron2.train")  # before Detectron2 itself: its errors name the cause
+    import_module("mvit_det.detectron2.train")  # before detectron2: this import raises DependencyError
     import_module("mvit_det.detectron2.visualize")
     from detectron2.config import get_cfg
     from detectron2.modeling import build_backbone

@@ -7,8 +7,8 @@ from mvit_det import __version__
 from mvit_det.cli import convert, demo, doctor, eval, info, inspect, predict, train
 from mvit_det.errors import one_line_errors
 
-# Each module has HELP, EXAMPLE, add_arguments(parser) and run(**options). Parsing imports nothing outside the
-# standard library, so that --help is quick; a module imports what its command needs in run().
+# Each module has HELP, EXAMPLE, add_arguments(parser) and run(**options). Parsing imports only the standard
+# library, so that --help is fast; run() imports what its command needs.
 COMMANDS = {
     "demo": demo,
     "train": train,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; it stores the name of the subcommand in ``command``."""
+    """Return a parser of the command line, which stores the name of the subcommand in ``command``."""
     parser = argparse.ArgumentParser(
         "mvit-det", description="Train and run MViTv2 object detectors: Mask R-CNN and Cascade Mask R-CNN."
     )

@@ -1,4 +1,4 @@
-"""``mvit-det predict``: detect objects in images or in a video."""
+"""``mvit-det predict``: detect objects in an image, a folder of images or a video."""
 
 import argparse
 from pathlib import Path
@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--score",
         type=non_negative(float),
         default=0.5,
-        help="draw the detections with at least this score; default: %(default)s",
+        help="minimum score of a drawn detection; default: %(default)s",
     )
     add_overwrite_argument(parser)
 
 
 def run(checkpoint: str, **options: Any) -> None:
-    """Detect objects; write annotated images and the detections."""
+    """Detect objects, and write annotated copies and a COCO results file."""
     from mvit_det.report.predictions import PredictOptions
     from mvit_det.torchvision.predict import predict
     from mvit_det.weights import local_file

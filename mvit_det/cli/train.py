@@ -28,9 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     data = parser.add_argument_group("data")
     add_data_arguments(data)
-    data.add_argument("--val-json", type=Path, help="annotations of the validation set; default: none")
     data.add_argument(
-        "--val-images", type=Path, help="folder of the validation images; default: that of --images"
+        "--val-json",
+        type=Path,
+        help="annotations of the validation set: a COCO-format JSON file; default: none",
+    )
+    data.add_argument(
+        "--val-images",
+        type=Path,
+        help="folder that contains the validation images; default: the folder of --images",
     )
     _add_model_arguments(parser.add_argument_group("model"))
     _add_schedule_arguments(parser.add_argument_group("schedule"))
@@ -44,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(**options: Any) -> None:
-    """Train, and evaluate the best checkpoint if there is a validation set."""
+    """Train a detector; if there is a validation set, evaluate the best checkpoint."""
     from mvit_det.torchvision.train import TrainOptions, train
 
     options["out"] = options["out"] or Path("runs", options["variant"])
@@ -54,14 +60,16 @@ def run(**options: Any) -> None:
 def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
     head = parser.add_mutually_exclusive_group()
-    head.add_argument("--head", choices=HEADS, default="mask_rcnn", help="default: %(default)s")
+    head.add_argument(
+        "--head", choices=HEADS, default="mask_rcnn", help="detection head; default: %(default)s"
+    )
     head.add_argument(
         "--cascade",
         dest="head",
         action="store_const",
         const="cascade_mask_rcnn",
         default="mask_rcnn",
-        help="short for --head %(const)s",
+        help="shorthand for --head %(const)s",
     )
     parser.add_argument(
         "--weights",
@@ -73,19 +81,21 @@ def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
         "--recompute",
         choices=RECOMPUTE,
         default="none",
-        help="what to compute again in the backward pass, to save memory: cheap (norms and activations) "
+        help="what the backward pass recomputes to save memory: cheap (norms and activation functions) "
         "or block (everything in a block); default: %(default)s",
     )
 
 
 def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
-    parser.add_argument("--epochs", type=positive(int), default=36, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--epochs", type=positive(int), default=36, metavar="N", help="number of epochs; default: %(default)s"
+    )
     parser.add_argument(
         "--batch-size",
         type=positive(int),
         default=4,
         metavar="N",
-        help="images per batch and device; default: %(default)s",
+        help="images per batch on each device; default: %(default)s",
     )
     parser.add_argument(
         "--accumulate",
@@ -95,7 +105,9 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
         help="batches per optimizer step; default: %(default)s",
     )
     parser.add_argument(
-        "--lr", type=positive(float), help="peak learning rate; default: scaled to the images per step"
+        "--lr",
+        type=positive(float),
+        help="peak learning rate; default: scaled with the number of images per step",
     )
     parser.add_argument(
         "--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none"
@@ -106,14 +118,14 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--size",
         type=image_side(),
-        help=f"short side of a test image, px; default: {', '.join(sizes)}, else "
+        help=f"short side of a test image in pixels; default: {', '.join(sizes)}, else "
         f"{RECIPES['default'].short_side}",
     )
     parser.add_argument(
         "--augmentation",
         choices=("flip", "multiscale", "lsj"),
         default="multiscale",
-        help="flip keeps the size; multiscale is that of the 36-epoch recipe; lsj is large-scale jittering "
-        "on a square with sides of --size; default: %(default)s",
+        help="flip keeps the test size; multiscale is the augmentation of the 36-epoch recipe; lsj is "
+        "large-scale jittering on a square with sides of --size; default: %(default)s",
     )
-    parser.add_argument("--seed", type=non_negative(int), default=0, help="default: %(default)s")
+    parser.add_argument("--seed", type=non_negative(int), default=0, help="random seed; default: %(default)s")

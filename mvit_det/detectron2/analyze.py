@@ -1,10 +1,11 @@
-"""The command that prints the parameters, multiply-adds and activations of a detector by part."""
+"""The command that prints the parameters, multiply-adds and activations of each part of a detector."""
 
 import argparse
 from collections.abc import Sequence
 
 import torch
 
+from mvit_det.detectron2.config_files import CONFIG_HELP
 from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.detectron2.models.cost import NUM_DETECTIONS, NUM_REGIONS, Cost, count_costs
 from mvit_det.errors import one_line_errors
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def format_table(costs: dict[str, Cost]) -> str:
-    """Return the costs as lines of text with aligned columns."""
+    """Return a table of costs, with one line per part."""
     lines = [f"{'':20}{'parameters':>14}{'multiply-adds, G':>18}{'activations, M':>16}"]
     for name, cost in costs.items():
         giga, mega = cost.multiply_adds / 1e9, cost.activations / 1e6
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config-file",
         required=True,
         metavar="CONFIG",
-        help="path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x",
+        help=CONFIG_HELP,
     )
     parser.add_argument(
         "--size",

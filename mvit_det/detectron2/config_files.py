@@ -1,4 +1,8 @@
-"""Find lazy configs by path or by name. The wheel contains the folder ``configs/`` of the repository."""
+"""Find lazy configs by path or by name.
+
+The packaged configs are the files in the folder ``configs/`` of the repository, which the wheel contains as
+``mvit_det/configs``.
+"""
 
 from pathlib import Path
 
@@ -6,11 +10,13 @@ import mvit_det
 from mvit_det.errors import InputError, unknown_name
 
 PACKAGE = Path(mvit_det.__file__).parent
-INSTALLED, CHECKOUT = PACKAGE / "configs", PACKAGE.parent / "configs"
+INSTALLED = PACKAGE / "configs"
+CHECKOUT = PACKAGE.parent / "configs"
+CONFIG_HELP = "path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x"
 
 
 def config_folder() -> Path:
-    """Return the folder of the lazy configs that belong to this package."""
+    """Return the folder of the packaged configs."""
     return INSTALLED if INSTALLED.is_dir() else CHECKOUT
 
 
@@ -33,10 +39,14 @@ def packaged_config(name: str) -> Path:
 
 
 def find_config(source: str) -> Path:
-    """Return ``source`` if it is the path of a file, or else the packaged config of this name.
+    """Return the path of a config.
+
+    Args:
+        source: path of a file, or else the name of a packaged config.
 
     Raises:
-        InputError: if it is neither. The message suggests the nearest name or, for a path, the nearest file.
+        InputError: if there is neither such a file nor such a packaged config. The message suggests the
+            nearest name or, for a path, the nearest file.
     """
     path = Path(source)
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Load lazy configs, apply ``key=value`` overrides and instantiate them; errors are one line."""
+"""Load lazy configs, apply ``key=value`` overrides, and instantiate them, with one-line errors."""
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
@@ -35,11 +35,12 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     Args:
         source: path of a file, or else the name of a packaged config; see :func:`get_config`.
-        overrides: ``a.b=value``. The key must exist in the config, or be a keyword of the class or
-            function that the config calls at this place.
+        overrides: ``a.b=value``. The key ``a.b`` must exist in the config, or ``b`` must be a keyword of the
+            class or function that ``a`` calls.
 
     Raises:
-        InputError: if the config does not exist or cannot be executed, or if an override does not fit.
+        InputError: if the config does not exist or cannot be executed, or if an override has an unknown key
+            or a value of the wrong type.
     """
     cfg = _load(find_config(source))
     for override in overrides:
@@ -79,7 +80,7 @@ def _apply_override(cfg: DictConfig, override: str) -> None:
     before = _value_of(cfg, key)
     try:
         LazyConfig.apply_overrides(cfg, [override])
-    except Exception as error:  # hydra's parser errors; hydra is an optional import of Detectron2
+    except Exception as error:  # a parser error of hydra, which Detectron2 imports only if it is installed
         raise InputError(f"{override}: {' '.join(str(error).split())}") from None
     after = _select(cfg, key)
     if isinstance(before, bool) and not isinstance(after, bool):
@@ -90,10 +91,10 @@ def _apply_override(cfg: DictConfig, override: str) -> None:
 
 
 def _value_of(cfg: DictConfig, key: str) -> Any:
-    """Return the value of a key, or None if a keyword is not set yet.
+    """Return the value of a key, or None for a keyword that the config does not set.
 
     Raises:
-        InputError: if neither the config nor what it calls has this key.
+        InputError: if the key is neither in the config nor a keyword of a class or function that it calls.
     """
     node: Any = cfg
     parts = key.split(".")
@@ -120,7 +121,10 @@ def _select(cfg: DictConfig, key: str) -> Any:
 
 
 def _keywords(node: Mapping[str, Any]) -> set[str]:
-    """Return the keywords of what a node calls, including those that ``**kwargs`` passes to base classes."""
+    """Return the keywords of the class or function that a node calls.
+
+    If a class takes ``**kwargs``, the keywords of its base class are included.
+    """
     target: Any = node.get("_target_")
     keywords: set[str] = set()
     for function in target.__mro__ if isinstance(target, type) else [target]:

@@ -1,4 +1,4 @@
-"""The command that trains or evaluates a lazy config, in one or several processes."""
+"""The command that trains or evaluates the model of a lazy config, in one or several processes."""
 
 import sys
 from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -8,7 +8,7 @@ from detectron2.engine import default_argument_parser, launch
 from omegaconf.errors import ConfigAttributeError
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from mvit_det.detectron2.config_files import find_config
+from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.engine.run import evaluate, train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
@@ -28,13 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``tools/train_net.py``, or ``python -m mvit_det.detectron2.train``.
 
     Raises:
-        InputError: if the config, the data, the weights or an argument is not valid. Nothing has been
-            written then.
+        InputError: if the config, the data, the weights or an argument is not valid; nothing is written in
+            that case.
     """
     args = _parser().parse_args(arguments)
     if not args.config_file:
         raise InputError("--config-file is missing: expected a path or the name of a config in configs/")
-    args.config_file = str(find_config(args.config_file))  # Detectron2 copies the file into the log
+    args.config_file = str(find_config(args.config_file))  # a path: Detectron2 copies the file into the log
     try:
         check_run(load_config(args.config_file, args.opts), args)
     except ConfigAttributeError as error:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_process(args: Namespace) -> None:
-    """Train or evaluate in one of the processes of a run."""
+    """Train or evaluate; each process of a run calls this function."""
     cfg = load_config(args.config_file, args.opts)
     if cfg.train.device == "cpu":
         keep_freed_memory()
@@ -71,7 +71,7 @@ def run_process(args: Namespace) -> None:
 def _parser() -> ArgumentParser:
     """Return a parser of the flags of Detectron2's ``default_argument_parser``, with their defaults."""
     parser = ArgumentParser(
-        description="Train or evaluate a lazy config.",
+        description="Train or evaluate the model of a lazy config.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -79,21 +79,23 @@ def _parser() -> ArgumentParser:
         "--config-file",
         default="",
         metavar="CONFIG",
-        help="path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x",
+        help=CONFIG_HELP,
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in train.output_dir")
-    parser.add_argument("--eval-only", action="store_true", help="only evaluate train.init_checkpoint")
+    parser.add_argument(
+        "--eval-only", action="store_true", help="evaluate train.init_checkpoint instead of training"
+    )
     for flag, default, text in (
         ("--num-gpus", 1, "number of GPUs on each machine, or of processes on a CPU; default: %(default)s"),
         ("--num-machines", 1, "number of machines; default: %(default)s"),
-        ("--machine-rank", 0, "number of this machine, counted from 0; default: %(default)s"),
+        ("--machine-rank", 0, "number of this machine, counting from 0; default: %(default)s"),
     ):
         parser.add_argument(flag, type=int, default=default, metavar="N", help=text)
     parser.add_argument(
         "--dist-url",
         default=default_argument_parser().get_default("dist_url"),
         metavar="URL",
-        help="where processes connect: tcp://HOST:PORT of the first machine; default: %(default)s",
+        help="address where the processes meet: tcp://HOST:PORT of machine 0; default: %(default)s",
     )
     parser.add_argument("opts", nargs=REMAINDER, metavar="key=value", help="overrides of the config")
     return parser

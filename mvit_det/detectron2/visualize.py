@@ -1,4 +1,4 @@
-"""The commands that draw the training data of a lazy config, its predictions, or evaluation results."""
+"""The commands that draw the training data or the predictions of a lazy config, or a results file."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from rich.console import Console
 from mvit_det.data.annotations import read_coco
 from mvit_det.data.images import read_entry
 from mvit_det.data.results import read_results
-from mvit_det.detectron2.config_files import find_config
+from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.coco_json import check_dataset, json_categories, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
 from mvit_det.detectron2.engine.inference import detect_objects
@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``tools/visualize.py``, or ``python -m mvit_det.detectron2.visualize``.
 
     Raises:
-        InputError: if the config, a file or an argument is not valid. Nothing has been written then.
+        InputError: if the config, a file or an argument is not valid; nothing is written in that case.
     """
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
-    # argparse collects positional arguments only once; overrides after a later flag remain in rest.
+    # argparse fills a positional argument once: overrides after a later flag are in rest.
     if [text for text in rest if text.startswith("-")] or (rest and "overrides" not in args):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if "overrides" in args:
@@ -48,17 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def visualize_data(args: Namespace) -> None:
-    """Draw the training data as the model receives them, after augmentation."""
+    """Draw training samples as the model receives them, after augmentation."""
     cfg = load_config(args.config_file, args.overrides)
     name = _training_set(cfg)
     check_dataset(name)
     metadata = MetadataCatalog.get(name)
     paths = filter(None, (metadata.get("json_file"), metadata.get("image_root")))
     _check_output(args, [find_config(args.config_file), *map(Path, paths)])
-    cfg.dataloader.train.num_workers = 0  # the samples do not depend on it
+    cfg.dataloader.train.num_workers = 0  # does not change the samples
     seed_all_rng(cfg.train.seed if cfg.train.seed >= 0 else None)
     samples = chain.from_iterable(build(cfg.dataloader.train))
-    first = next(samples)  # fails on a damaged image before the output folder is cleared
+    first = next(samples)  # read before the output folder is cleared, because the image may be damaged
     classes = dict(enumerate(registered_categories(name).values(), start=1))
     folder = _clear_output(args)
     for number, sample in enumerate(islice(chain([first], samples), args.num)):
@@ -92,7 +92,7 @@ def visualize_predictions(args: Namespace) -> None:
 
 
 def visualize_results(args: Namespace) -> None:
-    """Draw a COCO results file, such as that of an evaluation, beside the ground truth."""
+    """Draw the detections of a COCO results file beside the ground truth."""
     truth = read_coco(args.json)
     results = read_results(args.results, truth)
     if not args.images.is_dir():
@@ -137,7 +137,7 @@ def _print(line: str) -> None:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
-        description="Draw the training data of a lazy config, its predictions, or evaluation results."
+        description="Draw the training data or the predictions of a lazy config, or a COCO results file."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -150,21 +150,25 @@ def _parser() -> ArgumentParser:
 
     data = add("data", visualize_data, "the training data after augmentation")
     predict = add("predict", visualize_predictions, "detections in an image, a folder of images or a video")
-    results = add("results", visualize_results, "a COCO results file beside the ground truth")
+    results = add(
+        "results", visualize_results, "the detections of a COCO results file beside the ground truth"
+    )
 
     predict.add_argument("source", type=Path, help="an image, a folder of images or a video")
-    predict.add_argument("--score", type=float, default=0.5, help="minimum score; default: %(default)s")
+    predict.add_argument(
+        "--score", type=float, default=0.5, help="minimum score of a drawn detection; default: %(default)s"
+    )
     for command in (data, predict):
         command.add_argument(
             "--config-file",
             required=True,
             metavar="CONFIG",
-            help="path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x",
+            help=CONFIG_HELP,
         )
         command.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the config")
     results.add_argument("--json", type=Path, required=True, help="COCO-format JSON with the ground truth")
     results.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of its images")
-    results.add_argument("--results", type=Path, required=True, metavar="JSON", help="the results file")
+    results.add_argument("--results", type=Path, required=True, metavar="JSON", help="the COCO results file")
     for command in (data, results):
         command.add_argument(
             "--num", type=int, default=16, help="number of images to draw; default: %(default)s"

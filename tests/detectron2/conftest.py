@@ -30,7 +30,7 @@ def shapes(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def small(shapes):
+def nano_arguments(shapes):
     """The arguments of a run that takes seconds: the nano variant on images of 64 px."""
     return [
         "--config-file",

@@ -18,7 +18,7 @@ NUM_CLASSES = 3
 
 
 def build_in_detectron2(head):
-    """Return the nano Mask R-CNN of the configs, or the published Cascade Mask R-CNN made as small."""
+    """Return the nano Mask R-CNN of the configs, or the published Cascade Mask R-CNN with its sizes."""
     nano = get_config("mask_rcnn_mvitv2_nano").model
     nano.roi_heads.num_classes = NUM_CLASSES
     if head == "mask_rcnn":

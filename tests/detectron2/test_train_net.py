@@ -45,9 +45,9 @@ main(sys.argv[1:])
 ALL_SCORES = "model.roi_heads.box_predictor.test_score_thresh=0.0"  # so that there are detections
 
 
-def run(small, out, *options):
+def run(nano_arguments, out, *options):
     """Train in this process, and return the weights."""
-    main(command(small, out, *options))
+    main(command(nano_arguments, out, *options))
     return weights(out / "model_final.pth")
 
 
@@ -55,11 +55,11 @@ def weights(path, key="model"):
     return torch.load(path, map_location="cpu")[key]
 
 
-def command(small, out, *options):
+def command(nano_arguments, out, *options):
     """Return the arguments of a run: flags, then overrides."""
     flags = [option for option in options if option.startswith("-") or "=" not in option]
     keys = [option for option in options if option not in flags]
-    return [*flags, *small, f"train.output_dir={out}", *keys]
+    return [*flags, *nano_arguments, f"train.output_dir={out}", *keys]
 
 
 def run_process(program, arguments):
@@ -84,10 +84,10 @@ def assert_same(left, right, tolerance=0.0):
 
 
 @pytest.fixture(scope="module")
-def six_steps(small, tmp_path_factory):
+def six_steps(nano_arguments, tmp_path_factory):
     """The output folder of an uninterrupted run of six steps."""
     out = tmp_path_factory.mktemp("six")
-    run(small, out, "train.max_iter=6", "train.log_period=1")
+    run(nano_arguments, out, "train.max_iter=6", "train.log_period=1")
     return out
 
 
@@ -102,17 +102,17 @@ def test_run_writes_its_files(six_steps):
 
 
 @pytest.mark.slow
-def test_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(small, six_steps, tmp_path):
+def test_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(nano_arguments, six_steps, tmp_path):
     options = ("train.max_iter=6", "train.checkpointer.period=2")
-    status, printed = run_process(["-c", KILLED_RUN], command(small, tmp_path, *options))
+    status, printed = run_process(["-c", KILLED_RUN], command(nano_arguments, tmp_path, *options))
     assert status == -signal.SIGKILL, printed
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000001.pth"
-    assert_same(run(small, tmp_path, *options, "--resume"), weights(six_steps / "model_final.pth"))
+    assert_same(run(nano_arguments, tmp_path, *options, "--resume"), weights(six_steps / "model_final.pth"))
 
 
 @pytest.mark.slow
-def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(small, tmp_path, capfd):
-    run(small, tmp_path, "train.max_iter=40", "train.log_period=1", ALL_SCORES)
+def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(nano_arguments, tmp_path, capfd):
+    run(nano_arguments, tmp_path, "train.max_iter=40", "train.log_period=1", ALL_SCORES)
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
     losses = [line["total_loss"] for line in lines if "total_loss" in line]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
@@ -120,7 +120,7 @@ def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(small, tmp
     capfd.readouterr()
     for name in ("model_final.pth", "model_best.pth"):
         checkpoint = f"train.init_checkpoint={tmp_path / name}"
-        main(command(small, tmp_path / "eval", "--eval-only", checkpoint, ALL_SCORES))
+        main(command(nano_arguments, tmp_path / "eval", "--eval-only", checkpoint, ALL_SCORES))
         printed = capfd.readouterr().out
         lines = [line.rpartition("copypaste: ")[2] for line in printed.splitlines() if "copypaste" in line]
         _, names, values, *_ = (line.split(",") for line in dict.fromkeys(lines))
@@ -131,12 +131,12 @@ def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(small, tmp
 
 
 @pytest.mark.slow
-def test_two_processes_and_accumulation_give_the_weights_of_one_process(small, tmp_path):
+def test_two_processes_and_accumulation_give_the_weights_of_one_process(nano_arguments, tmp_path):
     options = ("train.max_iter=3", *COMPARABLE)
-    one = run(small, tmp_path / "one", *options)
-    parts = run(small, tmp_path / "parts", *options, "train.accumulate=4")
+    one = run(nano_arguments, tmp_path / "one", *options)
+    parts = run(nano_arguments, tmp_path / "parts", *options, "train.accumulate=4")
     arguments = command(
-        small,
+        nano_arguments,
         tmp_path / "two",
         *("--num-gpus", "2", "--dist-url", f"file://{tmp_path}/rendezvous"),
         *options,
@@ -148,16 +148,16 @@ def test_two_processes_and_accumulation_give_the_weights_of_one_process(small, t
     two = weights(tmp_path / "two/model_final.pth")
     assert_same(one, parts, tolerance=1e-6)
     assert_same(one, two, tolerance=1e-6)
-    other_batch = run(small, tmp_path / "other", *options, "dataloader.train.seed=1")
+    other_batch = run(nano_arguments, tmp_path / "other", *options, "dataloader.train.seed=1")
     key = "backbone.fpn_output2.weight"
     assert (one[key] - other_batch[key]).abs().max() > 5e-4  # the weights depend on the batches
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_clipping_and_averaging(small, tmp_path, precision):
+def test_half_precision_clipping_and_averaging(nano_arguments, tmp_path, precision):
     run(
-        small,
+        nano_arguments,
         tmp_path,
         *("train.max_iter=3", "train.ema.enabled=True", "train.ema.decay=0.5", "train.clip_norm=1.0"),
         *("train.amp.enabled=True", f"train.amp.precision={precision}", ALL_SCORES),
@@ -176,15 +176,15 @@ def test_half_precision_clipping_and_averaging(small, tmp_path, precision):
         ("model.roi_heads.mask_head.loss_weight=inf", "step 0: loss_mask is inf"),
     ],
 )
-def test_non_finite_loss_stops_the_run(small, tmp_path, option, message):
+def test_non_finite_loss_stops_the_run(nano_arguments, tmp_path, option, message):
     with pytest.raises(SystemExit):
-        run(small, tmp_path, "train.max_iter=5", "train.checkpointer.period=1", option)
+        run(nano_arguments, tmp_path, "train.max_iter=5", "train.checkpointer.period=1", option)
     assert re.search(rf"stopped at {message}.*train_\d+\.png", (tmp_path / "log.txt").read_text())
     kept = sorted(path.name for path in tmp_path.glob("*.pth"))
     assert kept == (["model_0000000.pth"] if "step 1" in message else [])
 
 
-def test_out_of_memory_reports_the_need_and_the_remedies(small, tmp_path, monkeypatch):
+def test_out_of_memory_reports_the_need_and_the_remedies(nano_arguments, tmp_path, monkeypatch):
     def forward(self, images):
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which "
@@ -193,7 +193,7 @@ def test_out_of_memory_reports_the_need_and_the_remedies(small, tmp_path, monkey
 
     monkeypatch.setattr(MViT, "forward", forward)
     with pytest.raises(SystemExit):
-        run(small, tmp_path, "train.max_iter=5")
+        run(nano_arguments, tmp_path, "train.max_iter=5")
     assert re.search(
         r"stopped at step 0: .*Tried to allocate 2.00 GiB.* is free, for \d images of \d+ x \d+.* px; "
         r".*train_\d+\.png.*bottom_up.recompute=cheap or =block, a higher train.accumulate",
@@ -229,11 +229,11 @@ def test_out_of_memory_reports_the_need_and_the_remedies(small, tmp_path, monkey
         (["model.backbone.bottom_up.embed_dim=33", "model.backbone.bottom_up.num_heads=2"], "embed_dim 33"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(small, tmp_path, options, message):
+def test_bad_input_is_one_line_and_writes_nothing(nano_arguments, tmp_path, options, message):
     if message.startswith("train.device") and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(InputError) as caught:
-        main(command(small, tmp_path / "out", *options))
+        main(command(nano_arguments, tmp_path / "out", *options))
     assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -246,63 +246,63 @@ def test_missing_data_raises(options, key):
         main([*options, "--config-file", "mask_rcnn_mvitv2_nano"])
 
 
-def test_eval_only_needs_no_training_images(small, shapes, six_steps, tmp_path):
-    without = [option for option in small if not option.startswith("data.train.images=")]
+def test_eval_only_needs_no_training_images(nano_arguments, shapes, six_steps, tmp_path):
+    without = [option for option in nano_arguments if not option.startswith("data.train.images=")]
     checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
     main(command(without, tmp_path, "--eval-only", f"data.val.images={shapes}/images", checkpoint))
     assert (tmp_path / "inference/coco_instances_results.json").is_file()
 
 
-def test_more_gpus_than_available_raises(small, tmp_path, monkeypatch):
+def test_more_gpus_than_available_raises(nano_arguments, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match="--num-gpus 2: this machine has 1"):
-        main(["--num-gpus", "2", *command(small, tmp_path, "train.device=cuda")])
+        main(["--num-gpus", "2", *command(nano_arguments, tmp_path, "train.device=cuda")])
 
 
-def test_weights_without_a_run_are_not_overwritten(small, six_steps, tmp_path):
+def test_weights_without_a_run_are_not_overwritten(nano_arguments, six_steps, tmp_path):
     best = tmp_path / "model_best.pth"
     best.write_bytes((six_steps / "model_final.pth").read_bytes())
     for options in ((f"train.init_checkpoint={best}",), ("--resume",)):
         with pytest.raises(InputError, match=r"model_best.pth"):
-            main(command(small, tmp_path, *options))
+            main(command(nano_arguments, tmp_path, *options))
     assert [path.name for path in tmp_path.iterdir()] == ["model_best.pth"]
 
 
-def test_run_killed_while_writing_its_last_checkpoint_completes_it(small, tmp_path):
+def test_run_killed_while_writing_its_last_checkpoint_completes_it(nano_arguments, tmp_path):
     options = ("train.max_iter=2", "train.checkpointer.period=2")
-    expected = run(small, tmp_path, *options)
+    expected = run(nano_arguments, tmp_path, *options)
     (tmp_path / "model_final.pth").write_bytes(b"half")
     (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
-    assert_same(run(small, tmp_path, *options, "--resume"), expected)
+    assert_same(run(nano_arguments, tmp_path, *options, "--resume"), expected)
 
 
-def test_resume_without_a_checkpoint_starts_from_step_0(small, tmp_path):
+def test_resume_without_a_checkpoint_starts_from_step_0(nano_arguments, tmp_path):
     (tmp_path / "metrics.json").touch()
-    run(small, tmp_path, "--resume", "train.max_iter=1")
+    run(nano_arguments, tmp_path, "--resume", "train.max_iter=1")
     assert json.loads((tmp_path / "metrics.json").read_text().splitlines()[0])["iteration"] == 0
 
 
-def test_folder_of_another_run_and_weights_of_another_model_raise(small, six_steps, tmp_path):
+def test_folder_of_another_run_and_weights_of_another_model_raise(nano_arguments, six_steps, tmp_path):
     files = {path: path.stat().st_mtime_ns for path in six_steps.iterdir() if path.name != "log.txt"}
     with pytest.raises(InputError, match=r"already contains a run with .*model_final.pth; add --resume"):
-        main(command(small, six_steps))
+        main(command(nano_arguments, six_steps))
     checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
     wider = "model.backbone.bottom_up.embed_dim=64"
     for options in (("--eval-only", wider), (wider,)):
         with pytest.raises(
             InputError, match=r"fills 0% .* this MViT: .*blocks.0.norm1.weight has the shape \(32,\)"
         ):
-            main(command(small, tmp_path, *options, checkpoint))
+            main(command(nano_arguments, tmp_path, *options, checkpoint))
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_detector_of_other_classes_is_fine_tuned(small, shapes, six_steps, tmp_path):
+def test_detector_of_other_classes_is_fine_tuned(nano_arguments, shapes, six_steps, tmp_path):
     for name in ("train.json", "val.json"):
         data = json.loads((shapes / name).read_text())
         data["categories"] += [{"id": 8, "name": "star"}, {"id": 9, "name": "ring"}]
         (tmp_path / name).write_text(json.dumps(data))
     tuned = run(
-        small,
+        nano_arguments,
         tmp_path / "out",
         *(f"data.train.json={tmp_path}/train.json", f"data.val.json={tmp_path}/val.json"),
         *(f"train.init_checkpoint={six_steps}/model_final.pth", "optimizer.lr=0.0", "train.max_iter=1"),
@@ -312,11 +312,11 @@ def test_detector_of_other_classes_is_fine_tuned(small, shapes, six_steps, tmp_p
     assert torch.equal(tuned[key], weights(six_steps / "model_final.pth")[key])
 
 
-def test_file_without_weights_raises(small, tmp_path):
+def test_file_without_weights_raises(nano_arguments, tmp_path):
     contents = {"empty.pth": b"", "page.pth": b"<html>404</html>", "page.pkl": b"<html>"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     torch.save({"state_dict": {"weight": torch.zeros(1)}, "epoch": 3}, tmp_path / "other.pth")
     for name in (*contents, "other.pth"):
         with pytest.raises(InputError, match=name):
-            main(command(small, tmp_path / "out", f"train.init_checkpoint={tmp_path / name}"))
+            main(command(nano_arguments, tmp_path / "out", f"train.init_checkpoint={tmp_path / name}"))

@@ -1,4 +1,4 @@
-"""Any COCO-format data set. The classes and the number of steps come from its JSON file."""
+"""A COCO-format data set of your own. Its JSON file determines the classes and the number of steps."""
 
 from detectron2.config import LazyCall as L
 
@@ -20,7 +20,7 @@ dataloader.evaluator._target_ = JsonEvaluator
 
 
 def steps(epochs):
-    """The number of steps in ``epochs`` of the training set, computed when the run starts."""
+    """Return the number of steps in ``epochs`` epochs, which is computed from the JSON file later."""
     return L(count_steps)(
         json="${data.train.json}",
         epochs=epochs,

@@ -13,5 +13,5 @@ dataloader.train.mapper.update(
         L(T.ResizeScale)(min_scale=0.1, max_scale=2.0, target_height=SIDE, target_width=SIDE),
         L(T.FixedSizeCrop)(crop_size=(SIDE, SIDE)),
     ],
-    recompute_boxes=True,  # of the cropped masks
+    recompute_boxes=True,  # from the cropped masks
 )

@@ -1,4 +1,4 @@
-"""Large-scale jittering for models that pad images to a square of 1024 px themselves, as ViTDet's do."""
+"""COCO 2017 with large-scale jittering, for models that pad images to squares of 1024 px, as ViTDet does."""
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L

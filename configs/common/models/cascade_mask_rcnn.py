@@ -1,4 +1,7 @@
-"""Cascade Mask R-CNN: three box heads, each of four convolutions with batch norm and one linear layer."""
+"""Cascade Mask R-CNN with MViTv2-T and a feature pyramid.
+
+Each of the three box heads has four convolutions with batch norm and one linear layer.
+"""
 
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec

@@ -1,8 +1,8 @@
-"""The changes of ViTDet's recipe to a model: images of 1024 px square, LN in the pyramid and the heads."""
+"""ViTDet's changes to a detector: square images, LayerNorm, and more convolutions in the heads."""
 
 
 def to_vitdet(model):
-    """Change a Mask R-CNN or Cascade Mask R-CNN in place."""
+    """Apply the changes to the config of a Mask R-CNN or Cascade Mask R-CNN, in place."""
     model.backbone.norm = "LN"
     model.backbone.square_pad = 1024
     model.proposal_generator.head.conv_dims = [-1, -1]

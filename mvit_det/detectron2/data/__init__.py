@@ -1,1 +1,1 @@
-"""COCO-format data sets, training batches and drawings of them."""
+"""COCO-format data sets, training batches, and drawings of training samples."""

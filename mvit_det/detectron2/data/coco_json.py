@@ -21,12 +21,12 @@ from mvit_det.report.console import track
 
 @dataclass(frozen=True)
 class _Summary:
-    """What configs and checks ask about a file.
+    """The properties of a COCO-format file that configs and checks need.
 
     Attributes:
         categories: id -> name.
         num_training_images: images with at least one object that is not a crowd.
-        has_rle_masks: whether such an object has a run-length encoded mask.
+        has_rle_masks: whether an object that is not a crowd has a run-length encoded mask.
     """
 
     categories: dict[int, str]
@@ -79,7 +79,10 @@ def register_json(json: str, images: str, like: str | None = None) -> str:
 
 
 def _read_samples(json: str, images: str) -> list[Sample]:
-    """Return Detectron2's dicts. Boxes are XYWH in pixels; masks are polygons or compressed RLE."""
+    """Return one dict per image in Detectron2's format.
+
+    Boxes are XYWH in pixels; masks are polygons or compressed RLE.
+    """
     coco = read_coco(Path(json))
     label_of = {id_: label for label, id_ in enumerate(category_names(coco))}
 
@@ -166,7 +169,7 @@ def check_dataset(name: str) -> None:
     """Check that a data set is registered with Detectron2 and that its files exist.
 
     Raises:
-        InputError: if not. The message contains the name or the first missing path.
+        InputError: if the data set is not registered, or if a file or folder is missing.
     """
     if name not in DatasetCatalog:
         raise unknown_name("data set", name, DatasetCatalog)
@@ -183,7 +186,7 @@ def check_image_files(json: str, images: str) -> None:
     """Read every image of a COCO-format file once, and show a progress bar on a terminal.
 
     Raises:
-        InputError: naming the first image that is missing, damaged or of another size than in the file.
+        InputError: if an image is missing, is damaged, or does not have the size that the file states.
     """
     console = Console(stderr=True, markup=False)
     check_images(

@@ -17,8 +17,8 @@ def draw_sample(sample: Sample, image_format: str, names: Mapping[int, str]) -> 
     Args:
         sample: the output of Detectron2's training mapper: ``image`` is (C, H, W) in 0..255;
             ``instances`` has boxes, classes and optionally masks.
-        image_format: channel order of ``image``, as the mapper calls it, such as ``"BGR"``.
-        names: label, counted from 1 -> name.
+        image_format: channel order of ``image``: the mapper's ``image_format``, such as ``"BGR"``.
+        names: label -> name. Labels count from 1.
 
     Returns:
         (H, W, 3) RGB image.

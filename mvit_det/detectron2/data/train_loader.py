@@ -1,4 +1,7 @@
-"""Training batches that depend only on the seed and the step, so that a run resumes with the same batches."""
+"""A training data loader whose batches depend only on the seed and the step.
+
+A resumed run therefore receives the batches that the interrupted run would have received.
+"""
 
 import random
 from collections.abc import Callable, Iterator
@@ -18,18 +21,19 @@ Sample = dict[str, Any]  # Detectron2's format: an image and its objects
 
 
 class TrainLoader:
-    """Endless batches for one process, in place of Detectron2's ``build_detection_train_loader``.
+    """An infinite data loader that replaces Detectron2's ``build_detection_train_loader``.
 
-    Every image occurs once per epoch, in a new order. The images of a batch are all wide or all tall.
-    The contents of a batch and its augmentation depend only on the seed and the index of the batch,
-    whatever the number of processes and workers. Iteration starts at the batch ``first_batch``.
+    Each process receives its share of every batch. Every image occurs once per epoch, in a new order. The
+    images of a batch are all wide or all tall. The contents of a batch and its augmentation depend only on
+    the seed and the index of the batch, not on the number of processes or workers. Iteration starts at the
+    batch with the index ``first_batch``.
 
     Args:
-        dataset: Detectron2's dicts, one per image, with ``width`` and ``height``.
+        dataset: one dict per image in Detectron2's format, with ``width`` and ``height``.
         mapper: reads and augments an image. It may use the random generators of Python, NumPy and torch.
         total_batch_size: number of images in a batch, over all processes.
         num_workers: number of data loading processes.
-        seed: seed of order and augmentation. None draws one from NumPy's generator, which
+        seed: seed of order and augmentation. With None, it is drawn from NumPy's generator, which
             ``train.seed`` seeds.
 
     Raises:
@@ -88,7 +92,7 @@ class _SeededDataset(Dataset[Sample]):
 
 
 def grouped_batches(is_wide: list[bool], batch_size: int, seed: int) -> Iterator[list[tuple[int, int]]]:
-    """Yield endless batches of images that are all wide or all tall.
+    """Yield batches of images that are all wide or all tall, without end.
 
     Args:
         is_wide: for each image of the data set, whether it is wide.

@@ -13,12 +13,13 @@ def scale_to_batch(cfg: DictConfig, fixed_keys: Collection[str]) -> str:
 
     With ``factor`` = ``dataloader.train.total_batch_size`` / ``train.reference_batch_size``, the learning
     rate is multiplied and the numbers of steps are divided by ``factor``. Numbers of steps that are
-    computed from the data set are not divided. Source of the linear rule: Accurate, Large Minibatch SGD,
-    arXiv 1706.02677.
+    computed from the data set are not divided.
+
+    Source of the linear scaling rule: Accurate, Large Minibatch SGD, arXiv 1706.02677.
 
     Args:
         cfg: the config, changed in place.
-        fixed_keys: keys whose values are kept.
+        fixed_keys: keys whose values are not scaled.
     """
     batch_size = cfg.dataloader.train.total_batch_size
     factor = batch_size / cfg.train.reference_batch_size if cfg.train.scale_to_batch else 1.0

@@ -10,8 +10,8 @@ EMA = "ema"  # key of the averaged weights in a checkpoint
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
     """Return a copy of ``model`` that holds an exponential moving average of its weights.
 
-    During the first steps the decay is (1 + steps) / (10 + steps), if that is less than ``decay``, so that
-    the initial weights lose their influence sooner.
+    The decay is the smaller of ``decay`` and (1 + steps) / (10 + steps), so that the influence of the initial
+    weights declines sooner.
     """
 
     def update(averages: Tensors, weights: Tensors, num_averaged: Tensor | int) -> None:

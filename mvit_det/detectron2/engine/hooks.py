@@ -1,4 +1,4 @@
-"""Hooks of Detectron2's trainer: averaged weights, the best checkpoint, a progress bar."""
+"""Additions to Detectron2's hooks: averaged weights, the best checkpoint, a progress bar."""
 
 import logging
 from contextlib import ExitStack
@@ -26,9 +26,9 @@ class UpdateAverage(HookBase):
 
 
 class KeepBest:
-    """Writes the weights of a model to a file whenever their evaluation is the best so far.
+    """Writes the weights of a model to a file whenever an evaluation is the best so far.
 
-    The file also contains the metric, which a resumed run reads.
+    The file also contains the value of the metric, so that a resumed run continues the comparison.
 
     Args:
         model: the model that is evaluated.
@@ -50,17 +50,17 @@ class KeepBest:
             self.logger.warning(f"no {self.metric} among {', '.join(values) or 'the results'}")
             return
         value = float(values[self.metric])
-        if not value > self.best:  # also true for NaN
+        if not value > self.best:  # also skips NaN
             return
         self.best = value
-        unfinished = self.path.with_suffix(".tmp")
-        torch.save({"model": self.model.state_dict(), self.metric: value}, unfinished)
-        unfinished.replace(self.path)
+        temporary = self.path.with_suffix(".tmp")  # an interruption does not damage the previous file
+        torch.save({"model": self.model.state_dict(), self.metric: value}, temporary)
+        temporary.replace(self.path)
         self.logger.info(f"{self.metric} {value:.2f} is the best so far: wrote {self.path}")
 
 
 class ProgressBar(HookBase):
-    """Shows the completed steps, the remaining time and the loss below the log on a terminal."""
+    """Shows the number of steps, the remaining time and the loss below the log on a terminal."""
 
     def __init__(self) -> None:
         self.stack = ExitStack()

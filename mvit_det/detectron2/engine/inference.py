@@ -1,4 +1,4 @@
-"""Detection of the objects in one image."""
+"""Inference with a Detectron2 model on one image."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,8 @@ def detect_objects(
 
     Args:
         model: a Detectron2 detector in evaluation mode.
-        mapper: the mapper of its test data; sets the channel order and the size of the input.
-        category_ids: category id of each class of the model.
+        mapper: the mapper of the test data loader, which sets the channel order and the size of the input.
+        category_ids: the category id of each class, in the order of the model's classes.
         image: (H, W, 3) RGB.
         image_id: the ``image_id`` of the entries.
     """

@@ -1,4 +1,4 @@
-"""Train and evaluate what a lazy config describes."""
+"""Train and evaluate the model of a lazy config."""
 
 import os
 import sys
@@ -140,13 +140,13 @@ def _checkpoint_hook(
     checkpointer: DetectionCheckpointer, settings: DictConfig, folder: Path
 ) -> hooks.PeriodicCheckpointer:
     hook = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
-    # The limit max_to_keep includes the checkpoints that a resumed run has left.
+    # Checkpoints that were written before a run was resumed count toward max_to_keep.
     hook.recent_checkpoints = sorted(map(str, folder.glob("model_[0-9]*.pth")))
     return hook
 
 
 def _resume(trainer: Trainer, checkpointer: DetectionCheckpointer, optimizer: Optimizer) -> int:
-    """Load the last checkpoint and return the next step. The learning rate stays that of the config."""
+    """Load the last checkpoint, except for the learning rate, and return the next step."""
     rates = [group["lr"] for group in optimizer.param_groups]
     checkpointer.resume_or_load("", resume=True)
     for group, rate in zip(optimizer.param_groups, rates, strict=True):

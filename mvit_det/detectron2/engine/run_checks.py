@@ -1,4 +1,4 @@
-"""Checks that run before training or evaluation writes anything."""
+"""Checks of a run, made before training or evaluation writes anything."""
 
 import re
 from argparse import Namespace
@@ -47,7 +47,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
         args: the flags of ``tools/train_net.py``.
 
     Raises:
-        InputError: naming what is missing or wrong, and what is expected.
+        InputError: if a check fails. The message names the bad value and what is expected.
     """
     for key in sorted(_missing_keys(OmegaConf.to_container(cfg, resolve=False))):
         if not (args.eval_only and key == "data.train.images"):
@@ -71,7 +71,7 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
     """Check that the model predicts as many classes as its data set has categories.
 
     Raises:
-        InputError: if the numbers differ.
+        InputError: if the numbers differ. The message names the key of the config.
     """
     for key in ("model.roi_heads.num_classes", "model.num_classes"):
         num_classes = build(OmegaConf.select(cfg, key))
@@ -80,7 +80,10 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
 
 
 def _missing_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the keys without a value. ``OmegaConf.missing_keys`` fails if another key refers to them."""
+    """Yield the keys whose value is ``"???"``.
+
+    ``OmegaConf.missing_keys`` cannot be used: it fails if another key refers to a missing one.
+    """
     if isinstance(node, dict | list):
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             yield from _missing_keys(value, f"{prefix}.{key}" if prefix else str(key))

@@ -21,18 +21,20 @@ NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf1
 
 
 class Trainer(SimpleTrainer):
-    """Detectron2's trainer with another training step.
+    """Detectron2's ``SimpleTrainer`` with gradient accumulation, mixed precision and clipping.
+
+    A loss that is not finite, or a lack of memory, stops the run with one line that names the images.
 
     Args:
         model: a detector that returns a dict of losses, each a mean over its input images.
         loader: the batches of this process.
         optimizer: an optimizer of the parameters of ``model``.
-        accumulate: number of parts in which a batch is processed to save memory. The accumulated gradients
-            are those of the whole batch.
+        accumulate: number of parts into which a batch is split to save memory. The accumulated gradients
+            equal those of the whole batch.
         precision: ``"bf16"`` or ``"fp16"`` for autocast, or None for float32.
         clip_norm: maximum norm of the gradient, or None for no limit.
-        seed: seed of the random numbers drawn in a step, which then depend only on the seed and the step.
-            None does not seed them.
+        seed: makes the random numbers that are drawn in a step depend only on the seed, the step and the
+            process. With None, they are not seeded.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Trainer(SimpleTrainer):
 
     def run_step(self) -> None:
         start = time.perf_counter()
-        with one_line_errors():  # an image may be damaged
+        with one_line_errors():  # reading raises InputError for a damaged image
             batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
         if self.seed is not None:
@@ -116,7 +118,8 @@ class Trainer(SimpleTrainer):
             f"intact; {remedy}"
         )
         logging.getLogger(__name__).error(message)
-        raise SystemExit(1 if comm.is_main_process() else message)  # other processes log only to files
+        # The log of the main process is on the terminal; those of the other processes are only in files.
+        raise SystemExit(1 if comm.is_main_process() else message)
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"grad_scaler": self.scaler.state_dict()}

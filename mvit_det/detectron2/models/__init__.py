@@ -1,1 +1,1 @@
-"""MViT backbones and heads for Detectron2, and what their parts cost."""
+"""The MViT backbone and heads for Detectron2, and the cost of the parts of a detector."""

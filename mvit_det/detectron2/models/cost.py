@@ -1,8 +1,8 @@
-"""Parameters, multiply-adds and activations of the parts of a detector, counted without computing anything.
+"""Parameters, multiply-adds and activations of the parts of a detector, counted on the meta device.
 
-Norms, upsampling, activation functions, RoIAlign and non-maximum suppression are not counted. The counter
-of fvcore, which Detectron2 uses, counts 5 for each element of a LayerNorm, 2 for each of a batch norm and
-1 for each of an upsampled map; together these are less than half a percent.
+Norms, upsampling, activation functions, RoIAlign and non-maximum suppression are not counted. fvcore, which
+Detectron2 uses, counts 5 operations per element of a LayerNorm, 2 of a batch norm and 1 of an upsampled map.
+Together these are less than 0.5 % of the total.
 """
 
 from typing import Any, NamedTuple
@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from mvit_det.errors import InputError
 
-# The published multiply-adds are reproduced with this image size and these maxima: the RPN's post_nms_topk
-# regions and the box predictor's test_topk_per_image detections. See tests/detectron2/test_analyze.py.
+# The published multiply-adds are those of this image size and of the largest possible numbers of regions (the
+# RPN's post_nms_topk) and detections (the box predictor's test_topk_per_image). See
+# tests/detectron2/models/test_cost.py.
 SIZE_HW = (800, 1280)  # px
 NUM_REGIONS = 1000
 NUM_DETECTIONS = 100
@@ -53,8 +54,8 @@ def count_costs(
         num_detections: number of regions that the mask head processes.
 
     Raises:
-        InputError: if the model is of another type, a number is below 1, or the image is larger than the
-            square that the model pads to.
+        InputError: if the model is not such a detector, if a number is below 1, or if the image is larger
+            than the square that the model pads to.
     """
     if not (
         isinstance(model, GeneralizedRCNN)

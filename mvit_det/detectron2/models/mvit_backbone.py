@@ -1,4 +1,4 @@
-"""MViT as a backbone of Detectron2."""
+"""MViT as a Detectron2 ``Backbone``."""
 
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
@@ -9,8 +9,8 @@ from mvit_det.backbone.mvit import MViT
 class MViTBackbone(MViT, Backbone):
     """An :class:`mvit_det.MViT` that reports its output shapes; replaces ``detectron2.modeling.MViT``.
 
-    It takes images of any size from 32 x 32 px and requires no padding. A feature pyramid on top of it
-    adds upsampled maps, and therefore pads images to a multiple of its largest stride.
+    It takes images of any size from 32 x 32 px without padding. A Detectron2 ``FPN`` on top of it pads images
+    to a multiple of 32 px, because it adds maps that it upsamples by 2.
     """
 
     def output_shape(self) -> dict[str, ShapeSpec]:

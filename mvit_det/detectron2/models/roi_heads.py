@@ -1,9 +1,9 @@
-"""Detectron2's heads with losses that do not depend on how a batch is split, and batch norm in float32.
+"""Detectron2's box and mask heads with losses that are means over images, and batch norm in float32.
 
-Detectron2 averages the losses of the heads over all regions of the images in a process, so the weight of
-an image depends on the others. The published models were trained with one image per GPU, where the loss is
-the mean over images of the mean within an image. These heads compute that mean for any number of images.
-As a result one process, several processes and accumulated gradients give the same weights.
+Detectron2 averages a loss over all regions of the images in a process, so that the weight of an image depends
+on how many regions the other images have. The published models were trained with one image per GPU, where the
+loss is the mean over images of the mean within an image. These heads compute that mean for any number of
+images, so that one process, several processes and accumulated gradients give the same weights.
 """
 
 import torch
@@ -23,8 +23,8 @@ class BoxPredictor(FastRCNNOutputLayers):
         """Return ``loss_cls`` and ``loss_box_reg``.
 
         Args:
-            predictions: for all regions, scores (R, K + 1) and box deltas (R, 4 K), or (R, 4) if they do
-                not depend on the class.
+            predictions: for all R regions and K classes, scores (R, K + 1) and box deltas (R, 4 K), or
+                (R, 4) if they are class-agnostic.
             proposals: the regions of each image, in the same order.
         """
         counts = [len(regions) for regions in proposals]

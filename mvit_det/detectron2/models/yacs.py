@@ -18,7 +18,7 @@ def add_mvit_config(cfg: CfgNode) -> None:
     cfg.MODEL.MVIT = CfgNode()
     cfg.MODEL.MVIT.NAME = "mvitv2_t"
     cfg.MODEL.MVIT.OUT_FEATURES = list(STAGE_NAMES)
-    cfg.MODEL.MVIT.DROP_PATH_RATE = None  # of the last block; None: the default of the variant
+    cfg.MODEL.MVIT.DROP_PATH_RATE = None  # rate of the last block; None: that of the variant
     cfg.MODEL.MVIT.RECOMPUTE = "none"  # activation checkpointing: "none", "cheap" or "block"
 
 
@@ -45,7 +45,13 @@ def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MViTBackbone:
 
 
 def build_mvit_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
-    """Build the variant with a feature pyramid, p2 to p6, that ``cfg.MODEL.FPN`` configures."""
+    """Build the variant ``cfg.MODEL.MVIT.NAME`` with the feature pyramid of ``cfg.MODEL.FPN``.
+
+    The outputs are ``p2`` to ``p6``, of stride 4 to 64.
+
+    Raises:
+        InputError: if no variant has this name. The message suggests the nearest.
+    """
     return FPN(
         bottom_up=build_mvit_backbone(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,

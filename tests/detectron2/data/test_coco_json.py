@@ -44,6 +44,12 @@ def test_registered_file_gives_detectron2_dicts(coco_folder):
     assert objects.gt_masks.tensor.sum((1, 2)).tolist() == [200, 1200]
 
 
+def test_coco_has_its_own_category_ids():
+    categories = registered_categories("coco_2017_val")
+    assert len(categories) == 80
+    assert list(categories.items())[-1] == (90, "toothbrush")
+
+
 def test_counts_and_mask_format_of_a_file(coco_folder):
     path = str(coco_folder / "data.json")
     assert count_classes(path) == 2
