@@ -20,7 +20,7 @@ def draw_curves(logs: Path, path: Path) -> None:
     scores = {name: curve for name, curve in curves.items() if name.startswith("val/")}
     figure = Figure(figsize=(10, 4))  # not with pyplot, which selects a backend for the whole process
     axes = figure.subplots(1, 2 if scores else 1, squeeze=False)
-    plots = [(losses, "loss", None), (scores, "average precision, %", "o")]
+    plots = [(losses, "loss", "."), (scores, "average precision, %", "o")]
     for axis, (lines, title, marker) in zip(axes[0], plots, strict=False):  # without scores, one axis
         for name, points in lines.items():
             steps, values = zip(*points, strict=True)

@@ -157,7 +157,11 @@ def identify_variant(backbone: Mapping[str, Tensor]) -> str | None:
         # Each stage doubles the width, in its first block at the latest.
         first_blocks = [last + 1 for last in variant.last_block_indexes[:3]]  # of stages 2 to 4
         widths = [_num_rows(backbone.get(f"blocks.{block}.attn.proj.weight")) for block in first_blocks]
-        if widths == [variant.embed_dim * factor for factor in (2, 4, 8)]:
+        head_dim = _num_rows(backbone.get("blocks.0.attn.pool_k.weight"))
+        if (
+            widths == [variant.embed_dim * factor for factor in (2, 4, 8)]
+            and head_dim == variant.embed_dim // variant.num_heads
+        ):
             return name
     return None
 

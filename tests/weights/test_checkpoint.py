@@ -24,6 +24,11 @@ def test_every_variant_is_identified_by_its_shapes():
             assert checkpoint.backbone_keywords == ({} if is_default else {"dim_mul_in_att": dim_mul_in_att})
 
 
+def test_another_number_of_heads_is_another_variant():
+    weights = build_mvit("mvitv2_nano", num_heads=2).state_dict()
+    assert identify_checkpoint(Path("a.pth"), weights).variant is None
+
+
 def test_an_unknown_variant_has_no_name():
     state = build_mvit("mvitv2_nano", embed_dim=48).state_dict()
     checkpoint = identify_checkpoint(Path("a.pth"), state)

@@ -35,8 +35,9 @@ def evaluate(cfg: DictConfig) -> Results:
         task -> metric -> value. Empty except in the main process.
     """
     setup_logger(distributed_rank=comm.get_rank())
+    logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
     model = build(cfg.model).to(cfg.train.device)
-    load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint)))
+    logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
     return _evaluate(cfg, model)
 
 
