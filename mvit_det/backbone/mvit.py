@@ -37,7 +37,7 @@ class MViT(nn.Module):
         depth: number of blocks.
         num_heads: number of heads in the first stage; it doubles with each stage.
         last_block_indexes: index of the last block of each of the four stages.
-        qkv_pool_kernel: kernel size of the pooling of queries, keys and values, tokens.
+        qkv_pool_kernel: kernel size of the pooling of queries, keys and values, tokens; odd.
         adaptive_kv_stride: pooling stride of keys and values in the first stage, tokens; it halves with each
             stage, down to 1.
         adaptive_window_size: side of a window in the first stage, tokens; it halves with each stage, rounded
@@ -59,8 +59,8 @@ class MViT(nn.Module):
         out_features: stages to return, from ``"scale2"`` to ``"scale5"``. Each returned stage has its own
             norm.
         recompute: which activations the backward pass recomputes to save memory. ``"none"``: only what the
-            fused kernels recompute anyway; ``"cheap"``: also the outputs of norms and activation functions
-            that linear layers read; ``"block"``: everything inside a block.
+            fused kernels recompute anyway; ``"cheap"``: also the outputs of LayerNorm and activation
+            functions that linear layers read; ``"block"``: everything inside a block.
         attention: implementation of the attention: ``"auto"`` for the fastest that can run, or one of
             ``"reference"``, ``"sdpa"``, ``"tiled"``, ``"native"``, ``"triton"``; see
             :mod:`mvit_det.ops.attention`.
@@ -186,8 +186,7 @@ class MViT(nn.Module):
         Returns:
             name -> (N, C, h, w), where h and w are H and W divided by the stage's stride, rounded up. Under
             autocast, outputs have the dtype that the norm returns: float32 from PyTorch's LayerNorm on a GPU,
-                the
-            autocast dtype from the Triton kernel.
+            the autocast dtype from the Triton kernel.
 
         Raises:
             ValueError: if ``images`` has no batch axis, or a side is below 32 px.

@@ -20,13 +20,10 @@ def is_plain(layer: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
     not overridden on the instance, and whose weight and bias are ordinary tensors, not sharded or quantized
     ones.
     """
+    if type(layer) is not kind or "forward" in vars(layer) or has_hooks(layer):
+        return False
     weights = (getattr(layer, "weight", None), getattr(layer, "bias", None))
-    return (
-        type(layer) is kind
-        and "forward" not in vars(layer)
-        and not has_hooks(layer)
-        and all(weight is None or type(weight) in (Tensor, nn.Parameter) for weight in weights)
-    )
+    return all(weight is None or type(weight) in (Tensor, nn.Parameter) for weight in weights)
 
 
 def has_hooks(*layers: nn.Module) -> bool:

@@ -53,8 +53,7 @@ def pool_and_normalize(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
 
 
 def can_use_triton_norm(norm: nn.Module, x: Tensor) -> TypeGuard[nn.LayerNorm]:
-    """Return whether the Triton kernel can replace ``norm(x)``. False while compiling: compilers
-    generate their own."""
+    """Return whether the Triton kernel can replace ``norm(x)``. While compiling it cannot."""
     if torch.compiler.is_compiling() or not is_plain(norm, nn.LayerNorm):
         return False
     return norm.weight is not None and norm.bias is not None and has_triton(x.device.type, x.dtype)

@@ -140,3 +140,30 @@ def test_dynamic_int8_quantization_of_the_linear_layers(recompute):
     out = run(quantized, with_gradients=False)
     assert not torch.equal(out, expected)
     assert (out - expected).norm() < 0.1 * expected.norm()
+
+
+@pytest.mark.parametrize("recompute", RECOMPUTE)
+def test_a_parametrization_is_computed_once_per_call(recompute):
+    class Count(nn.Module):
+        calls = 0
+
+        def forward(self, weight):
+            Count.calls += 1
+            return weight
+
+    for path in ("attn.qkv", "attn.pool_k", "mlp.fc1", "norm1"):
+        model = build(recompute)
+        nn.utils.parametrize.register_parametrization(model.blocks[0].get_submodule(path), "weight", Count())
+        Count.calls = 0
+        run(model, with_gradients=False)
+        assert Count.calls == 1, path
+
+
+def test_activations_that_work_in_place_have_the_same_gradients():
+    def gradients(recompute):
+        model = build(recompute, act_layer=lambda: nn.SiLU(inplace=True))
+        run(model).square().sum().backward()
+        return [parameter.grad for parameter in model.parameters()]
+
+    for a, b in zip(gradients("cheap"), gradients("none"), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

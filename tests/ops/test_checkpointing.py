@@ -1,4 +1,5 @@
 import copy
+import weakref
 from functools import partial
 
 import pytest
@@ -92,9 +93,12 @@ def test_with_the_triton_norm_a_linear_layer_always_keeps_its_input(kernels):
     assert {y.data_ptr() for y in saved} == expected
 
 
-@pytest.mark.parametrize("activation", [nn.Dropout(), nn.PReLU(), nn.Sequential(nn.GELU())])
+@pytest.mark.parametrize(
+    "activation",
+    [nn.Dropout(), nn.PReLU(), nn.ReLU(inplace=True), nn.SiLU(inplace=True), nn.Sequential(nn.GELU())],
+)
 def test_other_activations_are_not_recomputed(activation):
-    x = torch.randn(3, 4, requires_grad=True)
+    x = torch.randn(3, 4, requires_grad=True) * 1  # not a leaf, which could not be modified in place
     assert get_recomputation(activate(activation, x, recompute=True)) is None
 
 
@@ -104,6 +108,16 @@ def test_other_norms_are_not_recomputed(norm):
     assert get_recomputation(normalize(norm, x, recompute=True)) is None
     norm_and_linear(norm, layer, x, recompute=True)[0].square().sum().backward()
     assert all(parameter.grad.any() for parameter in norm.parameters())
+
+
+def test_records_are_dropped_with_their_tensors_and_are_not_saved(tmp_path):
+    x = torch.randn(3, 4, requires_grad=True)
+    normed = normalize(nn.LayerNorm(4), x, recompute=True)
+    torch.save(normed, tmp_path / "normed.pth")
+    assert torch.equal(torch.load(tmp_path / "normed.pth"), normed)
+    references = [weakref.ref(normed), weakref.ref(get_recomputation(normed).function)]
+    del normed
+    assert [reference() for reference in references] == [None, None]
 
 
 def test_a_tensor_modified_in_place_is_not_recomputed():
