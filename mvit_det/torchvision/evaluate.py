@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from pycocotools.coco import COCO
 from rich.console import Console
 from torch.utils.data import DataLoader
 
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
-from mvit_det.data.images import check_images
 from mvit_det.data.json_files import write_json
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
-from mvit_det.report.console import metrics_tables, track
+from mvit_det.report.console import check_images_with_progress, metrics_tables
 from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
@@ -59,7 +57,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
         run_folder.refuse_training_run(options.out)
         inputs = (options.json, options.images)
         run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
-        check_all_images(truth, options.images, console)
+        check_images_with_progress(truth, options.images, console)
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     loader = build_val_loader(
         truth,
@@ -116,8 +114,3 @@ def evaluate_module(
             if (out / name).exists():
                 console.print(f"wrote {out / name}", highlight=False, soft_wrap=True)
     return module.metrics
-
-
-def check_all_images(coco: COCO, images: Path, console: Console) -> None:
-    """Call :func:`check_images` with a progress bar."""
-    check_images(coco, images, lambda items, n: track(items, n, "checking images", console))

@@ -17,6 +17,7 @@ from mvit_det.data.average_precision import Metrics
 from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
+from mvit_det.report.console import check_images_with_progress
 from mvit_det.report.curves import draw_curves
 from mvit_det.torchvision.data.augmentation import Augmentation, build_augmentation
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
@@ -31,7 +32,7 @@ from mvit_det.torchvision.engine.processes import (
 )
 from mvit_det.torchvision.engine.resume import check_resume, write_settings
 from mvit_det.torchvision.engine.schedule import Schedule, plan
-from mvit_det.torchvision.evaluate import check_all_images, evaluate_module
+from mvit_det.torchvision.evaluate import evaluate_module
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
 
 
@@ -199,9 +200,9 @@ def _prepare_folder(
         paths = (options.json, options.images, options.val_json, options.val_images, weights)
         inputs = [path for path in paths if path is not None]
         run_folder.check_output(options.out, names, options.overwrite, inputs)
-    check_all_images(data, options.images, console)
+    check_images_with_progress(data, options.images, console)
     if truth is not None:
-        check_all_images(truth, options.val_images or options.images, console)
+        check_images_with_progress(truth, options.val_images or options.images, console)
     if not options.resume:
         run_folder.clear_output(options.out, names)
     write_settings(options.out, asdict(options), schedule)

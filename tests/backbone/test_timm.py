@@ -22,7 +22,7 @@ CASES = {
 
 
 @torch.no_grad()
-def randomise(model):
+def randomize(model):
     """Give every parameter values that show; relative positions start near zero, norms at one."""
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -38,7 +38,7 @@ def test_scores_and_stages_are_timms(name, tmp_path):
     cfg = mvitv2.model_cfgs[name]
     cfg = replace(cfg, stride_kv=None, residual_pooling=keywords.get("residual_pooling", True))
     theirs = mvitv2.MultiScaleVit(cfg, num_classes=7).eval()
-    randomise(theirs)
+    randomize(theirs)
     ours = build_classifier(variant, num_classes=7, **keywords).eval()
     save_file(theirs.state_dict(), tmp_path / "model.safetensors")
     checkpoint = read_checkpoint(tmp_path / "model.safetensors")
@@ -49,15 +49,13 @@ def test_scores_and_stages_are_timms(name, tmp_path):
 
     images, stages = torch.randn(1, 3, 224, 224), []
     for end in (sum(cfg.depths[: stage + 1]) for stage in range(4)):
-        if not cfg.use_cls_token:  # with one, blocks run beside it and call no hooks
-            ours.blocks[end - 1].register_forward_hook(lambda block, inputs, output: stages.append(output))
+        ours.blocks[end - 1].register_forward_hook(lambda block, inputs, output: stages.append(output))
     with torch.no_grad():
         expected_scores, scores = theirs(images), ours(images)
         expected_stages = theirs.forward_intermediates(images, intermediates_only=True)
-    pairs = [(scores, expected_scores)]
-    if not cfg.use_cls_token:
-        maps = [stage.permute(0, 3, 1, 2) for stage in stages]
-        pairs += zip(maps, expected_stages, strict=True)
-    for found, expected in pairs:
-        error = (found - expected).abs().max() / expected.abs().max()
+    if cfg.use_cls_token:
+        stages = [tokens[:, 1:].unflatten(1, map_hw) for tokens, map_hw in stages]
+    maps = [stage.permute(0, 3, 1, 2) for stage in stages]
+    for actual, expected in zip([scores, *maps], [expected_scores, *expected_stages], strict=True):
+        error = (actual - expected).abs().max() / expected.abs().max()
         assert error < 1e-5

@@ -143,7 +143,7 @@ def test_an_image_that_is_damaged_during_a_run_is_named(capfd, data, tmp_path, m
     shutil.copytree(data, broken)
     for image in (broken / "images").glob("train_*"):
         image.write_bytes(b"")
-    monkeypatch.setattr("mvit_det.torchvision.evaluate.check_images", lambda *arguments: None)
+    monkeypatch.setattr("mvit_det.report.console.check_images", lambda *arguments: None)
     with pytest.raises(SystemExit, match="2"):
         run_command(*train_arguments(broken, tmp_path / "out", "--workers", 1))
     line = last_line(capfd)
@@ -195,7 +195,7 @@ def test_a_run_resumes_only_with_the_same_options(capfd, trained, data, tmp_path
     assert_rejected(capfd, arguments, "last.ckpt", classes, "1 class (1 circle)")
     arguments = train_arguments(data, trained, "--val-json", data / "val.json", "--epochs", 2, "--resume")
     assert_rejected(capfd, [*arguments, "--cascade"], "last.ckpt: was trained with", "resume with the same")
-    changes = ("the run was of 2 ", "this would be of 6 ", "resume with the same data")
+    changes = ("would now be: 6 images", "was: 2 images", "resume with the same data")
     assert_rejected(capfd, [*arguments, "--accumulate", 3], *changes)
     assert file_contents(trained) == before
 

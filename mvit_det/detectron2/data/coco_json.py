@@ -12,11 +12,10 @@ from detectron2.structures import BoxMode
 from rich.console import Console
 
 from mvit_det.data.annotations import category_names, read_coco
-from mvit_det.data.images import check_images
 from mvit_det.data.json_files import write_json
 from mvit_det.detectron2.data.train_loader import Sample
 from mvit_det.errors import InputError, unknown_name
-from mvit_det.report.console import track
+from mvit_det.report.console import check_images_with_progress
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,4 @@ def check_image_files(json: str, images: str) -> None:
     Raises:
         InputError: if an image is missing, is damaged, or does not have the size that the file states.
     """
-    console = Console(stderr=True, markup=False)
-    check_images(
-        read_coco(Path(json)), Path(images), lambda items, n: track(items, n, "checking images", console)
-    )
+    check_images_with_progress(read_coco(Path(json)), Path(images), Console(stderr=True, markup=False))
