@@ -33,7 +33,7 @@ class CheckoutModel:
         root: folder that contains the other ``mvit_det``.
         variant: first argument of that checkout's ``build_mvit``.
         keywords: further keywords of ``build_mvit``.
-        ours: model whose weights are copied into the other one.
+        ours: model of this checkout; its weights are copied into the other model.
         device: ``"cpu"`` or ``"cuda"``.
         keep_freed_memory: whether the worker calls :func:`mvit_det.ops.allocator.keep_freed_memory`.
 

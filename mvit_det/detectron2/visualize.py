@@ -92,7 +92,7 @@ def visualize_predictions(args: Namespace) -> None:
 
 
 def visualize_results(args: Namespace) -> None:
-    """Draw the detections of a COCO results file beside the ground truth."""
+    """Draw the detections of a COCO results file next to the ground truth."""
     truth = read_coco(args.json)
     results = read_results(args.results, truth)
     if not args.images.is_dir():
@@ -151,7 +151,7 @@ def _parser() -> ArgumentParser:
     data = add("data", visualize_data, "the training data after augmentation")
     predict = add("predict", visualize_predictions, "detections in an image, a folder of images or a video")
     results = add(
-        "results", visualize_results, "the detections of a COCO results file beside the ground truth"
+        "results", visualize_results, "the detections of a COCO results file next to the ground truth"
     )
 
     predict.add_argument("source", type=Path, help="an image, a folder of images or a video")

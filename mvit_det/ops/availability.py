@@ -33,8 +33,8 @@ def _constant_reason(backend: str) -> str:
     return unavailable_reason(backend)
 
 
-# torch.compile takes the result as a constant; it would trace into a cached function. This is what
-# torch.compiler.assume_constant_result does, except that it imports the compiler, which takes two seconds.
+# Makes torch.compile treat the result as a constant, instead of tracing into the function. This is what
+# torch.compiler.assume_constant_result does, but that imports the compiler, which takes two seconds.
 _constant_reason._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -62,7 +62,7 @@ def unavailable_reason(backend: str) -> str:
 def _self_test(language: str, check: Callable[..., None], *args: int) -> str:
     """Run a check of the kernels in a language; return its error as one line, or an empty string."""
     try:
-        # A thread of its own has no autocast, no modes and no hooks for saved tensors of the caller.
+        # A new thread does not inherit autocast, modes and saved-tensor hooks from the caller.
         with ThreadPoolExecutor(1) as executor:
             executor.submit(check, *args).result()
     except Exception as error:

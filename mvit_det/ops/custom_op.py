@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NUM_TENSORS = (
-    5  # the inputs of attention: queries, keys, values, and two relative positions, which may be None
-)
+# The tensors that attention takes: queries, keys, values, and two relative positions, which may be None.
+NUM_TENSORS = 5
 
 
 def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:

@@ -18,7 +18,7 @@ from mvit_det.weights import (
 def convert(source: str, out: Path, json: Path | None) -> None:
     """Convert weights to ``.safetensors``, or to ``.pth`` for Detectron2.
 
-    The configuration of the model is written too: into the ``.pth`` file, or into a JSON file beside the
+    The configuration of the model is written too: into the ``.pth`` file, or into a JSON file next to the
     ``.safetensors`` file.
 
     Args:
@@ -29,7 +29,7 @@ def convert(source: str, out: Path, json: Path | None) -> None:
 
     Raises:
         InputError: if ``source`` or ``json`` cannot be used, if ``out`` has another suffix, or if it or the
-            JSON file beside it exists.
+            JSON file next to it exists.
     """
     if out.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{out}: expected a name that ends with .safetensors or .pth")

@@ -10,13 +10,14 @@ from torch import Tensor
 from mvit_det.backbone.variants import VARIANTS
 from mvit_det.errors import InputError
 from mvit_det.heads import HEADS
-from mvit_det.weights.formats import FORMATS, mvit_det
+from mvit_det.weights.formats import FORMATS
+from mvit_det.weights.formats import mvit_det as our_format
 from mvit_det.weights.formats.interface import BACKBONE, Weights
 from mvit_det.weights.reading import read_config, read_file
 
 STATE_DICT_KEYS = ("ema", "model_state", "model", "state_dict")  # keys of a checkpoint, by priority
 WRAPPER_PREFIXES = ("module.", "_orig_mod.", "detector.")  # DDP, torch.compile, our Lightning module
-CLASSIFIER_PREFIXES = ("cls_token", "norm.", "head.")  # tensors that a classifier has beside its backbone
+CLASSIFIER_PREFIXES = ("cls_token", "norm.", "head.")  # of tensors that the backbone does not have
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Checkpoint:
         format: a key of :data:`mvit_det.weights.formats.FORMATS`.
         kind: ``"backbone"``, ``"classifier"`` or ``"detector"``.
         weights: the tensors under our names, which :mod:`mvit_det.weights.formats.interface` describes.
-        metadata: the strings and numbers that the file holds beside its weights. In a file that this project
+        metadata: the strings and numbers in the file that are not weights. In a file that this project
             saved, ``"mvit_det"`` is the configuration passed to :func:`mvit_det.weights.save_weights`.
     """
 
@@ -136,7 +137,7 @@ def identify_checkpoint(path: Path, content: Any) -> Checkpoint:
         except InputError as error:
             raise InputError(f"{path}: holds {error}") from None
         checkpoint = Checkpoint(path, name, _kind(renamed), renamed, _find_metadata(content))
-        if mvit_det.recognize(checkpoint.backbone):
+        if our_format.recognize(checkpoint.backbone):
             return checkpoint
         break
     raise InputError(

@@ -34,9 +34,9 @@ class LoadReport:
         rows = (
             ("loaded", self.loaded),
             ("resized", self.resized),
-            ("other classes, left at random", self.class_mismatch),
-            ("not in the file, left at random", self.missing),
-            ("another shape, left at random", self.shape_mismatch),
+            ("other classes, not loaded", self.class_mismatch),
+            ("missing in the file, unchanged", self.missing),
+            ("another shape, not loaded", self.shape_mismatch),
             ("only in the file, not used", self.unused),
         )
         lines = [f"{label:<34}{len(keys):>6}  {_modules(keys)}" for label, keys in rows if keys]

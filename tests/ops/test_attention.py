@@ -23,7 +23,7 @@ def implementation(request):
 
 def test_scores_by_hand(implementation):
     q = torch.tensor([2.0, 0.0]).view(1, 1, 1, 1, 2)  # one query
-    k = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).view(1, 1, 2, 1, 2)  # two keys beside each other
+    k = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).view(1, 1, 2, 1, 2)  # two keys in one row
     v = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 1, 2, 1, 2)
     rel_h = torch.tensor([[[0.5, 0.0]]])  # the same for both keys
     rel_w = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])

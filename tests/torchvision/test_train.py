@@ -77,7 +77,7 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
 
     with pytest.raises(InputError, match="trained with head cascade_mask_rcnn, not mask_rcnn"):
         train(replace(interrupted, resume=True, head="mask_rcnn"))
-    with pytest.raises(InputError, match="the run was of 2 images a step.*this would be of 4 images a step"):
+    with pytest.raises(InputError, match="would now be: 4 images a step.*was: 2 images a step"):
         train(replace(interrupted, resume=True, accumulate=2))
     train(replace(interrupted, resume=True))
     resumed = torch.load(last, weights_only=True)

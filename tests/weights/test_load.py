@@ -129,7 +129,7 @@ def test_the_report_is_a_short_table(tmp_path, randomize):
     assert str(load_weights(build_mvit("mvitv2_nano"), path)).splitlines() == [
         "nano.pyth: mvitv2_nano, classifier, 10 classes (the MViTv2 repository)",
         "loaded                               146  patch_embed 2, blocks 144",
-        "not in the file, left at random        8  " + ", ".join(f"scale{n}_norm 2" for n in (2, 3, 4, 5)),
+        "missing in the file, unchanged         8  " + ", ".join(f"scale{n}_norm 2" for n in (2, 3, 4, 5)),
         "only in the file, not used             4  norm 2, head 2",
     ]
 

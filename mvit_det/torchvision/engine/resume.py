@@ -14,8 +14,8 @@ from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, config_of
 from mvit_det.torchvision.engine.schedule import Schedule
-from mvit_det.weights.checkpoint import identify_checkpoint
-from mvit_det.weights.reading.files import read_file
+from mvit_det.weights import identify_checkpoint
+from mvit_det.weights.reading import read_file
 
 
 def write_settings(folder: Path, options: Mapping[str, Any], schedule: Schedule) -> None:
@@ -60,6 +60,6 @@ def check_resume(folder: Path, config: DetectorConfig, schedule: Schedule, datas
     before = settings["schedule"]["explanation"].replace("pictures", "images")  # as earlier versions wrote
     if before != schedule.explanation:
         raise InputError(
-            f"{folder}: the run was of {before}; this would be of {schedule.explanation}; resume with the "
+            f"{folder}: the schedule would now be: {schedule.explanation}; it was: {before}; resume with the "
             "same data and options"
         )
