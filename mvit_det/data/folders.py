@@ -46,6 +46,10 @@ def open_folder(path: Path) -> DataFolder:
         hint = "unpack it, and give the folder" if archive else "expected a folder or its data.yaml"
         raise InputError(f"{path}: is a file; {hint}")
     opened = _recognize(path)
+    if not opened and path.is_file():
+        raise InputError(
+            f"{path}: names no classes and images; expected the keys names, train and val of YOLO"
+        )
     if not opened:
         inner = [each for folder in subfolders(path) for each in _recognize(folder)]
         if len(inner) > 1:

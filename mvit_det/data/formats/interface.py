@@ -116,6 +116,19 @@ def walk(folder: Path, depth: int = 2) -> Iterator[Path]:
             yield from walk(path, depth - 1)
 
 
+def annotation_folders(root: Path) -> Iterator[Path]:
+    """Yield the folders in which the annotations of a data set may be: ``root`` and some of its subfolders.
+
+    A subfolder that holds images is a data set of its own, unless its name is that of a split.
+    """
+    yield root
+    for folder in subfolders(root):
+        folders = list(walk(folder, 1))
+        named = split_of(folder.name) is not None or folder.name.lower() == "annotations"
+        if named or not any(has_files(each, "image") for each in folders):
+            yield from folders
+
+
 def common_folder(paths: Iterable[Path]) -> Path:
     """Return the folder that contains all files."""
     return Path(os.path.commonpath([path.parent for path in paths]))

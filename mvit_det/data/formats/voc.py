@@ -18,7 +18,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mvit_det.data.formats.interface import Contents, common_folder, is_image, shown, split_of, walk
+from mvit_det.data.formats.interface import (
+    Contents,
+    annotation_folders,
+    common_folder,
+    is_image,
+    shown,
+    split_of,
+    walk,
+)
 from mvit_det.data.formats.voc_xml import VocFile, VocObject, read_voc_file
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -63,7 +71,8 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
     if not folder.is_dir():
         return None
     folders = tuple(walk(folder))
-    xml = {each: paths for each in folders if (paths := sorted(each.glob("*.xml"))) and _is_voc(paths[0])}
+    xml = {each: sorted(each.glob("*.xml")) for each in annotation_folders(folder)}
+    xml = {each: paths for each, paths in xml.items() if paths and _is_voc(paths[0])}
     if not xml:
         return None
     if lists := _image_sets(folder):
