@@ -9,11 +9,19 @@ MIN_SIDE = 32  # px; the smallest image that the backbone takes
 
 
 def add_data_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add ``--json`` and ``--images``, the files of a data set."""
-    parser.add_argument(
-        "--json", type=Path, required=True, help="annotations of the data set: a COCO-format JSON file"
+    """Add the arguments that name a data set: ``--data``, or ``--json`` and ``--images``."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="folder of a data set in COCO, YOLO or Pascal VOC format"
     )
-    parser.add_argument("--images", type=Path, required=True, help="folder that contains the images")
+    source.add_argument("--json", type=Path, help="annotations of the data set: a COCO-format JSON file")
+    parser.add_argument("--images", type=Path, help="folder that contains the images of --json")
+    parser.add_argument(
+        "--drop-invalid",
+        action="store_true",
+        help="drop annotations and images that cannot be used, and clip objects that reach over the edge "
+        "of their image, instead of stopping with an error",
+    )
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``mvit-det eval``: evaluate a detector on a COCO-format data set."""
+"""``mvit-det eval``: evaluate a detector on a data set."""
 
 import argparse
 from typing import Any
@@ -12,10 +12,7 @@ from mvit_det.cli.arguments import (
 )
 
 HELP = "compute COCO's average precision of a detector"
-EXAMPLE = (
-    "mvit-det eval --checkpoint runs/demo/best.ckpt --json runs/demo/shapes/val.json "
-    "--images runs/demo/shapes/images --out runs/eval"
-)
+EXAMPLE = "mvit-det eval --checkpoint runs/demo/best.ckpt --data runs/demo/shapes --out runs/eval"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

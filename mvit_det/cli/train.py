@@ -1,4 +1,4 @@
-"""``mvit-det train``: train a detector on a COCO-format data set."""
+"""``mvit-det train``: train a detector on a data set."""
 
 import argparse
 from pathlib import Path
@@ -14,14 +14,11 @@ from mvit_det.cli.arguments import (
     non_negative,
     positive,
 )
-from mvit_det.heads import HEADS
+from mvit_det.heads import AUTOMATIC, HEADS
 from mvit_det.recipes import RECIPES
 
-HELP = "train a detector on a COCO-format data set"
-EXAMPLE = (
-    "mvit-det train --json runs/demo/shapes/train.json --images runs/demo/shapes/images "
-    "--val-json runs/demo/shapes/val.json --variant mvitv2_nano --out runs/shapes"
-)
+HELP = "train a detector on a data set"
+EXAMPLE = "mvit-det train --data runs/demo/shapes --variant mvitv2_nano --out runs/shapes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +58,18 @@ def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
     head = parser.add_mutually_exclusive_group()
     head.add_argument(
-        "--head", choices=HEADS, default="mask_rcnn", help="detection head; default: %(default)s"
+        "--head",
+        choices=[*AUTOMATIC, *HEADS],
+        default="auto",
+        help="detection head; auto is mask_rcnn if every object of the training set has a mask, else "
+        "faster_rcnn, and auto_cascade chooses between the cascades; default: %(default)s",
     )
     head.add_argument(
         "--cascade",
         dest="head",
         action="store_const",
-        const="cascade_mask_rcnn",
-        default="mask_rcnn",
+        const="auto_cascade",
+        default="auto",
         help="shorthand for --head %(const)s",
     )
     parser.add_argument(

@@ -9,9 +9,10 @@ from mvit_det.errors import InputError
 
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
 METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
+PROBLEMS = "data_problems.txt"
 
 TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
-RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES)
+RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES, PROBLEMS)
 DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # written by a training run in Detectron2
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint on a COCO-format data set."""
+"""Evaluation of a checkpoint on a data set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,13 @@ import lightning as L
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.json_files import write_json
+from mvit_det.data.sources import read_evaluation_set
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import check_images_with_progress, metrics_tables
+from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
@@ -26,14 +27,16 @@ from mvit_det.torchvision.engine.processes import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvalOptions:
     """The options of an evaluation; the fields are the flags of ``mvit-det eval``."""
 
     checkpoint: Path
-    json: Path
-    images: Path
     out: Path
+    data: Path | None = None  # a folder; None: json and images
+    json: Path | None = None
+    images: Path | None = None
+    drop_invalid: bool = False
     precision: str = "float32"
     devices: int = 1
     workers: int | None = None
@@ -51,17 +54,22 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     console = build_console()
     check_devices(options.devices)
     detector, config = load_detector(options.checkpoint)
-    truth = read_coco(options.json)
-    config.check_categories(category_names(truth), options.checkpoint, options.json)
     if process_rank() == 0:
         run_folder.refuse_training_run(options.out)
-        inputs = (options.json, options.images)
+        paths = (options.data, options.json, options.images, options.checkpoint)
+        inputs = [path for path in paths if path is not None]
         run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
-        check_images_with_progress(truth, options.images, console)
+    dataset = read_evaluation_set(
+        options.data, options.json, options.images, drop_invalid=options.drop_invalid
+    )
+    config.check_categories(dataset.categories, options.checkpoint, dataset.source)
+    dataset = check_images_with_progress(dataset, console, drop_invalid=options.drop_invalid)
+    if process_rank() == 0:
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
+        for line in report_data([dataset], options.out, drop_invalid=options.drop_invalid):
+            console.print(line, highlight=False, soft_wrap=True)
     loader = build_val_loader(
-        truth,
-        options.images,
+        dataset,
         rank=process_rank(),
         world_size=options.devices,
         workers=options.workers,
@@ -69,12 +77,12 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     trainer = build_trainer(
         precision=options.precision, devices=options.devices, console=console, logger=False
     )
-    module = DetectorModule(config, detector, truth)
+    module = DetectorModule(config, detector, dataset.coco)
     return evaluate_module(
         module,
         trainer,
         loader,
-        images=options.images,
+        images=dataset.images,
         out=options.out,
         num_drawings=options.draw,
         console=console,
