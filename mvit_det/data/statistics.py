@@ -99,7 +99,7 @@ def compute_statistics(coco: COCO) -> Statistics:
     """Return the statistics of a data set.
 
     Args:
-        coco: the data set. Every annotation has ``image_id``, ``category_id``, ``bbox``, ``area`` and ``iscrowd``.
+        coco: the data set. Annotations have ``image_id``, ``category_id``, ``bbox``, ``area`` and ``iscrowd``.
     """
     images, annotations = coco.dataset["images"], coco.dataset["annotations"]
     categories = sorted(coco.dataset["categories"], key=lambda category: category["id"])

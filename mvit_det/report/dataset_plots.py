@@ -68,7 +68,9 @@ def _plot_object_sizes(axis: Axes, splits: Splits) -> None:
     minimum = min(values.min(initial=32) for values in sides.values())
     maximum = max(values.max(initial=96) for values in sides.values())
     _plot_histograms(axis, sides, np.geomspace(minimum, maximum * 1.01, NUM_BINS + 1))
-    axis.set(title="sizes of objects", xlabel="square root of the area, px", ylabel="objects, %", xscale="log")
+    axis.set(
+        title="sizes of objects", xlabel="square root of the area, px", ylabel="objects, %", xscale="log"
+    )
     _label_log_axis(axis)
     bottom, top = axis.get_ylim()
     axis.set_ylim(bottom, top * 1.08)  # room for the names of the size classes

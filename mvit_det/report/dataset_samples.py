@@ -23,7 +23,7 @@ MAX_TITLE = 58  # characters
 def draw_samples(splits: Mapping[str, Dataset], path: Path) -> None:
     """Draw images with their objects on one sheet.
 
-    The images are evenly spread over those with objects. If there are several splits, each has rows of its own.
+    The images are evenly spread over those with objects. If there are several splits, each has its own rows.
     Images that cannot be read, or do not have the size that the data set states, are left out.
 
     Args:
