@@ -29,7 +29,6 @@ class Statistics:
         num_crowds: number of crowd regions.
         num_masks: number of objects with a mask.
         num_at_border: number of objects whose box comes within 1 px of an edge of its image.
-        num_repeated: number of objects that repeat the class and the box of another object in their image.
     """
 
     image_sizes: NDArray[np.int64]
@@ -41,7 +40,6 @@ class Statistics:
     num_crowds: int
     num_masks: int
     num_at_border: int
-    num_repeated: int
 
     @property
     def num_images(self) -> int:
@@ -83,7 +81,6 @@ class Statistics:
             "objects": self.num_objects,
             "objects_with_masks": self.num_masks,
             "objects_at_border": self.num_at_border,
-            "objects_repeated": self.num_repeated,
             "crowds": self.num_crowds,
             "objects_per_image": min_median_max(self.objects_per_image),
             "objects_per_size_class": self.objects_per_size_class,
@@ -99,7 +96,7 @@ def compute_statistics(coco: COCO) -> Statistics:
     """Return the statistics of a data set.
 
     Args:
-        coco: the data set. Annotations have ``image_id``, ``category_id``, ``bbox``, ``area`` and ``iscrowd``.
+        coco: the data set; its annotations have ``bbox``, ``area`` and ``iscrowd``.
     """
     images, annotations = coco.dataset["images"], coco.dataset["annotations"]
     categories = sorted(coco.dataset["categories"], key=lambda category: category["id"])
@@ -116,7 +113,6 @@ def compute_statistics(coco: COCO) -> Statistics:
     )
     right_bottom = boxes[:, :2] + boxes[:, 2:]
     at_border = (boxes[:, :2] <= BORDER) | (right_bottom >= sizes[image_of] - BORDER)
-    objects = np.column_stack([image_of, class_of, boxes])
     image_and_class = np.unique(image_of * len(categories) + class_of)
     return Statistics(
         image_sizes=sizes,
@@ -128,7 +124,6 @@ def compute_statistics(coco: COCO) -> Statistics:
         num_crowds=int(crowd.sum()),
         num_masks=int(has_mask.sum()),
         num_at_border=int(at_border.any(axis=1).sum()),
-        num_repeated=len(objects) - len(np.unique(objects, axis=0)),
     )
 
 

@@ -23,13 +23,20 @@ Splits = Mapping[str, Statistics]
 
 
 def draw_statistics(splits: Splits, path: Path) -> None:
+    """Plot the statistics of the splits of a data set to an image file; see :func:`plot_statistics`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class name in another script
+        plot_statistics(splits).savefig(path, dpi=100)
+
+
+def plot_statistics(splits: Splits) -> Figure:
     """Plot the objects per image, the sizes of objects, the objects per class, and the sizes of images.
 
     Histograms show percentages, so that splits of different sizes can be compared.
 
     Args:
-        splits: name of each split -> its statistics.
-        path: image file to write.
+        splits: name of each split -> its statistics; at most three.
     """
     num_bars = min(MAX_CLASSES, max(len(split.classes) for split in splits.values()))
     heights = (4, max(4, 1.2 + 0.22 * num_bars))  # inches
@@ -44,17 +51,15 @@ def draw_statistics(splits: Splits, path: Path) -> None:
         axis.set_axisbelow(True)
         if len(splits) > 1:
             axis.legend(fontsize="small", loc="lower right" if axis is axes[1, 0] else "best")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class name in another script
-        figure.savefig(path, dpi=100)
+    return figure
 
 
 def _plot_objects_per_image(axis: Axes, splits: Splits) -> None:
     counts = {name: split.objects_per_image for name, split in splits.items()}
     everything = np.concatenate(list(counts.values()))
-    step = int(np.quantile(everything, 0.995)) // NUM_BINS + 1  # a whole number, so that bins are comparable
-    last = int(np.quantile(everything, 0.995)) // step * step  # where the last bin starts
+    limit = int(np.quantile(everything, 0.995, method="higher"))
+    step = limit // NUM_BINS + 1  # a whole number, so that bins are comparable
+    last = limit // step * step  # where the last bin starts
     is_open = everything.max() >= last + step  # the last bin collects the few images above it
     counts = {name: values.clip(max=last) for name, values in counts.items()}
     _plot_histograms(axis, counts, np.arange(0, last + 2 * step, step) - 0.5)

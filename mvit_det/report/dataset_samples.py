@@ -20,7 +20,7 @@ GAP = 10  # px; between images
 MAX_TITLE = 58  # characters
 
 
-def draw_samples(splits: Mapping[str, Dataset], path: Path) -> None:
+def draw_samples(splits: Mapping[str, Dataset], path: Path) -> bool:
     """Draw images with their objects on one sheet.
 
     The images are evenly spread over those with objects. If there are several splits, each has its own rows.
@@ -29,6 +29,9 @@ def draw_samples(splits: Mapping[str, Dataset], path: Path) -> None:
     Args:
         splits: name of each split -> its data set; the first three are drawn.
         path: image file to write.
+
+    Returns:
+        Whether there was an image to draw. Otherwise, nothing is written.
     """
     splits = dict(list(splits.items())[:ROWS])
     rows = []
@@ -37,7 +40,9 @@ def draw_samples(splits: Mapping[str, Dataset], path: Path) -> None:
         prefix = f"{name}: " if len(splits) > 1 else ""
         tiles = [_tile(*sample, dataset, prefix) for sample in _samples(dataset, COLUMNS * num_rows)]
         rows += [_join(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
-    write_image(path, np.concatenate(rows) if rows else np.full((TILE, TILE, 3), 255, np.uint8))
+    if rows:
+        write_image(path, np.concatenate(rows))
+    return bool(rows)
 
 
 def _samples(dataset: Dataset, num_images: int) -> Iterator[tuple[RgbImage, dict[str, Any]]]:
