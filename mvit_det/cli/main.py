@@ -4,13 +4,14 @@ import argparse
 from collections.abc import Sequence
 
 from mvit_det import __version__
-from mvit_det.cli import convert, demo, doctor, eval, info, inspect, predict, train
+from mvit_det.cli import check, convert, demo, doctor, eval, info, inspect, predict, train
 from mvit_det.errors import one_line_errors
 
 # Each module has HELP, EXAMPLE, add_arguments(parser) and run(**options). Parsing imports only the standard
 # library, so that --help is fast; run() imports what its command needs.
 COMMANDS = {
     "demo": demo,
+    "check": check,
     "train": train,
     "eval": eval,
     "predict": predict,

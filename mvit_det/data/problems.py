@@ -122,6 +122,10 @@ KINDS = {
     "unused_category": Kind(
         "categories without objects", "warn", "Remove the category, unless other splits have objects of it."
     ),
+    "shared_image": Kind(
+        "images in two splits", "warn", "Keep the image in one split; scores on seen images are too high."
+    ),
+    "copied_image": Kind("images with the same contents as another", "warn", "Keep one of them."),
     "tiny_box": Kind("boxes of less than one pixel", "warn", "Check that the box is in pixels."),
     "mask_beside_box": Kind(
         "masks that do not match their box", "warn", "Check that both belong to the same object."
