@@ -53,11 +53,9 @@ class TrainOptions:
     val_json: Path | None = None
     val_images: Path | None = None  # None: images
     drop_invalid: bool = False
-    head: str = (
-        "auto"  # a name in mvit_det.heads.HEADS, or "auto" or "auto_cascade": with masks if the data has
-    )
+    head: str = "auto"  # in mvit_det.heads.HEADS, or "auto" or "auto_cascade": with masks if the data has them
     weights: str | None = None  # None: random weights
-    epochs: int = 36
+    epochs: int | None = None  # None: that of the variant's recipe
     batch_size: int = 4
     accumulate: int = 1
     lr: float | None = None  # None: scaled to the number of images per step
@@ -92,16 +90,18 @@ def train(options: TrainOptions) -> Metrics:
     train_set, val_set = _read_data(options, console)
     head, explanation = select_head(options.head, train_set.num_objects, train_set.num_masks)
     config = _build_config(options, head, train_set, start)
+    recipe = recipe_for(options.variant)
+    epochs = options.epochs or recipe.epochs
     schedule = plan(
         options.variant,
         num_images=len(train_set.coco.imgs),
-        epochs=options.epochs,
+        epochs=epochs,
         batch_size=options.batch_size,
         devices=options.devices,
         accumulate=options.accumulate,
         lr=options.lr,
     )
-    augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
+    augment = build_augmentation(options.augmentation, recipe, config.short_side)
     L.seed_everything(options.seed, workers=True, verbose=False)
     # The augmentation sets the size of training images, so torchvision's own resizing is skipped.
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
@@ -119,7 +119,7 @@ def train(options: TrainOptions) -> Metrics:
     trainer = build_fitting_trainer(
         options.out,
         schedule,
-        epochs=options.epochs,
+        epochs=epochs,
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
         keep_best=val_set is not None,
