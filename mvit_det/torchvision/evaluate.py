@@ -18,12 +18,7 @@ from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_trainer
-from mvit_det.torchvision.engine.processes import (
-    build_console,
-    check_devices,
-    process_rank,
-    single_interrupt,
-)
+from mvit_det.torchvision.engine.processes import build_console, find_processes, single_error
 
 
 @dataclass(frozen=True)
@@ -35,13 +30,14 @@ class EvalOptions:
     images: Path
     out: Path
     precision: str = "float32"
-    devices: int = 1
+    devices: int | None = None  # None: those that torchrun or srun started, or 1
+    num_nodes: int | None = None  # machines; None: as for devices
     workers: int | None = None
     draw: int = 8
     overwrite: bool = False
 
 
-@single_interrupt()
+@single_error()
 def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     """Evaluate a checkpoint, and write its detections, metrics and drawings to ``options.out``.
 
@@ -49,11 +45,11 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
         InputError: if an input cannot be used, in which case nothing is written.
     """
     console = build_console()
-    check_devices(options.devices)
+    processes = find_processes(options.devices, options.num_nodes)
     detector, config = load_detector(options.checkpoint)
     truth = read_coco(options.json)
     config.check_categories(category_names(truth), options.checkpoint, options.json)
-    if process_rank() == 0:
+    if processes.rank == 0:
         run_folder.refuse_training_run(options.out)
         inputs = (options.json, options.images)
         run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
@@ -62,13 +58,11 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     loader = build_val_loader(
         truth,
         options.images,
-        rank=process_rank(),
-        world_size=options.devices,
+        rank=processes.rank,
+        world_size=processes.world_size,
         workers=options.workers,
     )
-    trainer = build_trainer(
-        precision=options.precision, devices=options.devices, console=console, logger=False
-    )
+    trainer = build_trainer(precision=options.precision, processes=processes, console=console, logger=False)
     module = DetectorModule(config, detector, truth)
     return evaluate_module(
         module,

@@ -22,17 +22,14 @@ from mvit_det.report.curves import draw_curves
 from mvit_det.torchvision.data.augmentation import Augmentation, build_augmentation
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
+from mvit_det.torchvision.engine.evaluation_schedule import default_interval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_fitting_trainer
-from mvit_det.torchvision.engine.processes import (
-    build_console,
-    check_devices,
-    process_rank,
-    single_interrupt,
-)
+from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
 from mvit_det.torchvision.engine.resume import check_resume, write_settings
 from mvit_det.torchvision.engine.schedule import Schedule, plan
 from mvit_det.torchvision.evaluate import evaluate_module
+from mvit_det.trackers import check_tracker
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
 
 
@@ -56,16 +53,21 @@ class TrainOptions:
     augmentation: str = "multiscale"
     precision: str = "float32"
     clip_norm: float | None = None
+    ema: float | None = None  # decay of the moving average of the weights; None: no average
+    eval_every: int | None = None  # epochs; None: at most 10 evaluations
+    patience: int | None = None  # evaluations without a better box AP; None: never stops early
     recompute: str = "none"
-    devices: int = 1
+    devices: int | None = None  # None: those that torchrun or srun started, or 1
+    num_nodes: int | None = None  # machines; None: as for devices
     workers: int | None = None
     seed: int = 0
     draw: int = 8
+    logger: str | None = None  # experiment tracker: wandb or mlflow
     resume: bool = False
     overwrite: bool = False
 
 
-@single_interrupt()
+@single_error()
 def train(options: TrainOptions) -> Metrics:
     """Train a detector and, if there is a validation set, evaluate its best checkpoint.
 
@@ -78,11 +80,14 @@ def train(options: TrainOptions) -> Metrics:
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the message says how to continue the run.
     """
     console = build_console()
-    check_devices(options.devices)
+    processes = find_processes(options.devices, options.num_nodes)
+    check_tracker(options.logger)
     if options.val_images and not options.val_json:
         raise InputError(f"val_images {options.val_images}: needs val_json")
     data = read_coco(options.json)
     truth = read_coco(options.val_json) if options.val_json else None
+    if options.patience is not None and truth is None:
+        raise InputError(f"patience {options.patience}: needs a validation set")
     start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
     config = _build_config(options, data, truth, start)
     schedule = plan(
@@ -90,7 +95,7 @@ def train(options: TrainOptions) -> Metrics:
         num_images=len(data.imgs),
         epochs=options.epochs,
         batch_size=options.batch_size,
-        devices=options.devices,
+        devices=processes.world_size,
         accumulate=options.accumulate,
         lr=options.lr,
     )
@@ -101,9 +106,11 @@ def train(options: TrainOptions) -> Metrics:
     if start is not None and not options.resume:
         console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
     del start  # frees its weights
-    if process_rank() == 0:
+    if processes.rank == 0:
         _prepare_folder(options, config, schedule, data, truth, console)
     console.print(schedule.explanation, highlight=False, soft_wrap=True)
+    if processes.world_size > 1 and not torch.cuda.is_available():
+        console.print(f"no GPU: {processes.devices} processes share the CPU of each machine", highlight=False)
 
     module = DetectorModule(config, detector, truth, schedule)
     trainer = build_fitting_trainer(
@@ -113,11 +120,16 @@ def train(options: TrainOptions) -> Metrics:
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
         keep_best=truth is not None,
+        eval_every=options.eval_every or default_interval(options.epochs),
+        patience=options.patience,
+        ema=options.ema,
+        logger=options.logger,
+        options=asdict(options),
         precision=options.precision,
-        devices=options.devices,
+        processes=processes,
         console=console,
     )
-    train_loader, val_loader = _build_loaders(options, data, truth, augment)
+    train_loader, val_loader = _build_loaders(options, processes, data, truth, augment)
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
         ckpt_path = last if options.resume else None
@@ -161,9 +173,9 @@ def _build_config(
 
 
 def _build_loaders(
-    options: TrainOptions, data: COCO, truth: COCO | None, augment: Augmentation
+    options: TrainOptions, processes: Processes, data: COCO, truth: COCO | None, augment: Augmentation
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
-    rank, world_size = process_rank(), options.devices
+    rank, world_size = processes.rank, processes.world_size
     train_loader = build_train_loader(
         data,
         options.images,
@@ -194,12 +206,12 @@ def _prepare_folder(
     """Check the run's folder and every image. Then clear the folder of a new run, and write the settings."""
     names = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
     if options.resume:
-        check_resume(options.out, config, schedule, options.json)
+        check_resume(options.out, config, schedule, options.json, ema=options.ema)
     else:
         weights = local_file(options.weights) if options.weights is not None else None
         paths = (options.json, options.images, options.val_json, options.val_images, weights)
         inputs = [path for path in paths if path is not None]
-        run_folder.check_output(options.out, names, options.overwrite, inputs)
+        run_folder.check_output(options.out, names, options.overwrite, inputs, can_resume=True)
     check_images_with_progress(data, options.images, console)
     if truth is not None:
         check_images_with_progress(truth, options.val_images or options.images, console)
