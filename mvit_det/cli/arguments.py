@@ -24,19 +24,25 @@ def add_data_arguments(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--checkpoint``, which names a detector, and ``--out``, the folder for its results."""
+def add_checkpoint_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
+    """Add ``--checkpoint``, which names a detector, and ``--out``, the folder for its results.
+
+    Args:
+        parser: the parser of the command.
+        out: default of ``--out``.
+    """
     parser.add_argument(
         "--checkpoint",
         required=True,
         metavar="SOURCE",
-        help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), a URL or detectron2://...",
+        help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), the folder of a run, a "
+        "URL or detectron2://...",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--out", type=Path, default=out, help="folder for the results; default: %(default)s")
 
 
 def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add ``--precision``, ``--devices`` and ``--workers``."""
+    """Add ``--precision``, ``--devices``, ``--num-nodes`` and ``--workers``."""
     parser.add_argument(
         "--precision",
         choices=("float32", "bf16"),
@@ -46,9 +52,15 @@ def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--devices",
         type=positive(int),
-        default=1,
         metavar="N",
-        help="number of GPUs, or of processes on a CPU; default: %(default)s",
+        help="number of GPUs on each machine or, without a GPU, of processes that share the CPU; default: 1, "
+        "or the processes that torchrun or srun started",
+    )
+    parser.add_argument(
+        "--num-nodes",
+        type=positive(int),
+        metavar="N",
+        help="number of machines; default: 1, or those on which torchrun or srun started processes",
     )
     parser.add_argument(
         "--workers",
@@ -86,6 +98,11 @@ def positive(kind: type) -> Callable[[str], Any]:
 def non_negative(kind: type) -> Callable[[str], Any]:
     """Return a parser of finite numbers of at least 0, for the ``type`` of an argument."""
     return _checked(kind, lambda value: 0 <= value < float("inf"), "must be 0 or more")
+
+
+def smoothing() -> Callable[[str], Any]:
+    """Return a parser of numbers between 0 and 1, for the ``type`` of an argument."""
+    return _checked(float, lambda value: 0 < value < 1, "must be between 0 and 1")
 
 
 def image_side() -> Callable[[str], Any]:

@@ -13,9 +13,11 @@ from mvit_det.cli.arguments import (
     image_side,
     non_negative,
     positive,
+    smoothing,
 )
 from mvit_det.heads import AUTOMATIC, HEADS
 from mvit_det.recipes import RECIPES
+from mvit_det.trackers import TRACKERS
 
 HELP = "train a detector on a data set"
 EXAMPLE = "mvit-det train --data runs/demo/shapes --variant mvitv2_nano --out runs/shapes"
@@ -41,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
     add_draw_argument(output)
+    output.add_argument(
+        "--logger",
+        choices=TRACKERS,
+        help="also log to an experiment tracker, whose package must be installed; default: none",
+    )
     earlier_run = output.add_mutually_exclusive_group()
     earlier_run.add_argument("--resume", action="store_true", help="continue the run in --out")
     add_overwrite_argument(earlier_run)
@@ -115,6 +122,28 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none"
+    )
+    parser.add_argument(
+        "--ema",
+        type=smoothing(),
+        nargs="?",
+        const=0.9998,
+        metavar="DECAY",
+        help="evaluate and keep an exponential moving average of the weights; default: none, or %(const)s "
+        "without a value",
+    )
+    parser.add_argument(
+        "--eval-every",
+        type=positive(int),
+        metavar="N",
+        help="epochs between evaluations, besides the one after the last epoch; default: so many that there "
+        "are at most 10 evaluations",
+    )
+    parser.add_argument(
+        "--patience",
+        type=positive(int),
+        metavar="N",
+        help="stop after N evaluations in a row without a better box AP; default: never",
     )
     parser.add_argument(
         "--size",

@@ -19,12 +19,7 @@ from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_trainer
-from mvit_det.torchvision.engine.processes import (
-    build_console,
-    check_devices,
-    process_rank,
-    single_interrupt,
-)
+from mvit_det.torchvision.engine.processes import build_console, find_processes, single_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +33,14 @@ class EvalOptions:
     images: Path | None = None
     drop_invalid: bool = False
     precision: str = "float32"
-    devices: int = 1
+    devices: int | None = None  # None: those that torchrun or srun started, or 1
+    num_nodes: int | None = None  # machines; None: as for devices
     workers: int | None = None
     draw: int = 8
     overwrite: bool = False
 
 
-@single_interrupt()
+@single_error()
 def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     """Evaluate a checkpoint, and write its detections, metrics and drawings to ``options.out``.
 
@@ -52,9 +48,9 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
         InputError: if an input cannot be used, in which case nothing is written.
     """
     console = build_console()
-    check_devices(options.devices)
+    processes = find_processes(options.devices, options.num_nodes)
     detector, config = load_detector(options.checkpoint)
-    if process_rank() == 0:
+    if processes.rank == 0:
         run_folder.refuse_training_run(options.out)
         paths = (options.data, options.json, options.images, options.checkpoint)
         inputs = [path for path in paths if path is not None]
@@ -64,19 +60,17 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     )
     config.check_categories(dataset.categories, options.checkpoint, dataset.source)
     dataset = check_images_with_progress(dataset, console, drop_invalid=options.drop_invalid)
-    if process_rank() == 0:
+    if processes.rank == 0:
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
         for line in report_data([dataset], options.out, drop_invalid=options.drop_invalid):
             console.print(line, highlight=False, soft_wrap=True)
     loader = build_val_loader(
         dataset,
-        rank=process_rank(),
-        world_size=options.devices,
+        rank=processes.rank,
+        world_size=processes.world_size,
         workers=options.workers,
     )
-    trainer = build_trainer(
-        precision=options.precision, devices=options.devices, console=console, logger=False
-    )
+    trainer = build_trainer(precision=options.precision, processes=processes, console=console, logger=False)
     module = DetectorModule(config, detector, dataset.coco)
     return evaluate_module(
         module,

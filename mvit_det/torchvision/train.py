@@ -24,17 +24,14 @@ from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import Augmentation, build_augmentation
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
+from mvit_det.torchvision.engine.evaluation_schedule import default_interval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_fitting_trainer
-from mvit_det.torchvision.engine.processes import (
-    build_console,
-    check_devices,
-    process_rank,
-    single_interrupt,
-)
+from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
 from mvit_det.torchvision.engine.resume import check_resume, write_settings
 from mvit_det.torchvision.engine.schedule import Schedule, plan
 from mvit_det.torchvision.evaluate import evaluate_module
+from mvit_det.trackers import check_tracker
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
 
 # The files of a run, which a new run replaces.
@@ -53,7 +50,9 @@ class TrainOptions:
     val_json: Path | None = None
     val_images: Path | None = None  # None: images
     drop_invalid: bool = False
-    head: str = "auto"  # in mvit_det.heads.HEADS, or "auto" or "auto_cascade": with masks if the data has them
+    head: str = (
+        "auto"  # in mvit_det.heads.HEADS, or "auto" or "auto_cascade": with masks if the data has them
+    )
     weights: str | None = None  # None: random weights
     epochs: int | None = None  # None: that of the variant's recipe
     batch_size: int = 4
@@ -63,16 +62,21 @@ class TrainOptions:
     augmentation: str = "multiscale"
     precision: str = "float32"
     clip_norm: float | None = None
+    ema: float | None = None  # decay of the moving average of the weights; None: no average
+    eval_every: int | None = None  # epochs; None: at most 10 evaluations
+    patience: int | None = None  # evaluations without a better box AP; None: never stops early
     recompute: str = "none"
-    devices: int = 1
+    devices: int | None = None  # None: those that torchrun or srun started, or 1
+    num_nodes: int | None = None  # machines; None: as for devices
     workers: int | None = None
     seed: int = 0
     draw: int = 8
+    logger: str | None = None  # experiment tracker: wandb or mlflow
     resume: bool = False
     overwrite: bool = False
 
 
-@single_interrupt()
+@single_error()
 def train(options: TrainOptions) -> Metrics:
     """Train a detector and, if there is a validation set, evaluate its best checkpoint.
 
@@ -85,9 +89,12 @@ def train(options: TrainOptions) -> Metrics:
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the message says how to continue the run.
     """
     console = build_console()
-    check_devices(options.devices)
+    processes = find_processes(options.devices, options.num_nodes)
+    check_tracker(options.logger)
     start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
-    train_set, val_set = _read_data(options, console)
+    train_set, val_set = _read_data(options, processes, console)
+    if options.patience is not None and val_set is None:
+        raise InputError(f"patience {options.patience}: needs a validation set")
     head, explanation = select_head(options.head, train_set.num_objects, train_set.num_masks)
     config = _build_config(options, head, train_set, start)
     recipe = recipe_for(options.variant)
@@ -97,7 +104,7 @@ def train(options: TrainOptions) -> Metrics:
         num_images=len(train_set.coco.imgs),
         epochs=epochs,
         batch_size=options.batch_size,
-        devices=options.devices,
+        devices=processes.world_size,
         accumulate=options.accumulate,
         lr=options.lr,
     )
@@ -108,12 +115,14 @@ def train(options: TrainOptions) -> Metrics:
     if start is not None and not options.resume:
         console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
     del start  # frees its weights
-    if process_rank() == 0:
+    if processes.rank == 0:
         _prepare_folder(options, config, schedule, train_set)
         datasets = list(filter(None, (train_set, val_set)))
         for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
             console.print(line, highlight=False, soft_wrap=True)
     console.print(f"{explanation}\n{schedule.explanation}", highlight=False, soft_wrap=True)
+    if processes.world_size > 1 and not torch.cuda.is_available():
+        console.print(f"no GPU: {processes.devices} processes share the CPU of each machine", highlight=False)
 
     module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
     trainer = build_fitting_trainer(
@@ -123,11 +132,16 @@ def train(options: TrainOptions) -> Metrics:
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
         keep_best=val_set is not None,
+        eval_every=options.eval_every or default_interval(epochs),
+        patience=options.patience,
+        ema=options.ema,
+        logger=options.logger,
+        options=asdict(options),
         precision=options.precision,
-        devices=options.devices,
+        processes=processes,
         console=console,
     )
-    train_loader, val_loader = _build_loaders(options, train_set, val_set, augment)
+    train_loader, val_loader = _build_loaders(options, processes, train_set, val_set, augment)
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
         ckpt_path = last if options.resume else None
@@ -151,16 +165,18 @@ def train(options: TrainOptions) -> Metrics:
     )
 
 
-def _read_data(options: TrainOptions, console: Console) -> tuple[Dataset, Dataset | None]:
+def _read_data(
+    options: TrainOptions, processes: Processes, console: Console
+) -> tuple[Dataset, Dataset | None]:
     """Read the training set and the validation set with all their images, before anything is written.
 
     Every process reads them, and finds the same entries to drop.
     """
-    if not options.resume and process_rank() == 0:
+    if not options.resume and processes.rank == 0:
         weights = local_file(options.weights) if options.weights is not None else None
         paths = (options.data, options.json, options.images, options.val_json, options.val_images, weights)
         inputs = [path for path in paths if path is not None]
-        run_folder.check_output(options.out, FILES, options.overwrite, inputs)
+        run_folder.check_output(options.out, FILES, options.overwrite, inputs, can_resume=True)
     train_set, val_set = read_train_and_val(
         options.data,
         options.json,
@@ -191,9 +207,13 @@ def _build_config(
 
 
 def _build_loaders(
-    options: TrainOptions, train_set: Dataset, val_set: Dataset | None, augment: Augmentation
+    options: TrainOptions,
+    processes: Processes,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    augment: Augmentation,
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
-    rank, world_size = process_rank(), options.devices
+    rank, world_size = processes.rank, processes.world_size
     train_loader = build_train_loader(
         train_set,
         augment,
@@ -214,7 +234,7 @@ def _prepare_folder(
 ) -> None:
     """Check that a run can be resumed, or clear the folder of a new run; then write the settings."""
     if options.resume:
-        check_resume(options.out, config, schedule, train_set.source)
+        check_resume(options.out, config, schedule, train_set.source, ema=options.ema)
     else:
         run_folder.clear_output(options.out, FILES)
     write_settings(options.out, asdict(options), schedule)
