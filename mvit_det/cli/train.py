@@ -88,7 +88,10 @@ def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
 
 def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
-        "--epochs", type=positive(int), default=36, metavar="N", help="number of epochs; default: %(default)s"
+        "--epochs",
+        type=positive(int),
+        metavar="N",
+        help=f"number of epochs; default: {_by_variant('epochs')}",
     )
     parser.add_argument(
         "--batch-size",
@@ -112,20 +115,22 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none"
     )
-    sizes = (
-        f"{recipe.short_side} for {variant}" for variant, recipe in RECIPES.items() if variant != "default"
-    )
     parser.add_argument(
         "--size",
         type=image_side(),
-        help=f"short side of a test image in pixels; default: {', '.join(sizes)}, else "
-        f"{RECIPES['default'].short_side}",
+        help=f"short side of a test image in pixels; default: {_by_variant('short_side')}",
     )
     parser.add_argument(
         "--augmentation",
         choices=("flip", "multiscale", "lsj"),
         default="multiscale",
-        help="flip keeps the test size; multiscale is the augmentation of the 36-epoch recipe; lsj is "
+        help="flip keeps the test size; multiscale is the augmentation of the variant's recipe; lsj is "
         "large-scale jittering on a square with sides of --size; default: %(default)s",
     )
     parser.add_argument("--seed", type=non_negative(int), default=0, help="random seed; default: %(default)s")
+
+
+def _by_variant(field: str) -> str:
+    """Return the values of a field of the recipes, for the help."""
+    values = (f"{getattr(recipe, field)} for {name}" for name, recipe in RECIPES.items() if name != "default")
+    return f"{', '.join(values)}, else {getattr(RECIPES['default'], field)}"

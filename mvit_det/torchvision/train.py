@@ -48,7 +48,7 @@ class TrainOptions:
     val_json: Path | None = None
     val_images: Path | None = None  # None: images
     head: str = "mask_rcnn"
-    epochs: int = 36
+    epochs: int | None = None  # None: that of the variant's recipe
     batch_size: int = 4
     accumulate: int = 1
     lr: float | None = None  # None: scaled to the number of images per step
@@ -85,16 +85,18 @@ def train(options: TrainOptions) -> Metrics:
     truth = read_coco(options.val_json) if options.val_json else None
     start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
     config = _build_config(options, data, truth, start)
+    recipe = recipe_for(options.variant)
+    epochs = options.epochs or recipe.epochs
     schedule = plan(
         options.variant,
         num_images=len(data.imgs),
-        epochs=options.epochs,
+        epochs=epochs,
         batch_size=options.batch_size,
         devices=options.devices,
         accumulate=options.accumulate,
         lr=options.lr,
     )
-    augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
+    augment = build_augmentation(options.augmentation, recipe, config.short_side)
     L.seed_everything(options.seed, workers=True, verbose=False)
     # The augmentation sets the size of training images, so torchvision's own resizing is skipped.
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
@@ -109,7 +111,7 @@ def train(options: TrainOptions) -> Metrics:
     trainer = build_fitting_trainer(
         options.out,
         schedule,
-        epochs=options.epochs,
+        epochs=epochs,
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
         keep_best=truth is not None,
