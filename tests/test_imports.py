@@ -12,10 +12,11 @@ import mvit_det
 ROOT = Path(mvit_det.__file__).parent
 
 # part -> the parts that it may import besides itself, and the third-party packages (None: any).
-SHARED = {"errors", "heads", "recipes", "dependencies"}
+SHARED = {"errors", "heads", "nms", "recipes", "dependencies"}
 RULES = {
     "errors": ({"dependencies"}, set()),
     "heads": (set(), set()),
+    "nms": ({"errors"}, {"torch", "torchvision"}),
     "recipes": (set(), set()),
     "dependencies": (set(), set()),
     "ops": ({"errors"}, {"torch"}),
