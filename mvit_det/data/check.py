@@ -9,6 +9,8 @@ from typing import Any
 from mvit_det.data.copies import find_copies
 from mvit_det.data.dataset import Dataset, check_images, read_dataset
 from mvit_det.data.folders import open_folder, read_split
+from mvit_det.data.formats.coco import find_images
+from mvit_det.data.formats.interface import split_of, walk
 from mvit_det.data.problems import Problem
 from mvit_det.data.statistics import Statistics, compute_statistics
 from mvit_det.errors import InputError
@@ -85,8 +87,9 @@ def _readers(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[
     if path.suffix.lower() == ".json" and not path.is_dir():
         if not path.exists():
             raise InputError(f"{path}: no such file; expected a COCO-format JSON")
-        folder = images or path.parent
-        return "COCO", {path.stem: lambda: read_dataset(path, folder, drop_invalid=True)}
+        split = split_of(path.stem) or "train"
+        folder = images or find_images(path, split, path.parent, list(walk(path.parent)))
+        return "COCO", {split: lambda: read_dataset(path, folder, drop_invalid=True)}
     if images is not None:
         raise InputError(f"{path}: is a folder; name the folder of images only with a JSON file")
     data = open_folder(path)

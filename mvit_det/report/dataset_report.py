@@ -16,9 +16,10 @@ from mvit_det.report.console import track
 from mvit_det.report.dataset_plots import draw_statistics
 from mvit_det.report.dataset_samples import draw_samples
 from mvit_det.report.dataset_tables import classes_table, statistics_table
-from mvit_det.report.run_folder import check_output
+from mvit_det.report.run_folder import check_output, clear_output
 
 REPORT, PROBLEMS, STATISTICS, SAMPLES = "report.json", "problems.txt", "statistics.png", "samples.png"
+FILES = (SAMPLES, STATISTICS, REPORT, PROBLEMS)
 NUM_EXAMPLES = 3  # problems of each kind on the terminal
 
 # What happens to the entries that have a problem, in the order of the report.
@@ -62,8 +63,8 @@ def run_check(options: CheckOptions) -> bool:
 
     data = check_data(options.data, options.images, read_images=options.read_images, track=show)
     print_report(data, console)
-    write_report(data, options.out)
-    console.print(f"\nwrote {options.out}: {SAMPLES}, {STATISTICS}, {REPORT} and {PROBLEMS}")
+    files = write_report(data, options.out)
+    console.print(f"\nwrote {options.out}: {', '.join(files)}")
     if options.fix is not None:
         write_fixed(data, options.fix, console)
     return data.is_usable
@@ -93,9 +94,15 @@ def print_report(data: CheckedData, console: Console) -> None:
         console.print(classes_table(data.statistics))
 
 
-def write_report(data: CheckedData, out: Path) -> None:
-    """Write plots, samples, statistics as JSON, and a list of all problems to the folder ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
+def write_report(data: CheckedData, out: Path) -> list[str]:
+    """Write plots, samples, statistics as JSON, and a list of all problems to the folder ``out``.
+
+    Files of an earlier check are replaced.
+
+    Returns:
+        The names of the files. If no image can be read, there are no samples.
+    """
+    clear_output(out, FILES)
     lines = [f"{problem.effect}: {KINDS[problem.kind].title}: {problem}\n" for problem in data.problems]
     (out / PROBLEMS).write_text("".join(lines), encoding="utf-8")
     counts = {
@@ -113,6 +120,7 @@ def write_report(data: CheckedData, out: Path) -> None:
     if data.splits:
         draw_statistics(data.statistics, out / STATISTICS)
         draw_samples(data.splits, out / SAMPLES)
+    return [name for name in FILES if (out / name).exists()]
 
 
 def write_fixed(data: CheckedData, path: Path, console: Console) -> None:

@@ -14,7 +14,9 @@ NUM_CLASSES = 30  # rows of the table of classes
 
 def statistics_table(splits: Mapping[str, Statistics]) -> Table:
     """Return a table with a column for each split."""
-    table = Table("", *splits, title="Statistics")
+    table = Table(
+        "", *splits, title_justify="left", title="Statistics (three numbers: minimum / median / maximum)"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for title, value in _ROWS.items():
@@ -25,7 +27,7 @@ def statistics_table(splits: Mapping[str, Statistics]) -> Table:
 def classes_table(splits: Mapping[str, Statistics]) -> Table:
     """Return a table of the classes with the most objects: the objects and the images of each."""
     first = next(iter(splits.values()))
-    table = Table("class", title="Objects (images) of each class")
+    table = Table("class", title_justify="left", title="Objects (images) of each class")
     for name in splits:
         table.add_column(name, justify="right")
     order = np.argsort(-first.objects_per_class, kind="stable")
@@ -48,7 +50,8 @@ def _spread(values: NDArray[Any]) -> str:
     """Return "minimum / median / maximum" of an array."""
     if not len(values):
         return "-"
-    return " / ".join(f"{value:,.0f}" for value in (values.min(), np.median(values), values.max()))
+    numbers = (values.min(), np.median(values), values.max())
+    return " / ".join(f"{number:,.1f}".removesuffix(".0") for number in numbers)
 
 
 def _share(count: int, total: int) -> str:
@@ -62,13 +65,13 @@ def _size_class(name: str) -> Callable[[Statistics], str]:
 _ROWS: dict[str, Callable[[Statistics], str]] = {
     "images": lambda split: f"{split.num_images:,}",
     "  without objects": lambda split: _share(split.num_empty_images, split.num_images),
-    "  width, px: min / median / max": lambda split: _spread(split.image_sizes[:, 0]),
-    "  height, px: min / median / max": lambda split: _spread(split.image_sizes[:, 1]),
+    "  width, px": lambda split: _spread(split.image_sizes[:, 0]),
+    "  height, px": lambda split: _spread(split.image_sizes[:, 1]),
     "objects": lambda split: f"{split.num_objects:,}",
     "  with a mask": lambda split: _share(split.num_masks, split.num_objects),
-    "  per image: min / median / max": lambda split: _spread(split.objects_per_image),
-    "  square root of area, px: min / median / max": lambda split: _spread(np.sqrt(split.areas)),
-    "  small: area below 32 x 32 px": _size_class("small"),
+    "  per image": lambda split: _spread(split.objects_per_image),
+    "  square root of area, px": lambda split: _spread(np.sqrt(split.areas)),
+    "  small: below 32 x 32 px": _size_class("small"),
     "  medium: below 96 x 96 px": _size_class("medium"),
     "  large": _size_class("large"),
     "  at the border of their image": lambda split: _share(split.num_at_border, split.num_objects),
