@@ -113,12 +113,19 @@ KINDS = {
     "mask_part": Kind(
         "polygons of fewer than 3 points beside others", "repair", "Nothing: they are left out."
     ),
+    "placeholder_category": Kind(
+        "categories that stand for a project", "repair", "Nothing: they are left out."
+    ),
     # What is used unchanged.
     "repeated_annotation": Kind("identical annotations", "warn", "Remove all but one of them."),
     "repeated_name": Kind("categories of the same name", "warn", "Merge them, or rename one."),
     "unused_category": Kind(
         "categories without objects", "warn", "Remove the category, unless other splits have objects of it."
     ),
+    "shared_image": Kind(
+        "images in two splits", "warn", "Keep the image in one split; scores on seen images are too high."
+    ),
+    "copied_image": Kind("images with the same contents as another", "warn", "Keep one of them."),
     "tiny_box": Kind("boxes of less than one pixel", "warn", "Check that the box is in pixels."),
     "mask_beside_box": Kind(
         "masks that do not match their box", "warn", "Check that both belong to the same object."
@@ -127,6 +134,11 @@ KINDS = {
     "missing_label_file": Kind(
         "images without a label file", "warn", "Add an empty file if the image shows no object."
     ),
+    "image_without_xml": Kind(
+        "images without an XML file", "warn", "Write an XML file without objects if the image shows none."
+    ),
+    "unused_label_file": Kind("label files without an image", "warn", "Add the image, or remove the file."),
+    "thin_box": Kind("boxes whose edges are the same pixel", "warn", "Check that the box was not a click."),
 }
 
 
