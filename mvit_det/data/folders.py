@@ -7,7 +7,7 @@ from typing import Any
 
 from mvit_det.data.dataset import Dataset, dataset_from
 from mvit_det.data.formats import FORMATS
-from mvit_det.data.formats.interface import SPLITS, subfolders
+from mvit_det.data.formats.layout import SPLITS, subfolders
 from mvit_det.errors import InputError
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -88,6 +88,7 @@ def read_split(folder: DataFolder, split: str, *, drop_invalid: bool = False) ->
         contents.images,
         drop_invalid=drop_invalid,
         problems=contents.problems,
+        format=folder.format,
     )
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvit_det.data.formats.interface import SPLITS, Contents, annotation_folders, split_of, walk
+from mvit_det.data.formats.interface import Contents
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, split_of, walk
 from mvit_det.data.json_files import read_json
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError

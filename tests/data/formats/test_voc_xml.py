@@ -52,7 +52,7 @@ def test_a_file_of_labelimg(tmp_path):
 
 
 def test_polygons_and_fractions_and_parts(tmp_path):
-    # Roboflow writes xmax before ymin. In the person layout of the challenge, the part of an object has a box.
+    # Roboflow writes xmax before ymin. In the person layout of the challenge, parts of an object have boxes.
     points = "<x1>1.5</x1><y1>2</y1><x2>9</x2><y2>2</y2><x3>9</x3><y3>8</y3>"
     part = "<part><name>head</name><bndbox><xmin>3</xmin></bndbox></part>"
     box = "<bndbox><xmin>1.5</xmin><xmax>9.25</xmax><ymin>2.0</ymin><ymax>8</ymax></bndbox>"

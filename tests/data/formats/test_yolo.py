@@ -127,15 +127,16 @@ def test_images_labels_and_ids(tmp_path):
         for number, name in enumerate(("a.png", "b.png", "c.png"), start=1)
     ]
     common = {"image_id": 2, "iscrowd": 0}
+    source = tmp_path / "labels/b.txt"
     assert contents.data["annotations"] == [
-        {"id": 1, "category_id": 0, "bbox": pytest.approx(BOX), "_source": "labels/b.txt: line 1", **common},
-        {"id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "_source": "labels/b.txt: line 2", **common},
+        {"id": 1, "category_id": 0, "bbox": pytest.approx(BOX), "_source": f"{source}: line 1", **common},
+        {"id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "_source": f"{source}: line 2", **common},
         {
             "id": 3,
             "category_id": 1,
             "bbox": [0, 0, 100, 100],
             "segmentation": [[0, 0, 100, 0, 100, 100]],
-            "_source": "labels/b.txt: line 3",
+            "_source": f"{source}: line 3",
             **common,
         },
     ]

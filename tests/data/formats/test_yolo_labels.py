@@ -62,9 +62,9 @@ def test_a_file_with_a_byte_order_mark_and_other_line_ends(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbf0 0.5 0.5 0.5 0.5  \r\n\r\n9 0.5 0.5 0.5 0.5\r\n\t1 0.5 0.5 1 1\r\n")
     objects, problems = read_labels(path, NAMES, SIZE)
-    assert [(each["line"], each["category_id"], each["bbox"]) for each in objects] == [
-        (1, 0, [50, 25, 100, 50]),
-        (4, 1, [0, 0, 200, 100]),
+    assert [(each["_source"], each["category_id"], each["bbox"]) for each in objects] == [
+        (f"{path}: line 1", 0, [50, 25, 100, 50]),
+        (f"{path}: line 4", 1, [0, 0, 200, 100]),
     ]
     assert [str(problem) for problem in problems] == [
         f"{path}: line 3: the class 9 is not among the classes 0 to 1"
