@@ -1,6 +1,7 @@
 """Folders of images and annotations in one of the supported formats."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def read_split(folder: DataFolder, split: str, *, drop_invalid: bool = False) ->
     if split not in folder.splits:
         have = ", ".join(folder.splits)
         raise InputError(f"{folder.path}: has no {SPLITS[split]} set; as {folder.format}, it has {have}")
-    contents = FORMATS[folder.format].read(folder.path, folder.splits, split)
+    with _readable(folder.path):
+        contents = FORMATS[folder.format].read(folder.path, folder.splits, split)
     return dataset_from(
         contents.data,
         contents.source,
@@ -94,8 +96,18 @@ def read_split(folder: DataFolder, split: str, *, drop_invalid: bool = False) ->
 
 def _recognize(path: Path) -> list[DataFolder]:
     names = FORMATS if path.is_dir() else ("YOLO",)
-    splits = {name: FORMATS[name].recognize(path) for name in names}
+    with _readable(path):
+        splits = {name: FORMATS[name].recognize(path) for name in names}
     return [DataFolder(path, name, found) for name, found in splits.items() if found]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn an error of the file system, such as a missing permission, into an :class:`InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
 
 
 def _looked_for() -> str:

@@ -30,7 +30,7 @@ def read_labels(
         size: width and height of the image in pixels.
 
     Returns:
-        The objects with ``category_id``, ``bbox``, ``segmentation`` for a polygon, and ``_source``, which names
+        The objects: ``category_id``, ``bbox``, ``segmentation`` for a polygon, and ``_source``, which names
         the line; None if the file is not text. Then the problems, such as lines that are left out.
     """
     try:
