@@ -27,7 +27,9 @@ class PolygonMasks:
     size: tuple[int, int]
 
     @staticmethod
-    def from_coco(segmentations: Sequence[Sequence[Sequence[float]]], size: tuple[int, int]) -> "PolygonMasks":
+    def from_coco(
+        segmentations: Sequence[Sequence[Sequence[float]]], size: tuple[int, int]
+    ) -> "PolygonMasks":
         """Return the masks of COCO annotations: [x, y, x, y, ...] for each polygon of each object."""
         arrays = (
             tuple(np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in parts)

@@ -145,12 +145,17 @@ def test_images_labels_and_ids(tmp_path):
 
 
 def test_sizes_are_those_of_upright_images(tmp_path):
-    write(tmp_path, {"classes.txt": "cat\n", "images/b.jpg": None, "labels/a.txt": LABEL, "labels/b.txt": LABEL})
+    write(
+        tmp_path, {"classes.txt": "cat\n", "images/b.jpg": None, "labels/a.txt": LABEL, "labels/b.txt": LABEL}
+    )
     exif = Image.Exif()
     exif[274] = 6  # turned by 90 degrees
     Image.new("RGB", (200, 100)).save(tmp_path / "images/a.jpg", exif=exif)
     contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
-    assert [(image["width"], image["height"]) for image in contents.data["images"]] == [(100, 200), (200, 100)]
+    assert [(image["width"], image["height"]) for image in contents.data["images"]] == [
+        (100, 200),
+        (200, 100),
+    ]
     assert boxes(contents)["a.jpg"] == [[45, 60, 10, 80]]
 
 
@@ -166,7 +171,9 @@ def test_errors_of_a_whole_set(tmp_path):
     with pytest.raises(InputError, match="has labels/ as in YOLO, but no data.yaml and no classes.txt"):
         yolo.recognize(tmp_path / "a")
     write(tmp_path / "b", {"data.yaml": "train: images\nnames: [cat]", "images/a.jpg": None})
-    with pytest.raises(InputError, match="no image of the train split has a label file; expected .*images/a.txt"):
+    with pytest.raises(
+        InputError, match="no image of the train split has a label file; expected .*images/a.txt"
+    ):
         yolo.read(tmp_path / "b", yolo.recognize(tmp_path / "b"), "train")
     write(tmp_path / "c", {"data.yaml": "train: images\nnames: [cat]", "images/a.md": ""})
     with pytest.raises(InputError, match="images: contains no images; the train split of .* is empty"):

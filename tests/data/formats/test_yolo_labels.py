@@ -7,7 +7,7 @@ SIZE = (200, 100)
 
 
 def test_a_box_is_converted_to_pixels():
-    label = parse_label("1 0.5 0.5 0.1 0.4".split(), NAMES, SIZE)
+    label = parse_label(["1", "0.5", "0.5", "0.1", "0.4"], NAMES, SIZE)
     assert label == {"category_id": 1, "bbox": pytest.approx([90, 30, 20, 40])}
 
 
@@ -20,14 +20,19 @@ def test_a_polygon_keeps_its_points_and_gets_their_box(text):
 
 
 def test_an_oriented_box_is_a_polygon_of_four_points():
-    label = parse_label("0 0.5 0 1 0.5 0.5 1 0 0.5".split(), NAMES, SIZE)
+    label = parse_label(["0", "0.5", "0", "1", "0.5", "0.5", "1", "0", "0.5"], NAMES, SIZE)
     assert label["segmentation"] == [[100, 0, 200, 50, 100, 100, 0, 50]]
     assert label["bbox"] == [0, 0, 200, 100]
 
 
 def test_rounding_beyond_the_image_is_accepted():
-    assert parse_label("0 -0.0005 0 1.0009 0 1 1".split(), NAMES, SIZE)["bbox"] == [0, 0, 200, 100]
-    assert "bbox" in parse_label("0 0.5 0.5 1.0009 1".split(), NAMES, SIZE)
+    assert parse_label(["0", "-0.0005", "0", "1.0009", "0", "1", "1"], NAMES, SIZE)["bbox"] == [
+        0,
+        0,
+        200,
+        100,
+    ]
+    assert "bbox" in parse_label(["0", "0.5", "0.5", "1.0009", "1"], NAMES, SIZE)
 
 
 @pytest.mark.parametrize(
