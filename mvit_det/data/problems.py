@@ -1,9 +1,9 @@
 """The problems that are found in a data set, and what happens to the entries that have them."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mvit_det.errors import InputError
 
@@ -142,6 +142,52 @@ KINDS = {
 }
 
 
+class Findings:
+    """Collects the problems of one data set while it is read.
+
+    Args:
+        source: the file or the folder, for messages.
+        problems: problems that were found earlier.
+    """
+
+    def __init__(self, source: Path, problems: Iterable[Problem] = ()) -> None:
+        self.source = source
+        self.problems = list(problems)
+
+    def add(
+        self, kind: str, name: str, index: int, entry: Any, message: str, field: str | None = None
+    ) -> None:
+        """Add a problem of the entry ``index`` of the list ``name``.
+
+        An entry that was converted from another format names its own file and line in ``"_source"``.
+        """
+        origin = entry.get("_source") if isinstance(entry, dict) else None
+        if origin is not None:
+            file, separator, line = origin.rpartition(": ")
+            if not separator:
+                file, line = origin, ""
+            self.problems.append(Problem(kind, Path(file), line, message))
+        else:
+            where = f"{name}[{index}]" + (f".{field}" if field else "")
+            self.problems.append(Problem(kind, self.source, where, message))
+
+    def add_list(self, kind: str, name: str, field: str, message: str) -> None:
+        """Add a problem that concerns a field of all entries of the list ``name``."""
+        self.problems.append(Problem(kind, self.source, f"{name}[*].{field}", message))
+
+    def add_file(self, kind: str, file: Path, message: str) -> None:
+        """Add a problem of a whole file."""
+        self.problems.append(Problem(kind, file, "", message))
+
+
+def group(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
+    """Return kind -> problems, in the order of :data:`KINDS`."""
+    groups: dict[str, list[Problem]] = {kind: [] for kind in KINDS}
+    for problem in problems:
+        groups[problem.kind].append(problem)
+    return {kind: members for kind, members in groups.items() if members}
+
+
 def stop_at(problems: Iterable[Problem], path: Path) -> None:
     """Raise an error if there are problems of the effect ``"drop"``.
 
@@ -156,10 +202,9 @@ def stop_at(problems: Iterable[Problem], path: Path) -> None:
     if not stopping:
         return
     message = str(stopping[0])
-    if len(stopping) > 1:
-        num_kinds = len(Counter(problem.kind for problem in stopping))
-        kinds = "of the same kind" if num_kinds == 1 else f"of {num_kinds} kinds in all"
-        problem = "problem" if len(stopping) == 2 else "problems"
-        message += f"; and {len(stopping) - 1} more {problem} {kinds}"
-        message += f"; `mvit-det check {path}` lists them all"
+    num_more, num_kinds = len(stopping) - 1, len(group(stopping))
+    if num_more:
+        kinds = "of the same kind" if num_kinds == 1 else f"({num_kinds} kinds in all)"
+        problem = "problem" if num_more == 1 else "problems"
+        message += f"; and {num_more:,} more {problem} {kinds}; `mvit-det check {path}` lists them all"
     raise InputError(message)

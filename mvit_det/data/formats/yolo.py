@@ -105,11 +105,12 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
         if size is not None:  # else the check of the images reports the image
             image |= {"width": size[0], "height": size[1]}
         images.append(image)
+        source = shown(label, root)
         for each in objects:
             line = each.pop("line")
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": image["id"], "iscrowd": 0, **each}
-                | {"_source": f"{shown(label, root)}: line {line}"}
+                | {"_source": f"{source}: line {line}"}
             )
     categories = [{"id": number, "name": name} for number, name in sorted(splits[split].names.items())]
     data = {"images": images, "annotations": annotations, "categories": categories}
