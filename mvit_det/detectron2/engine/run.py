@@ -21,6 +21,7 @@ from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
 from mvit_det.detectron2.engine.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
 from mvit_det.detectron2.engine.trainer import Trainer
+from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
@@ -38,7 +39,7 @@ def evaluate(cfg: DictConfig) -> Results:
     logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
     model = build(cfg.model).to(cfg.train.device)
     logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
-    return _evaluate(cfg, model)
+    return _evaluate(cfg, with_tta(cfg, model))
 
 
 def train(cfg: DictConfig, args: Namespace) -> None:

@@ -17,6 +17,7 @@ from mvit_det.detectron2.data.coco_json import (
     registered_categories,
 )
 from mvit_det.detectron2.engine.trainer import PRECISIONS
+from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
@@ -58,6 +59,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     model = _build_on_meta(cfg)
     run_folder.check_output(Path(cfg.train.output_dir), names=(), overwrite=False, inputs=())
     if args.eval_only:
+        check_tta(cfg, model)
         _check_detector_weights(model, cfg.train.init_checkpoint)
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)
