@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
 from mvit_det.errors import InputError, out_of_memory_summary
+from mvit_det.heads import HEADS
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
 from mvit_det.report.console import check_images_with_progress
@@ -171,6 +172,7 @@ def _build_loaders(
         options.images,
         augment,
         options.batch_size,
+        with_masks=HEADS[options.head].has_masks,
         accumulate=options.accumulate,
         rank=rank,
         world_size=world_size,

@@ -80,7 +80,9 @@ def test_the_long_side_is_limited():
     torch.manual_seed(0)
     image, target = sample(100, 300)
     # 288 x 864 exceeds the limit of 480 px, which is that of a short side of 288 px.
-    sizes = {tuple(build_augmentation("multiscale", NANO, 256)(image, target)[0].shape[1:]) for _ in range(20)}
+    sizes = {
+        tuple(build_augmentation("multiscale", NANO, 256)(image, target)[0].shape[1:]) for _ in range(20)
+    }
     assert sizes == {(160, 480)}
 
 
