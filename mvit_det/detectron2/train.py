@@ -89,11 +89,7 @@ def _parser() -> ArgumentParser:
         "--eval-only", action="store_true", help="evaluate train.init_checkpoint instead of training"
     )
     for flag, default, text in (
-        (
-            "--num-gpus",
-            1,
-            "number of GPUs on each machine or, without a GPU, of processes that share the CPU",
-        ),
+        ("--num-gpus", 1, "number of GPUs on each machine, or of processes that share its CPU"),
         ("--num-machines", 1, "number of machines"),
         ("--machine-rank", 0, "number of this machine, counting from 0"),
     ):

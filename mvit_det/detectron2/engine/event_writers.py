@@ -90,9 +90,8 @@ def _open_wandb(cfg: DictConfig) -> tuple[Log, Callable[[], Any]]:
     import wandb
 
     folder = Path(cfg.train.output_dir)
-    run = wandb.init(
-        project=project_name("wandb"), name=folder.absolute().name, dir=folder, config=_flat(cfg)
-    )
+    name = folder.absolute().name
+    run = wandb.init(project=project_name("wandb"), name=name, dir=folder, config=_flat(cfg))
     return (lambda metrics, step: run.log(metrics, step=step)), run.finish
 
 
@@ -116,8 +115,9 @@ TRACKER_RUNS: dict[str, Callable[[DictConfig], tuple[Log, Callable[[], Any]]]] =
 
 
 def _flat(cfg: DictConfig) -> dict[str, Any]:
-    """Return the plain values of ``train`` and ``optimizer.lr`` with dotted names, as a tracker shows them."""
-    values = {"optimizer.lr": cfg.optimizer.lr, "batch_size": cfg.dataloader.train.total_batch_size}
+    """Return the settings of the run as dotted name -> value."""
+    keys = ("optimizer.lr", "dataloader.train.total_batch_size")
+    values = {key: OmegaConf.select(cfg, key) for key in keys}
 
     def collect(node: Any, prefix: str) -> None:
         for key, value in node.items():

@@ -113,10 +113,8 @@ class StopEarly(HookBase):
             raise StoppedEarly
 
     def __str__(self) -> str:
-        best = self.keep_best
-        return (
-            f"stopped early: {self.patience} evaluations without a better {best.metric} than {best.best:.2f}"
-        )
+        metric, best = self.keep_best.metric, self.keep_best.best
+        return f"stopped early: {self.patience} evaluations without a better {metric} than {best:.2f}"
 
 
 class ProgressBar(HookBase):

@@ -103,9 +103,7 @@ def _check_values(cfg: DictConfig) -> None:
             raise InputError(f"{key} is {value!r}: expected {expected} of at least {minimum}")
     patience = cfg.train.patience
     if patience is not None and (type(patience) is not int or patience < 1):
-        raise InputError(
-            f"train.patience is {patience!r}: expected an integer of at least 1, or null for never"
-        )
+        raise InputError(f"train.patience is {patience!r}: expected an integer of at least 1, or null")
     if patience is not None and cfg.train.eval_period == 0:
         raise InputError(f"train.patience is {patience}: needs a train.eval_period of at least 1")
     check_tracker(cfg.train.logger)
@@ -140,10 +138,9 @@ def _check_devices(device: str, args: Namespace) -> None:
                 "train.device=cpu: to run several processes on the CPU, hide the GPUs with "
                 "CUDA_VISIBLE_DEVICES="
             )
-        if num_gpus > len(os.sched_getaffinity(0)):
-            raise InputError(
-                f"--num-gpus {num_gpus}: this machine has {len(os.sched_getaffinity(0))} CPU cores"
-            )
+        num_cores = len(os.sched_getaffinity(0))
+        if num_gpus > num_cores:
+            raise InputError(f"--num-gpus {num_gpus}: this machine has {num_cores} CPU cores")
     elif not available:
         raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
     elif num_gpus > available:
