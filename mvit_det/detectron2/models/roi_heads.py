@@ -28,7 +28,9 @@ class BoxPredictor(FastRCNNOutputLayers):
             proposals: the regions of each image, in the same order.
         """
         counts = [len(regions) for regions in proposals]
-        if len(set(counts)) == 1:  # the mean over all regions is the same
+        # With as many regions in each image, the mean over all regions is the same, unless the federated loss
+        # samples the classes of each image.
+        if len(set(counts)) == 1 and not self.use_fed_loss:
             return super().losses(predictions, proposals)
         scores, deltas = (prediction.split(counts) for prediction in predictions)
         images = zip(scores, deltas, proposals, strict=True)
