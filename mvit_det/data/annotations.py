@@ -42,6 +42,12 @@ def read_coco(path: Path) -> COCO:
     Source: the COCO data format, https://cocodataset.org/#format-data.
     """
     data = read_json(path, dict, f"an object with {', '.join(LISTS)}")
+    check_coco(data, path)
+    return index_coco(data)
+
+
+def check_coco(data: dict[str, Any], path: Path) -> None:
+    """Check the contents of a COCO-format file, and add missing fields."""
     try:
         _check_data(data)
     except FieldError as error:
@@ -50,9 +56,11 @@ def read_coco(path: Path) -> COCO:
         annotation["id"] = number
     coco = index_coco(data)
     for annotation in data["annotations"]:
-        if "area" not in annotation:
+        if not annotation.get("segmentation"):
+            annotation.pop("segmentation", None)
+            annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
+        elif "area" not in annotation:
             annotation["area"] = float(coco_mask.area(coco.annToRLE(annotation)))
-    return coco
 
 
 def index_coco(data: dict[str, Any]) -> COCO:
@@ -116,4 +124,5 @@ def _check_annotation(
         to_numbers([annotation["area"]], f"{where}.area", "the area of the mask in pixels")
     check_box(annotation.get("bbox"), f"{where}.bbox")
     image = images[annotation["image_id"]]
-    check_segmentation(annotation.get("segmentation"), f"{where}.segmentation", image)
+    if annotation.get("segmentation"):
+        check_segmentation(annotation["segmentation"], f"{where}.segmentation", image)
