@@ -15,7 +15,7 @@ ROOT = Path(mvit_det.__file__).parent
 SHARED = {"errors", "heads", "recipes", "dependencies"}
 RULES = {
     "errors": ({"dependencies"}, set()),
-    "heads": (set(), set()),
+    "heads": ({"errors"}, set()),
     "recipes": (set(), set()),
     "dependencies": (set(), set()),
     "ops": ({"errors"}, {"torch"}),
