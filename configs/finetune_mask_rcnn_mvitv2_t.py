@@ -1,7 +1,9 @@
 """Mask R-CNN, MViTv2-T, on your own data.
 
-Required: data.root=FOLDER, or data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
-Optional: train.init_checkpoint=... with the weights of a detector or of a backbone
+Required: data.root=FOLDER
+    or data.train.json=... data.train.images=... [data.val.json=... [data.val.images=...]]
+Optional: data.drop_invalid=True to drop what cannot be used; train.init_checkpoint=... with the weights
+    of a detector or of a backbone
 """
 
 from detectron2.config import LazyCall as L

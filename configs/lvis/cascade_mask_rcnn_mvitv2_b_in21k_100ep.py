@@ -1,4 +1,7 @@
-"""Cascade Mask R-CNN, MViTv2-B, on LVIS v1, ViTDet's recipe, 100 epochs. Published: 46.3 box AP, 42.0 mask AP."""
+"""Cascade Mask R-CNN, MViTv2-B, on LVIS v1, ViTDet's recipe, 100 epochs.
+
+Published: 46.3 box AP, 42.0 mask AP.
+"""
 
 from ..common.data.lvis import dataloader
 from ..common.models.lvis import to_lvis

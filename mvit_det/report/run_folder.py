@@ -8,6 +8,7 @@ from pathlib import Path
 from mvit_det.errors import InputError
 
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
+PROBLEMS = "data_problems.txt"  # what was dropped, clipped or repaired in the data
 METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
 
 TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)

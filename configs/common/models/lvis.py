@@ -1,4 +1,4 @@
-"""Changes of a cascade for LVIS: 1203 classes, few of them annotated in an image, and rare ones among them."""
+"""LVIS's changes to a cascade: 1203 classes, of which an image is annotated with few."""
 
 from detectron2.config import LazyCall as L
 

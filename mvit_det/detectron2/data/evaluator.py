@@ -14,8 +14,8 @@ from mvit_det.detectron2.data.registration import registered_dataset
 class DatasetEvaluator(COCOEvaluator):
     """A ``COCOEvaluator`` whose ground truth is a data set as this package reads it.
 
-    The file of the data set may be of another format, or lack ids, areas or crowd flags. Masks are evaluated if
-    every object has one, else boxes alone.
+    The file of the data set may be of another format, or lack ids, areas or crowd flags. Masks are evaluated
+    if every object has one, else boxes alone.
 
     Args:
         dataset_name: a data set that :func:`mvit_det.detectron2.data.registration.register` has registered.

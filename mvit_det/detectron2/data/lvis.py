@@ -65,14 +65,14 @@ def class_weights(names: str | list[str], power: float) -> Callable[[], Tensor]:
     for name in [names] if isinstance(names, str) else names:
         if not MetadataCatalog.get(name).get("class_image_count"):
             raise InputError(
-                f"data set {name}: the federated loss needs the number of images of each class; use LVIS v1, or "
-                "register a file in LVIS's format with mvit_det.detectron2.data.lvis.register_lvis"
+                f"data set {name}: the federated loss needs the number of images of each class; use LVIS v1, "
+                "or register a file in LVIS's format with mvit_det.detectron2.data.lvis.register_lvis"
             )
     return partial(get_fed_loss_cls_weights, names, power)
 
 
 class LvisEvaluator(LVISEvaluator):
-    """Detectron2's ``LVISEvaluator`` for every version of NumPy, with an error that names the missing package.
+    """Detectron2's ``LVISEvaluator`` for every version of NumPy, with a one-line error for a missing package.
 
     Raises:
         DependencyError: if the package ``lvis`` is not installed.
@@ -89,6 +89,19 @@ class LvisEvaluator(LVISEvaluator):
         return results
 
 
+def check_lvis(name: str) -> None:
+    """Check that a registered data set can be evaluated, if it is evaluated as LVIS is.
+
+    Raises:
+        DependencyError: if the package ``lvis`` is not installed.
+        InputError: if the file of the data set cannot be read or lacks a field. The message names the field.
+    """
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("evaluator_type") == "lvis":
+        check_lvis_package()
+        _read_lvis(metadata.json_file)
+
+
 def check_lvis_package() -> None:
     """Check that the package ``lvis`` is installed.
 
@@ -99,15 +112,6 @@ def check_lvis_package() -> None:
         import lvis  # noqa: F401
     except ImportError as error:
         raise DependencyError(f"LVIS needs the package lvis: pip install lvis ({error})") from None
-
-
-def check_lvis_fields(json: str) -> None:
-    """Check that a file has the fields that LVIS's evaluation needs beyond COCO's.
-
-    Raises:
-        InputError: if the file cannot be read or a field is missing. The message names the field.
-    """
-    _read_lvis(json)
 
 
 def _read_lvis(json: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The mapper of the data loaders: it reads an image, augments it and its objects, and makes tensors of them."""
+"""Reading and augmentation of the samples of Detectron2's data loaders."""
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +14,27 @@ from PIL import Image
 
 from mvit_det.data.images import read_image
 from mvit_det.detectron2.data.train_loader import Sample
+from mvit_det.errors import DependencyError
 
 
 class DetectionMapper(DatasetMapper):
     """Detectron2's ``DatasetMapper`` for object detection, with the image reader of this package.
 
-    The keywords are those of ``DatasetMapper``. Images are read by :func:`mvit_det.data.images.read_image`, so
-    that 16-bit, transparent and rotated images have the same pixels in training, evaluation and prediction, and
-    in both integrations. Semantic segmentation and precomputed proposals are not read.
+    The keywords are those of ``DatasetMapper``. Images are read by
+    :func:`mvit_det.data.images.read_image`, so that 16-bit, transparent and rotated images have the same
+    pixels in training, evaluation and prediction, and in both integrations. Semantic segmentation and
+    precomputed proposals are not read.
+
+    Raises:
+        DependencyError: if polygons are cropped and the package ``shapely``, which fvcore uses for it, is not
+            installed.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        has_polygons = self.is_train and self.use_instance_mask and self.instance_mask_format == "polygon"
+        if has_polygons and _crops(self.augmentations):
+            _check_shapely()
 
     def __call__(self, dataset_dict: Sample) -> Sample:
         """Return the sample of one image.
@@ -54,3 +67,18 @@ def to_pixels(image: Image.Image, image_format: str) -> NDArray[np.uint8]:
     """Return the pixels (H, W, C) of a PIL image in a channel order of Detectron2, such as ``"BGR"``."""
     pixels: NDArray[np.uint8] = convert_PIL_to_numpy(image, image_format)
     return pixels
+
+
+def _crops(augmentation: T.Augmentation) -> bool:
+    """Return whether an augmentation, or one that it contains, crops the image."""
+    inner = getattr(augmentation, "augs", None) or filter(None, [getattr(augmentation, "aug", None)])
+    return isinstance(augmentation, T.RandomCrop | T.FixedSizeCrop) or any(map(_crops, inner))
+
+
+def _check_shapely() -> None:
+    try:
+        import shapely.geometry  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(
+            f"cropping of polygons needs the package shapely: pip install shapely ({error})"
+        ) from None

@@ -23,6 +23,8 @@ def register(name: str, dataset: Dataset, **metadata: Any) -> None:
     if name in DatasetCatalog:
         return
     DatasetCatalog.register(name, partial(_samples, dataset))
+    if dataset.source.is_file():
+        metadata.setdefault("json_file", str(dataset.source))
     MetadataCatalog.get(name).set(
         image_root=str(dataset.images),
         thing_classes=list(dataset.categories.values()),

@@ -12,9 +12,9 @@ from mvit_det.detectron2.data.train_loader import Sample
 class RepeatFactorSampler:
     """Repeats images of rare classes.
 
-    A class that a fraction f of the images contains has the repeat factor max(1, sqrt(``threshold`` / f)). The
-    factor of an image is the largest of its classes. Its fractional part is the probability of one more
-    occurrence in an epoch.
+    A class that a fraction f of the images contains has the factor max(1, sqrt(``threshold`` / f)). The
+    factor of an image is the largest of its classes: the mean number of its occurrences in an epoch. Its
+    fractional part is the probability of one more occurrence.
 
     Source: LVIS, arXiv 1908.03195, Appendix B.2.
 

@@ -27,9 +27,9 @@ class TrainLoader:
     """An infinite data loader that replaces Detectron2's ``build_detection_train_loader``.
 
     Each process receives its share of every batch. Every image occurs once per epoch, in a new order, unless
-    ``sampler`` says otherwise. The images of a batch are all wide or all tall. The contents of a batch and its augmentation depend only on
-    the seed and the index of the batch, not on the number of processes or workers. Iteration starts at the
-    batch with the index ``first_batch``.
+    ``sampler`` says otherwise. The images of a batch are all wide or all tall. The contents of a batch and
+    its augmentation depend only on the seed and the index of the batch, not on the number of processes or
+    workers. Iteration starts at the batch with the index ``first_batch``.
 
     Args:
         dataset: one dict per image in Detectron2's format, with ``width`` and ``height``.

@@ -1,19 +1,22 @@
 """The data sets that the keys under ``data`` of a config name: a folder, or JSON files."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from detectron2.utils import comm
+from omegaconf import DictConfig
 from rich.console import Console
 
 from mvit_det.data.dataset import Dataset, check_images, read_dataset
-from mvit_det.data.sources import read_evaluation_set, read_train_and_val
+from mvit_det.data.sources import describe, read_evaluation_set, read_train_and_val
 from mvit_det.detectron2.data.registration import register
 from mvit_det.errors import InputError
 from mvit_det.report.console import track
+from mvit_det.report.data_problems import summarize_problems, write_problems
 
 Keys = Mapping[str, Any]  # the keys under ``data``, as in configs/common/data/user_data.py
 
@@ -42,21 +45,45 @@ def read_split(data: Keys, split: str) -> Dataset:
         split: ``"train"``, or ``"val"`` for the set that a detector is evaluated on.
 
     Raises:
-        InputError: if a key is missing or wrong, if the data cannot be read, or if an entry or an image cannot be
-            used and ``data.drop_invalid`` is false.
+        InputError: if a key is missing or wrong, if the data cannot be read, or if an entry or an image
+            cannot be used and ``data.drop_invalid`` is false.
     """
     paths = _paths(data)
     return _checked_train(paths) if split == "train" else _checked_val(paths)
 
 
-def has_validation_set(data: Keys) -> bool:
-    """Return whether a training run has a validation set.
+def has_validation_set(cfg: DictConfig) -> bool:
+    """Return whether a training run with this config has a validation set.
 
     Raises:
         InputError: if the data cannot be read.
     """
-    paths = _paths(data)
+    if "data" not in cfg:  # a data set of Detectron2's catalog
+        return True
+    paths = _paths(cfg.data)
     return paths.val_json is not None or (paths.root is not None and _train_and_val(paths)[1] is not None)
+
+
+def report_data(cfg: DictConfig, splits: Sequence[str]) -> None:
+    """Log what the data of a run contain, and write the list of their problems to ``train.output_dir``.
+
+    Args:
+        cfg: the config of the run.
+        splits: the splits that the run reads.
+    """
+    if "data" not in cfg or not comm.is_main_process():
+        return
+    logger = logging.getLogger(__name__)
+    datasets = {split: read_split(cfg.data, split) for split in splits}
+    for split, dataset in datasets.items():
+        logger.info(f"{split}: {dataset.source}: {describe(dataset)}")
+    if "val" not in splits:
+        logger.info("no validation set: the detector is not evaluated, and no best checkpoint is written")
+    problems = summarize_problems(datasets.values(), dropped=cfg.data.drop_invalid)
+    if problems:
+        folder = Path(cfg.train.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        logger.warning(f"data: {problems}; {write_problems(datasets.values(), folder)} lists them")
 
 
 def categories_of(data: Keys) -> dict[int, str]:
@@ -93,10 +120,9 @@ def mask_format(data: Keys) -> str:
     """
     dataset = read_split(data, "train")
     if not dataset.has_masks:
-        share = f"{dataset.num_masks} of {dataset.num_objects}" if dataset.num_masks else "none"
         raise InputError(
-            f"{dataset.source}: {share} of the objects have a mask, and this config trains on masks; for boxes "
-            "alone, use a config such as finetune_faster_rcnn_mvitv2_t"
+            f"{dataset.source}: {dataset.num_masks:,} of {dataset.num_objects:,} objects have a mask, and "
+            "this config trains on masks; for boxes alone, use a config such as finetune_faster_rcnn_mvitv2_t"
         )
     masks = (entry["segmentation"] for entry in dataset.coco.anns.values() if not entry["iscrowd"])
     return "bitmask" if any(isinstance(mask, dict) for mask in masks) else "polygon"
@@ -119,7 +145,9 @@ class _Paths:
 def _paths(data: Keys) -> _Paths:
     """Return the keys as a hashable value, after a check of each of them."""
     values = {name: data[name] for name in ("root", "drop_invalid")}
-    values |= {f"{split}_{name}": data[split][name] for split in ("train", "val") for name in ("json", "images")}
+    values |= {
+        f"{split}_{name}": data[split][name] for split in ("train", "val") for name in ("json", "images")
+    }
     for name, value in values.items():
         if name != "drop_invalid" and not (value is None or (isinstance(value, str) and value)):
             raise InputError(f"data.{name.replace('_', '.')} is {value!r}: expected a path")

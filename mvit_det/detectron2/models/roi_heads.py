@@ -37,6 +37,27 @@ class BoxPredictor(FastRCNNOutputLayers):
         return _mean([super(BoxPredictor, self).losses((s, d), [regions]) for s, d, regions in images])
 
 
+    def get_fed_loss_classes(
+        self, gt_classes: Tensor, num_fed_loss_classes: int, num_classes: int, weight: Tensor
+    ) -> Tensor:
+        """Return the classes of the federated loss, which are all if there are fewer than are asked for.
+
+        Args:
+            gt_classes: (R,) class of each region; ``num_classes`` is the background.
+            num_fed_loss_classes: number of classes: those of the regions, and others that are drawn.
+            num_classes: number of classes of the data set.
+            weight: (num_classes,) weights of the classes in the drawing.
+        """
+        present = gt_classes.unique()
+        can_be_drawn = weight > 0
+        can_be_drawn[present[present < num_classes]] = False
+        limit = len(present) + int(can_be_drawn.sum())
+        classes: Tensor = super().get_fed_loss_classes(
+            gt_classes, min(num_fed_loss_classes, limit), num_classes, weight
+        )
+        return classes
+
+
 class MaskHead(MaskRCNNConvUpsampleHead):
     """``MaskRCNNConvUpsampleHead`` whose loss is a mean over images."""
 
