@@ -22,7 +22,8 @@ def test_masks_decide_only_if_no_head_is_named(name, num_masks, expected):
 
 def test_the_explanation_says_what_decided():
     assert select_head("auto", 40, 12)[1] == (
-        "12 of 40 objects have a mask: training a Faster R-CNN on boxes; to use the masks, add the missing ones"
+        "12 of 40 objects have a mask: training a Faster R-CNN on boxes; "
+        "to use the masks, add the missing ones"
     )
     assert select_head("auto_cascade", 1, 1)[1] == (
         "1 of 1 object has a mask: training a Cascade Mask R-CNN on boxes and masks"

@@ -18,6 +18,12 @@ train = dict(
     accumulate=1,  # number of parts into which a process splits a batch to save memory
     clip_norm=None,  # maximum norm of the gradient; None for no limit
     ema=dict(enabled=False, decay=0.9998),  # moving average of the weights, which is evaluated and kept
+    tta=dict(  # test-time augmentation, with --eval-only and in tools/visualize.py predict
+        enabled=False,
+        short_sides=[400, 500, 600, 700, 800, 900, 1000, 1100, 1200],  # px
+        max_size=4000,  # px, of the long side
+        flip=True,
+    ),
     compile=False,  # compile the backbone with torch.compile
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False, fp16_compression=True),
 )

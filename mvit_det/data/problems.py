@@ -1,9 +1,9 @@
 """The problems that are found in a data set, and what happens to the entries that have them."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mvit_det.errors import InputError
 
@@ -113,12 +113,19 @@ KINDS = {
     "mask_part": Kind(
         "polygons of fewer than 3 points beside others", "repair", "Nothing: they are left out."
     ),
+    "placeholder_category": Kind(
+        "categories that stand for a project", "repair", "Nothing: they are left out."
+    ),
     # What is used unchanged.
     "repeated_annotation": Kind("identical annotations", "warn", "Remove all but one of them."),
     "repeated_name": Kind("categories of the same name", "warn", "Merge them, or rename one."),
     "unused_category": Kind(
         "categories without objects", "warn", "Remove the category, unless other splits have objects of it."
     ),
+    "shared_image": Kind(
+        "images in two splits", "warn", "Keep the image in one split; scores on seen images are too high."
+    ),
+    "copied_image": Kind("images with the same contents as another", "warn", "Keep one of them."),
     "tiny_box": Kind("boxes of less than one pixel", "warn", "Check that the box is in pixels."),
     "mask_beside_box": Kind(
         "masks that do not match their box", "warn", "Check that both belong to the same object."
@@ -127,7 +134,58 @@ KINDS = {
     "missing_label_file": Kind(
         "images without a label file", "warn", "Add an empty file if the image shows no object."
     ),
+    "image_without_xml": Kind(
+        "images without an XML file", "warn", "Write an XML file without objects if the image shows none."
+    ),
+    "unused_label_file": Kind("label files without an image", "warn", "Add the image, or remove the file."),
+    "thin_box": Kind("boxes whose edges are the same pixel", "warn", "Check that the box was not a click."),
 }
+
+
+class Findings:
+    """Collects the problems of one data set while it is read.
+
+    Args:
+        source: the file or the folder, for messages.
+        problems: problems that were found earlier.
+    """
+
+    def __init__(self, source: Path, problems: Iterable[Problem] = ()) -> None:
+        self.source = source
+        self.problems = list(problems)
+
+    def add(
+        self, kind: str, name: str, index: int, entry: Any, message: str, field: str | None = None
+    ) -> None:
+        """Add a problem of the entry ``index`` of the list ``name``.
+
+        An entry that was converted from another format names its own file and line in ``"_source"``.
+        """
+        origin = entry.get("_source") if isinstance(entry, dict) else None
+        if origin is not None:
+            file, separator, line = origin.rpartition(": ")
+            if not separator:
+                file, line = origin, ""
+            self.problems.append(Problem(kind, Path(file), line, message))
+        else:
+            where = f"{name}[{index}]" + (f".{field}" if field else "")
+            self.problems.append(Problem(kind, self.source, where, message))
+
+    def add_list(self, kind: str, name: str, field: str, message: str) -> None:
+        """Add a problem that concerns a field of all entries of the list ``name``."""
+        self.problems.append(Problem(kind, self.source, f"{name}[*].{field}", message))
+
+    def add_file(self, kind: str, file: Path, message: str) -> None:
+        """Add a problem of a whole file."""
+        self.problems.append(Problem(kind, file, "", message))
+
+
+def group(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
+    """Return kind -> problems, in the order of :data:`KINDS`."""
+    groups: dict[str, list[Problem]] = {kind: [] for kind in KINDS}
+    for problem in problems:
+        groups[problem.kind].append(problem)
+    return {kind: members for kind, members in groups.items() if members}
 
 
 def stop_at(problems: Iterable[Problem], path: Path) -> None:
@@ -144,10 +202,9 @@ def stop_at(problems: Iterable[Problem], path: Path) -> None:
     if not stopping:
         return
     message = str(stopping[0])
-    if len(stopping) > 1:
-        num_kinds = len(Counter(problem.kind for problem in stopping))
-        kinds = "of the same kind" if num_kinds == 1 else f"of {num_kinds} kinds in all"
-        problem = "problem" if len(stopping) == 2 else "problems"
-        message += f"; and {len(stopping) - 1} more {problem} {kinds}"
-        message += f"; `mvit-det check {path}` lists them all"
+    num_more, num_kinds = len(stopping) - 1, len(group(stopping))
+    if num_more:
+        kinds = "of the same kind" if num_kinds == 1 else f"({num_kinds} kinds in all)"
+        problem = "problem" if num_more == 1 else "problems"
+        message += f"; and {num_more:,} more {problem} {kinds}; `mvit-det check {path}` lists them all"
     raise InputError(message)

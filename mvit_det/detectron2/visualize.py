@@ -21,6 +21,7 @@ from mvit_det.detectron2.data.sample_drawing import draw_sample
 from mvit_det.detectron2.data.user_data import categories_of
 from mvit_det.detectron2.engine.inference import detect_objects
 from mvit_det.detectron2.engine.run_checks import check_classes
+from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError, one_line_errors
 from mvit_det.report import run_folder
@@ -84,9 +85,10 @@ def visualize_predictions(args: Namespace) -> None:
     categories = _categories(cfg)
     check_classes(cfg, len(categories))
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
+    detector = with_tta(cfg, model)  # before the mapper, which it may change
     write_detections(
         PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite),
-        partial(detect_objects, model, build(cfg.dataloader.test.mapper), list(categories)),
+        partial(detect_objects, detector, build(cfg.dataloader.test.mapper), list(categories)),
         categories,
         _console(),
     )

@@ -1,41 +1,46 @@
-"""The problems of a run's data, as a file and as one line."""
+"""The report on the data of a run: what the sets contain, and the problems that were found in them."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.problems import KINDS
-from mvit_det.report.run_folder import PROBLEMS
+from mvit_det.data.sources import describe
+from mvit_det.report import run_folder
 
 
-def summarize_problems(datasets: Iterable[Dataset], dropped: bool) -> str:
-    """Return the number of problems of each kind in one line, or an empty string if there are none.
-
-    Args:
-        datasets: the data sets of a run.
-        dropped: whether entries with a problem were dropped or clipped.
-    """
-    counts = Counter(problem.kind for dataset in datasets for problem in dataset.problems)
-    done = {"drop": "dropped", "clip": "clipped" if dropped else "used as they are", "repair": "repaired"}
-    groups = [
-        f"{count:,} {KINDS[kind].title} ({done.get(KINDS[kind].effect, 'used as they are')})"
-        for kind, count in counts.most_common()
-    ]
-    return ", ".join(groups)
-
-
-def write_problems(datasets: Iterable[Dataset], folder: Path) -> Path:
-    """Write every problem on a line of its own, grouped by kind, and return the path of the file.
+def report_data(datasets: Sequence[Dataset], folder: Path, *, drop_invalid: bool) -> list[str]:
+    """Write the problems in the data sets of a run to its folder, and return the lines of a summary.
 
     Args:
-        datasets: the data sets of a run.
-        folder: the folder of the run, which must exist.
+        datasets: the data sets.
+        folder: the folder of the run. If there are problems, all are written to ``data_problems.txt`` in it.
+        drop_invalid: whether the sets were read with ``drop_invalid``, which also clips objects at the edge.
     """
+    path = folder / run_folder.PROBLEMS
+    path.unlink(missing_ok=True)  # of the run that is resumed
+    lines = [f"{dataset.source}: {describe(dataset)}" for dataset in datasets]
     problems = [problem for dataset in datasets for problem in dataset.problems]
-    path = folder / PROBLEMS
-    with path.open("w", encoding="utf-8") as file:
-        for kind in dict.fromkeys(problem.kind for problem in problems):
-            file.write(f"{KINDS[kind].title} ({KINDS[kind].effect})\n")
-            file.writelines(f"  {problem}\n" for problem in problems if problem.kind == kind)
-    return path
+    if problems:
+        for dataset in datasets:
+            lines += _summarize(dataset, drop_invalid)
+        path.write_text("".join(f"{p.effect}: {p}\n" for p in problems), encoding="utf-8")
+        lines.append(f"wrote {path}, the list of these entries")
+    return lines
+
+
+def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
+    actions = {
+        "drop": "dropped",
+        "clip": "clipped" if drop_invalid else "used without clipping",
+        "repair": "repaired",
+        "warn": "used, but better checked",
+    }
+    lines = []
+    for effect, action in actions.items():
+        counts = Counter(problem.kind for problem in dataset.problems if problem.effect == effect)
+        if counts:
+            groups = ", ".join(f"{count:,} {KINDS[kind].title}" for kind, count in counts.most_common())
+            lines.append(f"{dataset.source}: {action}: {groups}")
+    return lines

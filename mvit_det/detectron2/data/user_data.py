@@ -11,12 +11,12 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 from rich.console import Console
 
-from mvit_det.data.dataset import Dataset, check_images, read_dataset
-from mvit_det.data.sources import describe, read_evaluation_set, read_train_and_val
+from mvit_det.data.dataset import Dataset, read_dataset
+from mvit_det.data.sources import read_evaluation_set, read_train_and_val
 from mvit_det.detectron2.data.registration import register
 from mvit_det.errors import InputError
-from mvit_det.report.console import track
-from mvit_det.report.data_problems import summarize_problems, write_problems
+from mvit_det.report.console import check_images_with_progress
+from mvit_det.report.data_problems import report_data
 
 Keys = Mapping[str, Any]  # the keys under ``data``, as in configs/common/data/user_data.py
 
@@ -64,7 +64,7 @@ def has_validation_set(cfg: DictConfig) -> bool:
     return paths.val_json is not None or (paths.root is not None and _train_and_val(paths)[1] is not None)
 
 
-def report_data(cfg: DictConfig, splits: Sequence[str]) -> None:
+def log_data(cfg: DictConfig, splits: Sequence[str]) -> None:
     """Log what the data of a run contain, and write the list of their problems to ``train.output_dir``.
 
     Args:
@@ -73,17 +73,13 @@ def report_data(cfg: DictConfig, splits: Sequence[str]) -> None:
     """
     if "data" not in cfg or not comm.is_main_process():
         return
-    logger = logging.getLogger(__name__)
-    datasets = {split: read_split(cfg.data, split) for split in splits}
-    for split, dataset in datasets.items():
-        logger.info(f"{split}: {dataset.source}: {describe(dataset)}")
+    logger, folder = logging.getLogger(__name__), Path(cfg.train.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    datasets = [read_split(cfg.data, split) for split in splits]
+    for line in report_data(datasets, folder, drop_invalid=cfg.data.drop_invalid):
+        logger.info(line)
     if "val" not in splits:
         logger.info("no validation set: the detector is not evaluated, and no best checkpoint is written")
-    problems = summarize_problems(datasets.values(), dropped=cfg.data.drop_invalid)
-    if problems:
-        folder = Path(cfg.train.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        logger.warning(f"data: {problems}; {write_problems(datasets.values(), folder)} lists them")
 
 
 def categories_of(data: Keys) -> dict[int, str]:
@@ -188,8 +184,7 @@ def _val(paths: _Paths) -> Dataset:
 def _training_file(paths: _Paths) -> Dataset:
     if paths.train_images is not None:
         return _train_and_val(paths)[0]
-    json = Path(paths.train_json or "")
-    return read_dataset(json, json.parent, drop_invalid=paths.drop_invalid)
+    return read_dataset(Path(paths.train_json or ""), None, drop_invalid=paths.drop_invalid)
 
 
 @cache
@@ -204,11 +199,7 @@ def _checked_val(paths: _Paths) -> Dataset:
 
 def _check_images(dataset: Dataset, paths: _Paths) -> Dataset:
     console = Console(stderr=True, markup=False, quiet=not comm.is_main_process())
-    return check_images(
-        dataset,
-        lambda items, total: track(items, total, "checking images", console),
-        drop_invalid=paths.drop_invalid,
-    )
+    return check_images_with_progress(dataset, console, drop_invalid=paths.drop_invalid)
 
 
 def _not_set(name: str) -> InputError:

@@ -17,11 +17,12 @@ from torch.optim import Optimizer
 
 from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
-from mvit_det.detectron2.data.user_data import has_validation_set, report_data
+from mvit_det.detectron2.data.user_data import has_validation_set, log_data
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
 from mvit_det.detectron2.engine.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
 from mvit_det.detectron2.engine.trainer import Trainer
+from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
@@ -39,8 +40,8 @@ def evaluate(cfg: DictConfig) -> Results:
     logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
     model = build(cfg.model).to(cfg.train.device)
     logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
-    report_data(cfg, ["val"])
-    return _evaluate(cfg, model)
+    log_data(cfg, ["val"])
+    return _evaluate(cfg, with_tta(cfg, model))
 
 
 def train(cfg: DictConfig, args: Namespace) -> None:
@@ -56,7 +57,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     logger.info(scale_to_batch(cfg, fixed_keys={option.partition("=")[0] for option in args.opts}))
 
     has_val = has_validation_set(cfg)
-    report_data(cfg, ["train", "val"] if has_val else ["train"])
+    log_data(cfg, ["train", "val"] if has_val else ["train"])
 
     settings, folder = cfg.train, Path(cfg.train.output_dir)
     model = build(cfg.model).to(settings.device)

@@ -14,6 +14,7 @@ from mvit_det.detectron2.data.lvis import check_lvis
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.user_data import has_validation_set
 from mvit_det.detectron2.engine.trainer import PRECISIONS
+from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
@@ -54,6 +55,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     model = _build_on_meta(cfg)
     run_folder.check_output(Path(cfg.train.output_dir), names=(), overwrite=False, inputs=())
     if args.eval_only:
+        check_tta(cfg, model)
         _check_detector_weights(model, cfg.train.init_checkpoint)
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)

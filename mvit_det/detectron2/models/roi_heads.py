@@ -36,7 +36,6 @@ class BoxPredictor(FastRCNNOutputLayers):
         images = zip(scores, deltas, proposals, strict=True)
         return _mean([super(BoxPredictor, self).losses((s, d), [regions]) for s, d, regions in images])
 
-
     def get_fed_loss_classes(
         self, gt_classes: Tensor, num_fed_loss_classes: int, num_classes: int, weight: Tensor
     ) -> Tensor:

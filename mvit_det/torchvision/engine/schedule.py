@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from mvit_det.recipes import recipe_for
+from mvit_det.recipes import recipe_for, warmup_steps
 
-WARMUP_STEPS = 250  # at most a tenth of the run
 WARMUP_START = 0.001  # as a fraction of the peak learning rate
 DROPS = (7 / 9, 25 / 27)  # fractions of the run after which the rate is divided by 10: 52,500 / 67,500, ...
 
@@ -67,7 +66,7 @@ def plan(
     else:
         peak, origin = lr, "as given"
     drops = (round(DROPS[0] * steps), round(DROPS[1] * steps))
-    warmup = min(WARMUP_STEPS, steps // 10)
+    warmup = warmup_steps(steps)
     explanation = (
         f"{step_images} images a step = {batch_size} a batch x {devices} devices x {accumulate} "
         f"accumulated; {steps} steps = {epochs} epochs of {num_images} images / {step_images}; "

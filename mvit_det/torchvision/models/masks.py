@@ -7,25 +7,46 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from mvit_det.torchvision.models.losses import region_weights
+
 
 def mask_loss(
-    logits: Tensor, boxes: list[Tensor], matched_index: list[Tensor], targets: list[dict[str, Tensor]]
+    logits: Tensor,
+    boxes: list[Tensor],
+    matched_index: list[Tensor],
+    targets: list[dict[str, Tensor]],
+    image_shapes: list[tuple[int, int]],
 ) -> Tensor:
     """Return the binary cross-entropy of the mask logits, counting only the class of each region's object.
+
+    The loss is the mean over images of the mean over the regions of an image.
 
     Args:
         logits: (R, K, M, M) for the positive regions of all images and for all categories.
         boxes: (R_i, 4) for each image, XYXY in px.
         matched_index: (R_i,) for each image, the index of each region's object in ``targets``.
-        targets: ``labels`` (N,) and ``masks`` (N, H, W) of each image.
+        targets: ``labels`` (N,) and ``masks`` (N, H, W) of each image. The masks cover the image, at any
+            resolution.
+        image_shapes: (height, width) of each image, px.
     """
-    images = list(zip(targets, boxes, matched_index, strict=True))
-    labels = torch.cat([target["labels"][index] for target, _, index in images])
+    images = list(zip(targets, boxes, matched_index, image_shapes, strict=True))
+    labels = torch.cat([target["labels"][index] for target, _, index, _ in images])
     side = logits.shape[-1]
-    truth = torch.cat([crop_masks(target["masks"], b, index, side) for target, b, index in images])
-    if not len(labels):
-        return logits.sum() * 0  # DDP requires a gradient for every parameter
-    return F.binary_cross_entropy_with_logits(select_class_masks(logits, labels), truth)
+    truth = [
+        crop_masks(target["masks"], _at_resolution(b, shape, target["masks"]), index, side)
+        for target, b, index, shape in images
+    ]
+    errors = F.binary_cross_entropy_with_logits(
+        select_class_masks(logits, labels), torch.cat(truth), reduction="none"
+    )
+    weights = region_weights([len(index) for index in matched_index], errors)
+    return (errors.mean((1, 2)) * weights).sum()
+
+
+def _at_resolution(boxes: Tensor, image_shape: tuple[int, int], masks: Tensor) -> Tensor:
+    """Scale boxes from pixels of the image to pixels of the masks."""
+    scale_y, scale_x = (mask / image for mask, image in zip(masks.shape[1:], image_shape, strict=True))
+    return boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
 
 
 def select_class_masks(masks: Tensor, labels: Tensor) -> Tensor:

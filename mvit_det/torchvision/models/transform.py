@@ -55,6 +55,15 @@ class DetectorTransform(GeneralizedRCNNTransform):
         shapes = [(image.shape[-2], image.shape[-1]) for image in scaled]
         return ImageList(self.batch_images(scaled, self.size_divisible), shapes), targets
 
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Scale a training image and its boxes. Masks keep their resolution, which is more accurate."""
+        masks = {} if target is None else {k: v for k, v in target.items() if k == "masks"}
+        rest = None if target is None else {k: v for k, v in target.items() if k != "masks"}
+        image, scaled = super().resize(image, rest)
+        return image, None if scaled is None else scaled | masks
+
     def _normalize_pixels(self, pixels: Tensor) -> Tensor:
         """Normalize (3, H, W) pixels in 0..255.
 

@@ -94,7 +94,7 @@ def test_parts_add_up_to_the_model():
 
 
 def test_a_detector_without_masks_costs_what_remains_without_the_mask_head():
-    sizes = dict(size_hw=(64, 64), num_regions=2, num_detections=1)
+    sizes = {"size_hw": (64, 64), "num_regions": 2, "num_detections": 1}
     costs = count_costs(meta_model("mask_rcnn_mvitv2_t_3x"), **sizes)
     costs.pop("total")
     assert costs.pop("mask head").parameters == 4 * 590_080 + 262_400 + 20_560

@@ -1,0 +1,102 @@
+"""The check of a whole data set, which finds all problems at once."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mvit_det.data.copies import find_copies
+from mvit_det.data.dataset import Dataset, check_images, read_dataset
+from mvit_det.data.folders import open_folder, read_split
+from mvit_det.data.formats.coco import find_images
+from mvit_det.data.formats.interface import split_of, walk
+from mvit_det.data.problems import Problem
+from mvit_det.data.statistics import Statistics, compute_statistics
+from mvit_det.errors import InputError
+
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """The result of :func:`check_data`.
+
+    Attributes:
+        path: the folder or the JSON file.
+        format: name of the format, such as ``"YOLO"``.
+        splits: name of each split -> what can be used of it.
+        errors: name of a split of which nothing can be used -> the reason.
+        problems: all problems of all splits.
+    """
+
+    path: Path
+    format: str
+    splits: Mapping[str, Dataset]
+    errors: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a run can use the data as they are: there is no error, and no entry must be dropped."""
+        return not self.errors and all(problem.effect != "drop" for problem in self.problems)
+
+    @cached_property
+    def statistics(self) -> dict[str, Statistics]:
+        """Name of each split -> statistics of what can be used."""
+        return {name: compute_statistics(dataset.coco) for name, dataset in self.splits.items()}
+
+
+def check_data(
+    path: Path,
+    images: Path | None = None,
+    *,
+    read_images: bool = False,
+    track: Track = lambda items, total, description: items,
+) -> CheckedData:
+    """Read a data set, and collect all of its problems and its statistics.
+
+    Args:
+        path: a folder in one of the supported formats, or a COCO-format JSON file.
+        images: the folder of the images of a JSON file; None: found beside the file.
+        read_images: also read every image, which takes long, and compare the contents of the image files.
+        track: function from an iterable, its length and a description to the same items; shows progress.
+
+    Raises:
+        InputError: if ``path`` does not exist, or is neither a folder of a known format nor a JSON file.
+    """
+    format_, readers = _readers(path, images)
+    splits: dict[str, Dataset] = {}
+    errors: dict[str, str] = {}
+    for name, read in readers.items():
+        try:
+            dataset = read()
+            if read_images:
+                reading = _describe(track, f"reading the images of {name}")
+                dataset = check_images(dataset, reading, drop_invalid=True)
+            splits[name] = dataset
+        except InputError as error:
+            errors[name] = str(error)
+    copies = find_copies(splits, _describe(track, "comparing image files"), compare_all=read_images)
+    problems = [problem for dataset in splits.values() for problem in dataset.problems]
+    return CheckedData(path, format_, splits, errors, (*problems, *copies))
+
+
+def _readers(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], Dataset]]]:
+    """Return the name of the format, and the name of each split -> a function that reads it."""
+    if path.suffix.lower() == ".json" and not path.is_dir():
+        if not path.exists():
+            raise InputError(f"{path}: no such file; expected a COCO-format JSON")
+        split = split_of(path.stem) or "train"
+        folder = images or find_images(path, split, path.parent, list(walk(path.parent)))
+        return "COCO", {split: lambda: read_dataset(path, folder, drop_invalid=True)}
+    if images is not None:
+        raise InputError(f"{path}: is a folder; name the folder of images only with a JSON file")
+    data = open_folder(path)
+    return data.format, {
+        name: lambda name=name: read_split(data, name, drop_invalid=True) for name in data.splits
+    }
+
+
+def _describe(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    return lambda items, total: track(items, total, description)
