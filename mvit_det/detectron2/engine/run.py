@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
+from mvit_det.detectron2.data.user_data import has_validation_set, log_data
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
 from mvit_det.detectron2.engine.event_writers import build_writers
@@ -47,6 +48,7 @@ def evaluate(cfg: DictConfig) -> Results:
     logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
     model = build(cfg.model).to(cfg.train.device)
     logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
+    log_data(cfg, ["val"])
     return _evaluate(cfg, with_tta(cfg, model))
 
 
@@ -61,6 +63,9 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     default_setup(cfg, args)
     logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="mvit_det")
     logger.info(scale_to_batch(cfg, fixed_keys={option.partition("=")[0] for option in args.opts}))
+
+    has_val = has_validation_set(cfg)
+    log_data(cfg, ["train", "val"] if has_val else ["train"])
 
     settings, folder = cfg.train, Path(cfg.train.output_dir)
     model = build(cfg.model).to(settings.device)
@@ -104,7 +109,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ProgressBar() if is_main and sys.stderr.isatty() else None,
             None if average is None else UpdateAverage(average, model),
             _checkpoint_hook(checkpointer, settings, folder) if is_main else None,
-            hooks.EvalHook(settings.eval_period, evaluation),
+            hooks.EvalHook(settings.eval_period, evaluation) if has_val else None,
             hooks.PeriodicWriter(build_writers(cfg, evaluation), settings.log_period) if is_main else None,
             stop_early,
         ]
