@@ -122,6 +122,9 @@ KINDS = {
     "unused_category": Kind(
         "categories without objects", "warn", "Remove the category, unless other splits have objects of it."
     ),
+    "images_not_found": Kind(
+        "files without images", "warn", "Name the folder of the images, or put it beside the file."
+    ),
     "shared_image": Kind(
         "images in two splits", "warn", "Keep the image in one split; scores on seen images are too high."
     ),
