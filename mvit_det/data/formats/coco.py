@@ -59,6 +59,12 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
     }
 
 
+def explain(folder: Path) -> str | None:
+    """Return what a folder lacks that has some files of this format."""
+    path = next((path for path in _json_files(annotation_folders(folder))), None)
+    return path and f"{path.relative_to(folder)} does not have the lists images and annotations of COCO"
+
+
 def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
     """Read the annotation file of a split.
 
@@ -93,13 +99,14 @@ def _placeholder(data: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _annotation_files(folders: Iterable[Path]) -> list[Path]:
-    names = (
-        entry for folder in folders for entry in os.scandir(folder) if entry.name.lower().endswith(".json")
-    )
-    paths = sorted(Path(entry) for entry in names if entry.is_file())
-    found = [path for path in paths if _has_keys(path, "images", "annotations")]
+    found = [path for path in _json_files(folders) if _has_keys(path, "images", "annotations")]
     # Files that lack the categories, such as captions, are left out if others have them.
     return [path for path in found if _has_keys(path, "categories")] or found
+
+
+def _json_files(folders: Iterable[Path]) -> list[Path]:
+    entries = (entry for folder in folders for entry in os.scandir(folder))
+    return sorted(Path(each) for each in entries if each.name.lower().endswith(".json") and each.is_file())
 
 
 def _has_keys(path: Path, *keys: str) -> bool:
@@ -166,7 +173,7 @@ def find_images(path: Path, split: str, root: Path, folders: list[Path]) -> Path
             return candidates[hits.index(max(hits))]
     raise InputError(
         f"{path}: its images, such as {names[0]!r}, are neither in {root} nor in its subfolders; "
-        "put them there"
+        "put them there, or give the file and the folder of its images"
     )
 
 
