@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import SPLITS, annotation_folders, split_of, walk
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, shown, split_of, walk
 from mvit_det.data.json_files import read_json
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -61,8 +61,10 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
 
 def explain(folder: Path) -> str | None:
     """Return what a folder lacks that has some files of this format."""
-    path = next((path for path in _json_files(annotation_folders(folder))), None)
-    return path and f"{path.relative_to(folder)} does not have the lists images and annotations of COCO"
+    paths = _json_files(annotation_folders(folder))
+    return (
+        f"{shown(paths[0], folder)} does not have the lists images and annotations of COCO" if paths else None
+    )
 
 
 def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:

@@ -89,7 +89,11 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
 def explain(folder: Path) -> str | None:
     """Return what a folder lacks that has some files of this format."""
     path = next((path for each in annotation_folders(folder) for path in sorted(each.glob("*.xml"))), None)
-    return path and f"{shown(path, folder)} does not have the root element <annotation> of Pascal VOC"
+    return (
+        None
+        if path is None
+        else f"{shown(path, folder)} does not have the root element <annotation> of Pascal VOC"
+    )
 
 
 def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
