@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,37 +65,42 @@ def check_data(
     Raises:
         InputError: if ``path`` does not exist, or is neither a folder of a known format nor a JSON file.
     """
-    format_, readers = _readers(path, images)
+    format_, readers, problems = _open(path, images)
     splits: dict[str, Dataset] = {}
     errors: dict[str, str] = {}
     for name, read in readers.items():
         try:
             dataset = read()
-            if read_images:
+            if read_images and not problems:
                 reading = _describe(track, f"reading the images of {name}")
                 dataset = check_images(dataset, reading, drop_invalid=True)
             splits[name] = dataset
         except InputError as error:
             errors[name] = str(error)
     copies = find_copies(splits, _describe(track, "comparing image files"), compare_all=read_images)
-    problems = [problem for dataset in splits.values() for problem in dataset.problems]
+    for dataset in splits.values():
+        problems.extend(dataset.problems)
     return CheckedData(path, format_, splits, errors, (*problems, *copies))
 
 
-def _readers(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], Dataset]]]:
-    """Return the name of the format, and the name of each split -> a function that reads it."""
-    if path.suffix.lower() == ".json" and not path.is_dir():
-        if not path.exists():
-            raise InputError(f"{path}: no such file; expected a COCO-format JSON")
-        split = split_of(path.stem) or "train"
-        folder = images or find_images(path, split, path.parent, list(walk(path.parent)))
-        return "COCO", {split: lambda: read_dataset(path, folder, drop_invalid=True)}
-    if images is not None:
-        raise InputError(f"{path}: is a folder; name the folder of images only with a JSON file")
-    data = open_folder(path)
-    return data.format, {
-        name: lambda name=name: read_split(data, name, drop_invalid=True) for name in data.splits
-    }
+def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], Dataset]], list[Problem]]:
+    """Return the name of the format, name of each split -> a function that reads it, and first problems."""
+    if path.suffix.lower() != ".json" or path.is_dir():
+        if images is not None:
+            raise InputError(f"{path}: is a folder; name the folder of images only with a JSON file")
+        data = open_folder(path)
+        names = list(data.splits)
+        return data.format, {name: partial(read_split, data, name, drop_invalid=True) for name in names}, []
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected a COCO-format JSON")
+    split = split_of(path.stem) or "train"
+    problems = []
+    if images is None:
+        try:
+            images = find_images(path, split, path.parent, list(walk(path.parent)))
+        except InputError as error:
+            problems = [Problem("images_not_found", path, "images", f"{error}; only the file was checked")]
+    return "COCO", {split: partial(read_dataset, path, images, drop_invalid=True)}, problems
 
 
 def _describe(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

@@ -95,7 +95,8 @@ def _plot_classes(axis: Axes, splits: Splits) -> None:
     rows = np.arange(len(order))
     axis.barh(rows, _percent(first.objects_per_class)[order], color=COLORS[0], alpha=0.6, label=name)
     for (name, split), color, marker in zip(others, COLORS[1:], MARKERS[1:], strict=False):
-        shares = _percent(split.objects_per_class)[order]
+        share_of = dict(zip(split.classes, _percent(split.objects_per_class), strict=True))
+        shares = [share_of.get(first.classes[index], 0) for index in order]
         axis.scatter(shares, rows, s=24, color=color, marker=marker, label=name, zorder=3)
     num_classes = len(first.classes)
     title = "classes" if num_classes <= MAX_CLASSES else f"the {MAX_CLASSES} largest of {num_classes} classes"

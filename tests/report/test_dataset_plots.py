@@ -52,6 +52,14 @@ def test_the_largest_classes_are_shown_in_order():
     assert len(classes.patches) == 30
 
 
+def test_splits_may_have_different_classes():
+    train = make_statistics([5], [9], [1, 4], names=("nut", "bolt"))
+    val = make_statistics([5], [9], [10, 30], names=("bolt", "washer"))
+    classes = plot_statistics({"train": train, "val": val}).axes[2]
+    assert [bar.get_width() for bar in classes.patches] == [80, 20]  # bolt, nut
+    assert classes.collections[0].get_offsets().tolist() == [[25, 0], [0, 1]]
+
+
 def test_names_and_empty_splits_do_not_matter(tmp_path):
     names = ("$x$ and $", "日本語", "a" * 99)
     empty = make_statistics([0], [], [0, 0, 0], names=names)

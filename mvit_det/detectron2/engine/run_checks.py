@@ -1,5 +1,6 @@
 """Checks of a run, made before training or evaluation writes anything."""
 
+import os
 import re
 from argparse import Namespace
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
+from mvit_det.trackers import check_tracker
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
 NUMBERS = (  # key, type, minimum
@@ -97,6 +99,12 @@ def _check_values(cfg: DictConfig) -> None:
         if not isinstance(value, kind) or isinstance(value, bool) or not value >= minimum:
             expected = "an integer" if kind is int else "a number"
             raise InputError(f"{key} is {value!r}: expected {expected} of at least {minimum}")
+    patience = cfg.train.patience
+    if patience is not None and (type(patience) is not int or patience < 1):
+        raise InputError(f"train.patience is {patience!r}: expected an integer of at least 1, or null")
+    if patience is not None and cfg.train.eval_period == 0:
+        raise InputError(f"train.patience is {patience}: needs a train.eval_period of at least 1")
+    check_tracker(cfg.train.logger)
     clip_norm, decay = cfg.train.clip_norm, cfg.train.ema.decay
     if clip_norm is not None and not (isinstance(clip_norm, int | float) and clip_norm > 0):
         raise InputError(f"train.clip_norm is {clip_norm!r}: expected a number above 0, or null for no limit")
@@ -128,6 +136,9 @@ def _check_devices(device: str, args: Namespace) -> None:
                 "train.device=cpu: to run several processes on the CPU, hide the GPUs with "
                 "CUDA_VISIBLE_DEVICES="
             )
+        num_cores = len(os.sched_getaffinity(0))
+        if num_gpus > num_cores:
+            raise InputError(f"--num-gpus {num_gpus}: this machine has {num_cores} CPU cores")
     elif not available:
         raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
     elif num_gpus > available:

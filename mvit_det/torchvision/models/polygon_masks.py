@@ -40,6 +40,11 @@ class PolygonMasks:
     def __len__(self) -> int:
         return len(self.polygons)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, H, W), as of a tensor of masks."""
+        return (len(self.polygons), *self.size)
+
     def __getitem__(self, kept: Tensor) -> "PolygonMasks":
         """Return the objects for which ``kept``, (K,) bool, is true."""
         objects = zip(self.polygons, kept.tolist(), strict=True)

@@ -31,7 +31,8 @@ BOX = [90, 30, 20, 40]
 # Folder layouts that tools write: the files, and the splits that are expected.
 LAYOUTS = {
     "Roboflow": {
-        "data.yaml": "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 1\nnames: ['cat']\n",
+        "data.yaml": "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n"
+        "\nnc: 1\nnames: ['cat']\n\nroboflow:\n  workspace: cats\n",
         "README.roboflow.txt": "cats\n",
         "train/images/a_jpg.rf.1.jpg": None,
         "train/labels/a_jpg.rf.1.txt": LABEL,
@@ -47,7 +48,8 @@ LAYOUTS = {
         "valid/b.txt": LABEL,
     },
     "Ultralytics": {
-        "coco8.yaml": "path: ../datasets/coco8\ntrain: images/train\nval: images/val\ntest:\nnames:\n  0: cat\n",
+        "coco8.yaml": "path: ../datasets/coco8\ntrain: images/train\nval: images/val\ntest:\n"
+        "names:\n  0: cat\n",
         "images/train/a.jpg": None,
         "images/val/b.jpg": None,
         "labels/train/a.txt": LABEL,
@@ -125,15 +127,16 @@ def test_images_labels_and_ids(tmp_path):
         for number, name in enumerate(("a.png", "b.png", "c.png"), start=1)
     ]
     common = {"image_id": 2, "iscrowd": 0}
+    source = tmp_path / "labels/b.txt"
     assert contents.data["annotations"] == [
-        {"id": 1, "category_id": 0, "bbox": pytest.approx(BOX), "_source": "labels/b.txt: line 1", **common},
-        {"id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "_source": "labels/b.txt: line 2", **common},
+        {"id": 1, "category_id": 0, "bbox": pytest.approx(BOX), "_source": f"{source}: line 1", **common},
+        {"id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "_source": f"{source}: line 2", **common},
         {
             "id": 3,
             "category_id": 1,
             "bbox": [0, 0, 100, 100],
             "segmentation": [[0, 0, 100, 0, 100, 100]],
-            "_source": "labels/b.txt: line 3",
+            "_source": f"{source}: line 3",
             **common,
         },
     ]
