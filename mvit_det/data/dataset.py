@@ -1,5 +1,6 @@
 """A data set: images with their objects, and the problems that were found while reading it."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,6 +38,7 @@ class Dataset:
         coco: pycocotools' index of the entries that can be used.
         problems: what was found while reading.
         format: the format of the files, for display.
+        split: the split of a folder, ``"train"``, ``"val"`` or ``"test"``; empty for a JSON file.
     """
 
     source: Path
@@ -44,6 +46,7 @@ class Dataset:
     coco: COCO
     problems: tuple[Problem, ...] = ()
     format: str = "COCO"
+    split: str = ""
 
     @cached_property
     def categories(self) -> dict[int, str]:
@@ -95,7 +98,6 @@ def dataset_from(
     *,
     drop_invalid: bool = False,
     problems: Sequence[Problem] = (),
-    format: str = "COCO",
 ) -> Dataset:
     """Check the contents of a COCO-format file.
 
@@ -107,7 +109,6 @@ def dataset_from(
         images: the folder that each ``file_name`` is relative to; None: do not look at the images.
         drop_invalid: see :func:`read_dataset`.
         problems: problems that were found earlier, while converting another format.
-        format: the name of the format, for display.
 
     Raises:
         InputError: see :func:`read_dataset`.
@@ -127,9 +128,7 @@ def dataset_from(
         if not entries:
             raise InputError(f"{source}: none of its images can be used; {_first_drop(findings)}")
         coco = _build_coco(data, entries, objects)
-    return Dataset(
-        source, source.parent if images is None else images, coco, tuple(findings.problems), format
-    )
+    return Dataset(source, source.parent if images is None else images, coco, tuple(findings.problems))
 
 
 def _check_lists(data: dict[str, Any], source: Path) -> None:
@@ -224,7 +223,7 @@ def _settle(
     coco = dataset.coco
     changed = [dict(coco.imgs[id_]) for id_ in sizes]
     entries = [
-        entry | {"_source": str(dataset.images / image["file_name"])}
+        entry | {"_source": os.path.abspath(dataset.images / image["file_name"])}
         for image in changed
         for entry in coco.imgToAnns[image["id"]]
     ]

@@ -56,13 +56,14 @@ def check_edges(objects: Objects, sizes: Array, findings: Findings, *, clip: boo
         bounds = objects.bounds
         side = sizes.max(1)
         far = (bounds.min(1) < -side) | (bounds.max(1) > 2 * side) | (objects.outline > MAX_OUTLINE)
-        far |= (objects.outline > 0) & ~np.isfinite(bounds).all(1)
+        far |= ~np.isfinite(objects.outline)
         away = ((bounds[:, :2] >= sizes) | (bounds[:, 2:] <= 0)).any(1)
         mask_over = ((bounds[:, :2] < -TOLERANCE) | (bounds[:, 2:] > sizes + TOLERANCE)).any(1)
     for row in np.flatnonzero(far & usable).tolist():
         width, height = sizes[row].astype(int).tolist()
         message = outline_problem(bounds[row].tolist(), objects.outline[row], width, height)
         kind = "long_outline" if message.startswith("the outline") else "mask_outside"
+        kind = kind if np.isfinite(objects.outline[row]) else "bad_mask"
         _add(objects, row, findings, kind, "segmentation", message)
     usable &= ~far
     drop(away, "mask_outside", "segmentation", lambda row: f"the polygons are outside {image(row)}")

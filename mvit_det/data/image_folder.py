@@ -86,7 +86,7 @@ class ImageFolder:
 
     def _is_plain(self, folder: str) -> bool:
         return folder in self._names or (
-            posixpath.normpath(folder) == folder and not folder.startswith(("/", ".."))
+            posixpath.normpath(folder) == folder and not folder.startswith(("/", "..")) and folder != "."
         )
 
 

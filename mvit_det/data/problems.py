@@ -156,20 +156,22 @@ class Findings:
     def __init__(self, source: Path, problems: Iterable[Problem] = ()) -> None:
         self.source = source
         self.problems = list(problems)
+        self._folder = source if source.is_dir() else source.parent
 
     def add(
         self, kind: str, name: str, index: int, entry: Any, message: str, field: str | None = None
     ) -> None:
         """Add a problem of the entry ``index`` of the list ``name``.
 
-        An entry that was converted from another format names its own file and line in ``"_source"``.
+        An entry that was converted from another format names its own file and line in ``"_source"``; the path
+        is relative to the folder of the data set.
         """
         origin = entry.get("_source") if isinstance(entry, dict) else None
         if origin is not None:
             file, separator, line = origin.rpartition(": ")
             if not separator:
                 file, line = origin, ""
-            self.problems.append(Problem(kind, Path(file), line, message))
+            self.problems.append(Problem(kind, self._folder / file, line, message))
         else:
             where = f"{name}[{index}]" + (f".{field}" if field else "")
             self.problems.append(Problem(kind, self.source, where, message))
