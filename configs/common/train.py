@@ -11,13 +11,21 @@ train = dict(
     eval_period=5000,
     checkpointer=dict(period=5000, max_to_keep=2),  # not counting model_best.pth and model_final.pth
     best_metric="bbox/AP",
+    patience=None,  # number of evaluations without a better best_metric after which the run ends; None: never
     log_period=20,
+    logger=None,  # also log to an experiment tracker: "wandb" or "mlflow"
     seed=0,  # a negative seed is replaced by a random one
     device="cuda",
     amp=dict(enabled=True, precision="fp16"),  # or bf16
     accumulate=1,  # number of parts into which a process splits a batch to save memory
     clip_norm=None,  # maximum norm of the gradient; None for no limit
     ema=dict(enabled=False, decay=0.9998),  # moving average of the weights, which is evaluated and kept
+    tta=dict(  # test-time augmentation, with --eval-only and in tools/visualize.py predict
+        enabled=False,
+        short_sides=[400, 500, 600, 700, 800, 900, 1000, 1100, 1200],  # px
+        max_size=4000,  # px, of the long side
+        flip=True,
+    ),
     compile=False,  # compile the backbone with torch.compile
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False, fp16_compression=True),
 )

@@ -15,10 +15,10 @@ from mvit_det.data.fields import (
     check_box,
     check_objects,
     check_references,
-    check_segmentation,
     shorten,
 )
 from mvit_det.data.json_files import read_json
+from mvit_det.data.masks import read_segmentation
 from mvit_det.errors import InputError
 
 
@@ -83,9 +83,10 @@ def _check_result(entry: dict[str, Any], where: str, coco: COCO) -> None:
     check_references(entry, where, coco.imgs, coco.cats)
     score = entry.get("score")
     if not isinstance(score, int | float) or not math.isfinite(score):
-        raise FieldError(f"{where}.score: {shorten(score)} is not a finite number")
+        raise FieldError(f"{where}.score", f"{shorten(score)} is not a finite number")
     if entry.get("segmentation"):
-        check_segmentation(entry["segmentation"], f"{where}.segmentation", coco.imgs[entry["image_id"]])
+        image = coco.imgs[entry["image_id"]]
+        entry["segmentation"] = read_segmentation(entry["segmentation"], f"{where}.segmentation", image)
         entry["segmentation"] = coco.annToRLE(entry)
         entry.setdefault("bbox", coco_mask.toBbox(entry["segmentation"]).tolist())
     else:  # a box without a mask

@@ -7,9 +7,10 @@ from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
-from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNConvFCHead
+from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 
 from mvit_det.detectron2.models.roi_heads import BoxPredictor, RegionBatchNorm
+from mvit_det.detectron2.models.soft_nms import SoftNMSCascadeROIHeads
 from mvit_det.heads import HEADS
 
 from .faster_rcnn import model
@@ -19,7 +20,7 @@ head = HEADS["cascade_rcnn"]
 for key in ("box_head", "box_predictor", "proposal_matcher"):
     model.roi_heads.pop(key)
 model.roi_heads.update(
-    _target_=CascadeROIHeads,
+    _target_=SoftNMSCascadeROIHeads,
     box_heads=[
         L(FastRCNNConvFCHead)(
             input_shape=ShapeSpec(channels=256, height=7, width=7),

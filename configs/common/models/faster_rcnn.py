@@ -10,11 +10,12 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.meta_arch import GeneralizedRCNN
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN, StandardRPNHead
-from detectron2.modeling.roi_heads import FastRCNNConvFCHead, StandardROIHeads
+from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 
 from mvit_det.backbone.mvit import variant_keywords
 from mvit_det.detectron2 import MViTBackbone
 from mvit_det.detectron2.models.roi_heads import BoxPredictor
+from mvit_det.detectron2.models.soft_nms import SoftNMSROIHeads
 
 
 def roi_pooler(output_size):
@@ -54,8 +55,9 @@ model = L(GeneralizedRCNN)(
         post_nms_topk=(1000, 1000),
         nms_thresh=0.7,
     ),
-    roi_heads=L(StandardROIHeads)(
+    roi_heads=L(SoftNMSROIHeads)(
         num_classes=80,
+        soft_nms=None,  # or linear, gaussian
         batch_size_per_image=512,
         positive_fraction=0.25,
         proposal_matcher=L(Matcher)(thresholds=[0.5], labels=[0, 1], allow_low_quality_matches=False),

@@ -13,6 +13,7 @@ from torchvision.models.detection.rpn import RPNHead
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.errors import unknown_name
 from mvit_det.heads import HEADS, Head
+from mvit_det.nms import check_soft_nms
 from mvit_det.recipes import Recipe, recipe_for
 from mvit_det.torchvision.models.box_heads import build_box_heads, build_box_predictors
 from mvit_det.torchvision.models.feature_pyramid import MViTWithFPN
@@ -33,6 +34,7 @@ def build_detector(
     head: str = "mask_rcnn",
     *,
     backbone: Mapping[str, Any] | None = None,
+    soft_nms: str | None = None,
     **kwargs: Any,
 ) -> FasterRCNN:
     """Build an R-CNN detector on an MViT backbone with a feature pyramid.
@@ -47,6 +49,8 @@ def build_detector(
         num_classes: number of classes including the background, as in torchvision: 1 + categories.
         head: name in :data:`mvit_det.heads.HEADS`.
         backbone: keywords for :func:`mvit_det.build_mvit`.
+        soft_nms: "linear" or "gaussian" for soft-NMS (arXiv 1704.04503), or None for non-maximum suppression.
+            A detector that has been built has it as ``roi_heads.soft_nms``.
         **kwargs: keywords of :class:`torchvision.models.detection.MaskRCNN`, such as ``min_size``. The
             defaults for proposals, sampling and boxes come from the variant's recipe and from the head.
 
@@ -55,7 +59,8 @@ def build_detector(
         :class:`torchvision.models.detection.FasterRCNN`.
 
     Raises:
-        ValueError: for an unknown variant, head or keyword, or if there is no foreground class.
+        ValueError: for an unknown variant, head, keyword or method of soft-NMS, or if there is no foreground
+            class.
 
     Source: Mask R-CNN, arXiv 1703.06870; Cascade R-CNN, arXiv 1906.09756; MViTv2, section 5.2.
     """
@@ -66,6 +71,7 @@ def build_detector(
     for name in kwargs:
         if name not in KEYWORDS:
             raise unknown_name("keyword", name, KEYWORDS)
+    check_soft_nms(soft_nms)
     recipe = recipe_for(variant)
     channels, spec = recipe.channels, HEADS[head]
     body = MViTWithFPN(build_mvit(variant, **(backbone or {})), channels)
@@ -84,6 +90,7 @@ def build_detector(
     model.transform = DetectorTransform(model.transform)
     model.rpn = ProposalNetwork(model.rpn)
     model.roi_heads = DetectionHeads(model.roi_heads, spec)
+    model.roi_heads.soft_nms = soft_nms
     for module in model.modules():
         if isinstance(module, RPNHead | FastRCNNPredictor | MaskRCNNPredictor):
             module.register_forward_hook(_to_float32)

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image
 
 from mvit_det.heads import Head
+from mvit_det.nms import suppress
 from mvit_det.torchvision.models.box_stages import (
     Stage,
     match_boxes,
@@ -35,7 +36,13 @@ class DetectionHeads(RoIHeads):
             ``box_head`` and ``box_predictor`` are a ``ModuleList`` with one item per stage.
         head: source of the thresholds and box weights of the second and later stages; ``plain`` has those
             of the first.
+
+    Attributes:
+        soft_nms: None for non-maximum suppression, or the name of the soft-NMS that replaces it, "linear" or
+            "gaussian". It can be changed at any time.
     """
+
+    soft_nms: str | None = None
 
     def __init__(self, plain: RoIHeads, head: Head) -> None:
         super().__init__(
@@ -152,8 +159,15 @@ class DetectionHeads(RoIHeads):
         region, category = torch.where(scores > self.score_thresh)
         boxes = boxes[region, category.clamp(max=boxes.shape[1] - 1)]
         scores = scores[region, category]
-        kept = batched_nms(boxes, scores, category, self.nms_thresh)[: self.detections_per_img]
-        return {"boxes": boxes[kept], "labels": category[kept] + 1, "scores": scores[kept]}
+        kept, scores = suppress(
+            boxes,
+            scores,
+            category,
+            iou_threshold=self.nms_thresh,
+            max_detections=self.detections_per_img,
+            soft_nms=self.soft_nms,
+        )
+        return {"boxes": boxes[kept], "labels": category[kept] + 1, "scores": scores}
 
     def _mask_logits(self, features: Features, boxes: list[Tensor], image_shapes: Shapes) -> Tensor:
         pooled = self.mask_roi_pool(features, boxes, image_shapes)

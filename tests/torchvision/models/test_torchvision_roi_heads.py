@@ -83,6 +83,17 @@ def test_non_maximum_suppression_keeps_the_best_box_of_each_class(heads):
     assert detections["scores"].tolist() == pytest.approx([0.8, 0.6, 0.3])
 
 
+def test_soft_nms_reduces_the_scores_of_overlapping_boxes(heads):
+    heads.score_thresh, heads.soft_nms = 0.1, "linear"
+    boxes = torch.tensor([[[0.0, 0, 10, 10]], [[0, 0, 10, 8]], [[0, 0, 10, 4]]])  # class-agnostic
+    scores = torch.tensor([[0, 0.8, 0.2], [0, 0.7, 0], [0, 0.6, 0]])
+    detections = heads._select_detections(boxes, scores, (50, 50))
+    # The second box: 0.7 * (1 - 0.8) by the first, whose IoU with it is 0.8, and half of it by the third.
+    assert detections["scores"].tolist() == pytest.approx([0.8, 0.6, 0.2, 0.07])
+    assert detections["labels"].tolist() == [1, 1, 2, 1]
+    assert detections["boxes"][:, 3].tolist() == [10, 4, 10, 8]
+
+
 def test_detections_with_values_that_are_not_finite_are_removed(heads):
     boxes = torch.tensor([[[0.0, 0, 9, 9]], [[0, 0, float("inf"), 9]], [[0, 0, 9, 9]]])
     scores = torch.tensor([[0.1, 0.9, 0], [0.1, 0.9, 0], [0.1, float("nan"), 0]])
