@@ -5,10 +5,15 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import instantiate
+from detectron2.evaluation.coco_evaluation import _evaluate_predictions_on_coco
 from detectron2.structures import PolygonMasks as DetectronPolygonMasks
+from pycocotools import mask as coco_mask
 from torchvision.ops import box_iou
 
 from mvit_det.backbone.mvit import variant_keywords
+from mvit_det.data.average_precision import METRICS, evaluate
+from mvit_det.data.coco_index import index_coco
+from mvit_det.data.results import to_results
 from mvit_det.data.shapes import draw_image
 from mvit_det.detectron2 import get_config
 from mvit_det.heads import HEADS
@@ -147,6 +152,43 @@ def test_mask_targets_of_polygons_are_equal():
     targets = PolygonMasks.from_coco(objects, (100, 100)).crop(boxes, torch.arange(7), 28)
     assert torch.equal(targets.bool(), expected)
     assert 0 < targets.mean() < 1
+
+
+def test_average_precision_is_equal():
+    random = np.random.default_rng(0)
+    size = 300
+    rows, columns = np.mgrid[:size, :size]
+
+    def ellipse(x, y, width, height):
+        return ((columns - x) / width) ** 2 + ((rows - y) / height) ** 2 <= 1
+
+    shapes = random.uniform([20, 20, 4, 4], [280, 280, 70, 70], (30, 4))
+    truth, results = [], []
+    for number, (shape, moved) in enumerate(
+        zip(shapes, shapes + random.normal(0, 2, (30, 4)), strict=True), 1
+    ):
+        mask, detected = ellipse(*shape), ellipse(*moved)
+        box = np.concatenate([moved[:2] - moved[2:], moved[:2] + moved[2:]])
+        results += to_results(1, box[None], random.uniform(size=1), detected[None], [1])
+        rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+        truth.append(
+            {
+                "id": number,
+                "image_id": 1,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": coco_mask.toBbox(rle).tolist(),
+                "area": int(mask.sum()),
+                "segmentation": rle,
+            }
+        )
+    image = {"id": 1, "file_name": "a.png", "width": size, "height": size}
+    coco = index_coco({"images": [image], "annotations": truth, "categories": [{"id": 1, "name": "a"}]})
+    metrics = evaluate(coco, results, has_masks=True)
+    for kind, iou_type in (("box", "bbox"), ("mask", "segm")):
+        expected = _evaluate_predictions_on_coco(coco, results, iou_type).stats[:6]
+        assert [metrics[kind][name] for name in METRICS] == pytest.approx(100 * expected, abs=0.01)
+    assert all(0 < metrics["mask"][name] < 100 for name in ("APs", "APm", "APl"))
 
 
 def test_proposal_limits_are_equal():
