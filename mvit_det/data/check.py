@@ -1,7 +1,8 @@
 """The check of a whole data set, which finds all problems at once."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from mvit_det.data.copies import find_copies
 from mvit_det.data.dataset import Dataset, check_images, read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.formats.coco import find_images
-from mvit_det.data.formats.interface import split_of, walk
+from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.data.problems import Problem
+from mvit_det.data.sources import check_has_objects, check_same_categories
 from mvit_det.data.statistics import Statistics, compute_statistics
 from mvit_det.errors import InputError
 
@@ -26,14 +28,14 @@ class CheckedData:
         path: the folder or the JSON file.
         format: name of the format, such as ``"YOLO"``.
         splits: name of each split -> what can be used of it.
-        errors: name of a split of which nothing can be used -> the reason.
+        errors: what prevents a run with the data as a whole, such as splits with different categories.
         problems: all problems of all splits.
     """
 
     path: Path
     format: str
     splits: Mapping[str, Dataset]
-    errors: Mapping[str, str]
+    errors: tuple[str, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -67,20 +69,24 @@ def check_data(
     """
     format_, readers, problems = _open(path, images)
     splits: dict[str, Dataset] = {}
-    errors: dict[str, str] = {}
+    errors: list[str] = []
     for name, read in readers.items():
-        try:
-            dataset = read()
-            if read_images and not problems:
+        with _collect(errors):
+            dataset = replace(read(), format=format_, split=name)
+            if read_images:
                 reading = _describe(track, f"reading the images of {name}")
                 dataset = check_images(dataset, reading, drop_invalid=True)
             splits[name] = dataset
-        except InputError as error:
-            errors[name] = str(error)
+    for dataset in splits.values():
+        with _collect(errors):
+            check_same_categories(next(iter(splits.values())), dataset)
+    if "train" in splits:
+        with _collect(errors):
+            check_has_objects(splits["train"])
     copies = find_copies(splits, _describe(track, "comparing image files"), compare_all=read_images)
     for dataset in splits.values():
         problems.extend(dataset.problems)
-    return CheckedData(path, format_, splits, errors, (*problems, *copies))
+    return CheckedData(path, format_, splits, tuple(errors), (*problems, *copies))
 
 
 def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], Dataset]], list[Problem]]:
@@ -101,6 +107,15 @@ def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], 
         except InputError as error:
             problems = [Problem("images_not_found", path, "images", f"{error}; only the file was checked")]
     return "COCO", {split: partial(read_dataset, path, images, drop_invalid=True)}, problems
+
+
+@contextmanager
+def _collect(errors: list[str]) -> Iterator[None]:
+    """Append the message of an :class:`InputError` to ``errors`` instead of raising it."""
+    try:
+        yield
+    except InputError as error:
+        errors.append(str(error))
 
 
 def _describe(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,14 @@ def read_split(folder: DataFolder, split: str, *, drop_invalid: bool = False) ->
         raise InputError(f"{folder.path}: has no {SPLITS[split]} set; as {folder.format}, it has {have}")
     with _readable(folder.path):
         contents = FORMATS[folder.format].read(folder.path, folder.splits, split)
-    return dataset_from(
+    dataset = dataset_from(
         contents.data,
         contents.source,
         contents.images,
         drop_invalid=drop_invalid,
         problems=contents.problems,
-        format=folder.format,
     )
+    return replace(dataset, format=folder.format, split=split)
 
 
 def _recognize(path: Path) -> list[DataFolder]:

@@ -51,7 +51,7 @@ def read_train_and_val(
         folder = open_folder(data)
         train = _read_split(folder, "train", drop_invalid)
         val = _read_split(folder, "val", drop_invalid) if "val" in folder.splits else None
-    _check_objects(train)
+    check_has_objects(train)
     if val is not None:
         check_same_categories(train, val)
     return train, val
@@ -156,7 +156,12 @@ def _read_split(folder: DataFolder, split: str, drop_invalid: bool) -> Dataset:
     return replace(dataset, format=folder.format, split=split)
 
 
-def _check_objects(train: Dataset) -> None:
+def check_has_objects(train: Dataset) -> None:
+    """Check that a training set has an object that is not a crowd.
+
+    Raises:
+        InputError: if it has none.
+    """
     if train.num_objects == 0:
         num_crowds = len(train.coco.anns)
         reason = (

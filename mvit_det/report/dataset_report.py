@@ -11,6 +11,7 @@ from rich.console import Console
 from mvit_det.data.check import CheckedData, check_data
 from mvit_det.data.json_files import write_json
 from mvit_det.data.problems import EFFECTS, KINDS, Problem
+from mvit_det.data.sources import describe
 from mvit_det.errors import InputError
 from mvit_det.report.console import track
 from mvit_det.report.dataset_plots import draw_statistics
@@ -72,9 +73,12 @@ def run_check(options: CheckOptions) -> bool:
 
 def print_report(data: CheckedData, console: Console) -> None:
     """Print the problems in groups, and then the statistics."""
-    console.print(f"{data.path}: {data.format}, {_splits_line(data)}")
-    for name, message in data.errors.items():
-        console.print(f"\n{name} cannot be used: {message}")
+    for dataset in data.splits.values():
+        console.print(describe(dataset))
+    if data.errors:
+        console.print("\nErrors of the data as a whole. These stop a run.", style="bold")
+    for message in data.errors:
+        console.print(f"  {message}")
     for effect, heading in HEADINGS.items():
         groups = _groups(data.problems, effect)
         if groups:
@@ -112,7 +116,7 @@ def write_report(data: CheckedData, out: Path) -> list[str]:
         "data": str(data.path),
         "format": data.format,
         "usable": data.is_usable,
-        "errors": dict(data.errors),
+        "errors": data.errors,
         "problems": {kind: {"count": count, "effect": KINDS[kind].effect} for kind, count in counts.items()},
         "splits": {name: split.summary() for name, split in data.statistics.items()},
     }
@@ -148,13 +152,6 @@ def _groups(problems: Sequence[Problem], effect: str) -> dict[str, list[Problem]
         if problem.effect == effect:
             groups[problem.kind].append(problem)
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
-
-
-def _splits_line(data: CheckedData) -> str:
-    return "; ".join(
-        f"{name}: {split.num_images:,} images, {split.num_objects:,} objects"
-        for name, split in data.statistics.items()
-    )
 
 
 def _check_fix(path: Path) -> None:

@@ -65,7 +65,7 @@ def _tile(image: RgbImage, entry: dict[str, Any], dataset: Dataset, prefix: str)
     scale = TILE / max(image.shape[:2])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    image = cv2.resize(image, (width, height), interpolation=interpolation)
+    scaled = np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
     annotations = [one for one in dataset.coco.imgToAnns[entry["id"]] if not one["iscrowd"]]
     boxes = np.array([annotation["bbox"] for annotation in annotations], float).reshape(-1, 4) * scale
     boxes[:, 2:] += boxes[:, :2]  # XYWH to XYXY
@@ -77,7 +77,7 @@ def _tile(image: RgbImage, entry: dict[str, Any], dataset: Dataset, prefix: str)
     names = dict(enumerate(dataset.categories.values(), start=1))
     label_of = {id_: label for label, id_ in enumerate(dataset.categories, start=1)}
     labels = np.array([label_of[annotation["category_id"]] for annotation in annotations], int)
-    drawn = draw_objects(image, boxes, masks, labels, names)
+    drawn = draw_objects(scaled, boxes, masks, labels, names)
     objects = "1 object" if len(annotations) == 1 else f"{len(annotations)} objects"
     return _cell(drawn, f"{_shorten(prefix + entry['file_name'])}, {objects}")
 

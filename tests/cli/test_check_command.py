@@ -18,7 +18,7 @@ def check(*arguments):
 def test_good_data(coco_folder, capsys):
     out = coco_folder / "out"
     assert check(coco_folder, "--read-images", "--out", out) == 0
-    assert f"{coco_folder}: COCO, train: 2 images, 2 objects" in capsys.readouterr().out
+    assert "COCO, train: 2 images, 2 objects; 2 classes (bolt, nut)" in capsys.readouterr().out
     assert (out / "samples.png").exists()
 
 

@@ -71,9 +71,31 @@ def test_a_split_that_cannot_be_read_does_not_hide_the_others(folder):
     (folder / "val.json").write_text(text[:-5])
     data = check_data(folder)
     assert list(data.splits) == ["train"]
-    assert list(data.errors) == ["val"]
-    assert f"{folder / 'val.json'}: is not JSON" in data.errors["val"]
+    (error,) = data.errors
+    assert error.startswith(f"{folder / 'val.json'}: is not JSON")
     assert not data.is_usable
+
+
+def test_splits_are_compared(folder):
+    def change(data):
+        data["categories"][0]["name"] = "rivet"
+        data["annotations"] = [data["annotations"][2]]
+
+    edit(folder / "train.json", change)
+    data = check_data(folder)
+    categories, objects = data.errors
+    assert "have different categories" in categories
+    assert "has no object to train on" in objects
+    assert list(data.splits) == ["train", "val"]
+
+
+def test_a_json_file_without_its_images(folder):
+    (folder / "images").rename(folder.parent / "elsewhere")
+    data = check_data(folder / "val.json")
+    assert kinds(data, "warn") == ["images_not_found"]
+    assert data.statistics["val"].num_objects == 2
+    assert data.is_usable
+    assert check_data(folder / "val.json", read_images=True).errors
 
 
 def test_images_are_read_on_request(folder):

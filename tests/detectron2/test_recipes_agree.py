@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from detectron2.layers import ShapeSpec
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.events import EventStorage
 
@@ -10,6 +11,7 @@ from mvit_det.backbone.mvit import variant_keywords
 from mvit_det.data.shapes import draw_image
 from mvit_det.detectron2 import get_config
 from mvit_det.detectron2.lazy_config import build, load_config
+from mvit_det.heads import HEADS
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.torchvision import build_detector
 from mvit_det.torchvision.engine.optimizer import build_optimizer
@@ -35,26 +37,24 @@ LOSSES = {  # torchvision -> Detectron2
 
 
 def build_in_detectron2(head):
-    """Return the nano Mask R-CNN of the configs, or the published Cascade Mask R-CNN with its sizes."""
-    nano = get_config("mask_rcnn_mvitv2_nano").model
-    model = nano if head == "mask_rcnn" else get_config("cascade_mask_rcnn_mvitv2_t_3x").model
-    channels = nano.backbone.out_channels
+    """Return the detector of a packaged config with the sizes of the nano variant."""
+    model = get_config(f"{head}_mvitv2_t_3x").model
+    channels = recipe_for("mvitv2_nano").channels
     model.backbone.update(out_channels=channels)
     model.backbone.bottom_up.update(variant_keywords("mvitv2_nano"))
-    model.roi_heads.num_classes = NUM_CLASSES
-    for key in ("input_shape", "conv_dims"):
-        model.roi_heads.mask_head[key] = nano.roi_heads.mask_head[key]
-    if head == "cascade_mask_rcnn":
-        for box_head, predictor in zip(
-            model.roi_heads.box_heads, model.roi_heads.box_predictors, strict=True
-        ):
-            box_head.update(conv_dims=[channels] * 4, fc_dims=[4 * channels])
-            box_head.input_shape = nano.roi_heads.box_head.input_shape
-            predictor.input_shape = nano.roi_heads.box_predictor.input_shape
-    for part in ("proposal_generator", "roi_heads"):
-        model[part].batch_size_per_image = ALL
-    model.proposal_generator.pre_nms_topk = nano.proposal_generator.pre_nms_topk
+    model.proposal_generator.update(batch_size_per_image=ALL, pre_nms_topk=(500, 500))
     model.proposal_generator.post_nms_topk = (NUM_PROPOSALS, NUM_PROPOSALS)
+    heads = model.roi_heads
+    heads.update(num_classes=NUM_CLASSES, batch_size_per_image=ALL)
+    for box_head in heads.get("box_heads") or [heads.box_head]:
+        box_head.input_shape = ShapeSpec(channels=channels, height=7, width=7)
+        box_head.conv_dims = [channels for _ in box_head.conv_dims]
+        box_head.fc_dims = [4 * channels for _ in box_head.fc_dims]
+    for predictor in heads.get("box_predictors") or [heads.box_predictor]:
+        predictor.input_shape = ShapeSpec(channels=4 * channels)
+    if "mask_head" in heads:
+        heads.mask_head.input_shape = ShapeSpec(channels=channels, height=14, width=14)
+        heads.mask_head.conv_dims = [channels] * 5
     return build(model)
 
 
@@ -94,6 +94,8 @@ def losses_in_torchvision(model, batch):
         {"boxes": BitMasks(masks).get_bounding_boxes().tensor, "labels": labels, "masks": masks.byte()}
         for _, labels, masks in batch
     ]
+    if not model.roi_heads.has_mask():
+        targets = [{"boxes": target["boxes"], "labels": target["labels"]} for target in targets]
     return {LOSSES[name]: loss for name, loss in model(images, targets).items()}
 
 
@@ -107,7 +109,7 @@ def losses_in_detectron2(model, batch):
         return model(samples)
 
 
-@pytest.mark.parametrize("head", ["mask_rcnn", "cascade_mask_rcnn"])
+@pytest.mark.parametrize("head", HEADS)
 def test_losses_and_gradients_are_equal(head):
     torch.manual_seed(0)
     ours, theirs = build_in_torchvision(head).train(), build_in_detectron2(head).train()
@@ -127,7 +129,7 @@ def test_losses_and_gradients_are_equal(head):
         assert (gradient - expected[name]).norm() <= 0.01 * expected[name].norm() + 1e-7, name
 
 
-@pytest.mark.parametrize("head", ["mask_rcnn", "cascade_mask_rcnn"])
+@pytest.mark.parametrize("head", HEADS)
 def test_initializations_are_equal(head):
     torch.manual_seed(0)
     ours = to_detectron2(build_detector("mvitv2_nano", 1 + NUM_CLASSES, head).state_dict())

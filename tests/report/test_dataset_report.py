@@ -23,9 +23,9 @@ def make_problems(kind, count):
 
 def test_problems_are_grouped_with_the_first_three_of_each_kind():
     problems = make_problems("tiny_box", 3) + make_problems("empty_box", 4) + make_problems("bad_box", 5)
-    data = CheckedData(Path("data"), "COCO", {}, {"val": "val.json: is not JSON"}, tuple(problems))
+    data = CheckedData(Path("data"), "COCO", {}, ("val.json: is not JSON",), tuple(problems))
     lines = printed(data).splitlines()
-    assert "val cannot be used: val.json: is not JSON" in lines
+    assert "  val.json: is not JSON" in lines
     start = lines.index("  boxes that are not four finite numbers: 5")  # the most frequent error comes first
     assert lines[start + 1 : start + 7] == [
         "      train.json: annotations[0].bbox: [0] is bad",

@@ -199,7 +199,7 @@ def _check_corners(obj: VocObject, path: Path, origin: int) -> Problem | None:
     if xmax < xmin or ymax < ymin or equal > origin:
         return Problem("empty_box", path, f"{obj.field}.bndbox", f"{text} is a box without area")
     if equal:
-        return Problem("thin_box", path, f"{obj.field}.bndbox", f"{text} is a box of one pixel")
+        return Problem("thin_box", path, f"{obj.field}.bndbox", f"{text} is one pixel wide or high")
     return None
 
 
