@@ -32,7 +32,8 @@ def register_split(data: Keys, split: str) -> str:
         InputError: if the data cannot be used; see :func:`read_split`.
     """
     dataset = read_split(data, split)
-    name = f"{dataset.source}:{dataset.images}" + (":dropped" if data["drop_invalid"] else "")
+    option = "drop_invalid" if data["drop_invalid"] else ""
+    name = ":".join(filter(None, (str(dataset.source), str(dataset.images), dataset.split, option)))
     register(name, dataset)
     return name
 
