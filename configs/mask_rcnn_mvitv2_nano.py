@@ -1,6 +1,7 @@
 """Mask R-CNN with a small MViTv2 on small images. It trains on a CPU in minutes, from random weights.
 
-Required: data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
+Required: data.root=FOLDER
+    or data.train.json=... data.train.images=... [data.val.json=... [data.val.images=...]]
 """
 
 import detectron2.data.transforms as T
@@ -8,7 +9,7 @@ from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 
 from mvit_det.backbone.mvit import variant_keywords
-from mvit_det.recipes import recipe_for
+from mvit_det.recipes import recipe_for, scaled_long_side, warmup_fraction
 
 from .finetune_mask_rcnn_mvitv2_t import data, dataloader, lr_multiplier, model, optimizer, train
 
@@ -18,7 +19,9 @@ _channels = _recipe.channels
 model.backbone.bottom_up.update(variant_keywords("mvitv2_nano"))
 model.backbone.out_channels = _channels
 model.proposal_generator.update(
-    batch_size_per_image=128, pre_nms_topk=_recipe.pre_nms_topk, post_nms_topk=_recipe.post_nms_topk
+    batch_size_per_image=_recipe.rpn_batch_size,
+    pre_nms_topk=_recipe.pre_nms_topk,
+    post_nms_topk=_recipe.post_nms_topk,
 )
 model.roi_heads.batch_size_per_image = _recipe.box_batch_size
 model.roi_heads.box_head.update(
@@ -30,7 +33,11 @@ model.roi_heads.mask_head.update(
 )
 
 dataloader.train.mapper.augmentations = [
-    L(T.ResizeShortestEdge)(short_edge_length=[192, 224, 256, 288], max_size=480, sample_style="choice"),
+    L(T.ResizeShortestEdge)(
+        short_edge_length=list(_recipe.train_short_sides),
+        max_size=scaled_long_side(max(_recipe.train_short_sides)),
+        sample_style="choice",
+    ),
     L(T.RandomFlip)(),
 ]
 dataloader.test.mapper.augmentations = [
@@ -41,7 +48,8 @@ dataloader.train.num_workers = 2
 dataloader.test.num_workers = 0  # a forked process would hold another copy of the model
 
 optimizer.lr = _recipe.lr
-train.epochs = 20
+lr_multiplier.warmup_length = L(warmup_fraction)(num_steps="${train.max_iter}")
+train.epochs = _recipe.epochs
 train.device = "cpu"
 train.amp.enabled = False
 train.init_checkpoint = ""

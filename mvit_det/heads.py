@@ -4,7 +4,9 @@ The command-line flags, the builders of both integrations, checkpoints, weights 
 this table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from mvit_det.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,62 @@ class Head:
         return len(self.iou_thresholds) > 1
 
 
+_FASTER_RCNN = Head(
+    title="Faster R-CNN",
+    has_masks=False,
+    iou_thresholds=(0.5,),
+    box_weights=((10.0, 10.0, 5.0, 5.0),),
+    num_box_convs=0,
+    num_rpn_convs=1,
+)
+_CASCADE_RCNN = Head(
+    title="Cascade R-CNN",
+    has_masks=False,
+    iou_thresholds=(0.5, 0.6, 0.7),
+    box_weights=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+    num_box_convs=4,
+    num_rpn_convs=2,
+)
 HEADS = {
-    "mask_rcnn": Head(
-        title="Mask R-CNN",
-        has_masks=True,
-        iou_thresholds=(0.5,),
-        box_weights=((10.0, 10.0, 5.0, 5.0),),
-        num_box_convs=0,
-        num_rpn_convs=1,
-    ),
-    "cascade_mask_rcnn": Head(
-        title="Cascade Mask R-CNN",
-        has_masks=True,
-        iou_thresholds=(0.5, 0.6, 0.7),
-        box_weights=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
-        num_box_convs=4,
-        num_rpn_convs=2,
-    ),
+    "faster_rcnn": _FASTER_RCNN,
+    "mask_rcnn": replace(_FASTER_RCNN, title="Mask R-CNN", has_masks=True),
+    "cascade_rcnn": _CASCADE_RCNN,
+    "cascade_mask_rcnn": replace(_CASCADE_RCNN, title="Cascade Mask R-CNN", has_masks=True),
 }
+
+# Name that leaves the choice to the data -> the head without masks and the head with masks.
+AUTOMATIC = {
+    "auto": ("faster_rcnn", "mask_rcnn"),
+    "auto_cascade": ("cascade_rcnn", "cascade_mask_rcnn"),
+}
+
+
+def select_head(name: str, num_objects: int, num_masks: int) -> tuple[str, str]:
+    """Return the head to train on a data set, and the reason for the choice, in one sentence.
+
+    Args:
+        name: a key of :data:`HEADS`, or of :data:`AUTOMATIC` to choose the head with masks if every object
+            has a mask, and else the one without.
+        num_objects: number of objects in the data set, not counting crowd regions.
+        num_masks: number of these objects that have a mask.
+
+    Raises:
+        InputError: for an unknown name, or if a head with masks is named and objects lack masks.
+    """
+    if name not in HEADS and name not in AUTOMATIC:
+        raise unknown_name("head", name, [*AUTOMATIC, *HEADS])
+    has_all_masks = num_masks == num_objects
+    head = AUTOMATIC[name][has_all_masks] if name in AUTOMATIC else name
+    spec = HEADS[head]
+    objects = f"{num_objects:,} object{'s' * (num_objects != 1)}"
+    coverage = f"{num_masks:,} of {objects} {'has' if num_masks == 1 else 'have'} a mask"
+    if spec.has_masks and not has_all_masks:
+        alternative = next(boxes for boxes, masks in AUTOMATIC.values() if masks == head)
+        raise InputError(
+            f"head {head}: {coverage}, and it trains on a mask of every object; add the missing masks, or "
+            f"choose {alternative}, which trains on boxes alone"
+        )
+    explanation = f"training a {spec.title} on boxes{' and masks' * spec.has_masks}"
+    if name in AUTOMATIC and num_masks and not has_all_masks:
+        explanation += "; to use the masks, add the missing ones"
+    return head, f"{coverage}: {explanation}"

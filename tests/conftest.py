@@ -68,6 +68,12 @@ def _seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _cache_folder(monkeypatch, tmp_path_factory):
+    """Keep the record of checked images out of the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def coco_data():
     """A data set with gaps in the category ids, a polygon, two RLE masks, a crowd, and an empty image."""

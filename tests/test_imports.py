@@ -12,17 +12,20 @@ import mvit_det
 ROOT = Path(mvit_det.__file__).parent
 
 # part -> the parts that it may import besides itself, and the third-party packages (None: any).
-SHARED = {"errors", "heads", "nms", "recipes", "dependencies"}
+SHARED = {"averaging", "dependencies", "errors", "heads", "launchers", "nms", "recipes", "trackers"}
 RULES = {
     "errors": ({"dependencies"}, set()),
-    "heads": (set(), set()),
+    "heads": ({"errors"}, set()),
     "nms": ({"errors"}, {"torch", "torchvision"}),
     "recipes": (set(), set()),
     "dependencies": (set(), set()),
+    "averaging": (set(), {"torch"}),
+    "launchers": ({"errors"}, set()),
+    "trackers": ({"errors"}, set()),
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "heads"}, {"torch", "safetensors"}),
-    "data": ({"errors"}, {"cv2", "numpy", "PIL", "pycocotools"}),
+    "data": ({"errors"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
     "report": (
         {"data", "errors"},
         {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},

@@ -9,26 +9,40 @@ MIN_SIDE = 32  # px; the smallest image that the backbone takes
 
 
 def add_data_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add ``--json`` and ``--images``, the files of a data set."""
-    parser.add_argument(
-        "--json", type=Path, required=True, help="annotations of the data set: a COCO-format JSON file"
+    """Add the arguments that name a data set: ``--data``, or ``--json`` and ``--images``."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="folder of a data set in COCO, YOLO or Pascal VOC format"
     )
-    parser.add_argument("--images", type=Path, required=True, help="folder that contains the images")
+    source.add_argument("--json", type=Path, help="annotations of the data set: a COCO-format JSON file")
+    parser.add_argument("--images", type=Path, help="folder that contains the images of --json")
+    parser.add_argument(
+        "--drop-invalid",
+        action="store_true",
+        help="drop annotations and images that cannot be used, and clip objects that reach over the edge "
+        "of their image, instead of stopping with an error",
+    )
 
 
-def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--checkpoint``, which names a detector, and ``--out``, the folder for its results."""
+def add_checkpoint_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
+    """Add ``--checkpoint``, which names a detector, and ``--out``, the folder for its results.
+
+    Args:
+        parser: the parser of the command.
+        out: default of ``--out``.
+    """
     parser.add_argument(
         "--checkpoint",
         required=True,
         metavar="SOURCE",
-        help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), a URL or detectron2://...",
+        help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), the folder of a run, a "
+        "URL or detectron2://...",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--out", type=Path, default=out, help="folder for the results; default: %(default)s")
 
 
 def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add ``--precision``, ``--devices`` and ``--workers``."""
+    """Add ``--precision``, ``--devices``, ``--num-nodes`` and ``--workers``."""
     parser.add_argument(
         "--precision",
         choices=("float32", "bf16"),
@@ -38,9 +52,15 @@ def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--devices",
         type=positive(int),
-        default=1,
         metavar="N",
-        help="number of GPUs, or of processes on a CPU; default: %(default)s",
+        help="number of GPUs on each machine or, without a GPU, of processes that share the CPU; default: 1, "
+        "or the processes that torchrun or srun started",
+    )
+    parser.add_argument(
+        "--num-nodes",
+        type=positive(int),
+        metavar="N",
+        help="number of machines; default: 1, or those on which torchrun or srun started processes",
     )
     parser.add_argument(
         "--workers",
@@ -78,6 +98,11 @@ def positive(kind: type) -> Callable[[str], Any]:
 def non_negative(kind: type) -> Callable[[str], Any]:
     """Return a parser of finite numbers of at least 0, for the ``type`` of an argument."""
     return _checked(kind, lambda value: 0 <= value < float("inf"), "must be 0 or more")
+
+
+def smoothing() -> Callable[[str], Any]:
+    """Return a parser of numbers between 0 and 1, for the ``type`` of an argument."""
+    return _checked(float, lambda value: 0 < value < 1, "must be between 0 and 1")
 
 
 def image_side() -> Callable[[str], Any]:

@@ -1,6 +1,7 @@
-"""``mvit-det eval``: evaluate a detector on a COCO-format data set."""
+"""``mvit-det eval``: evaluate a detector on a data set."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from mvit_det.cli.arguments import (
@@ -12,15 +13,12 @@ from mvit_det.cli.arguments import (
 )
 
 HELP = "compute COCO's average precision of a detector"
-EXAMPLE = (
-    "mvit-det eval --checkpoint runs/demo/best.ckpt --json runs/demo/shapes/val.json "
-    "--images runs/demo/shapes/images --out runs/eval"
-)
+EXAMPLE = "mvit-det eval --checkpoint runs/demo/best.ckpt --data runs/demo/shapes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_checkpoint_arguments(parser)
+    add_checkpoint_arguments(parser, Path("runs/eval"))
     add_data_arguments(parser)
     add_hardware_arguments(parser)
     add_draw_argument(parser)
@@ -29,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(checkpoint: str, **options: Any) -> None:
     """Evaluate a detector, and write metrics, detections and drawings."""
+    from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
     from mvit_det.weights import local_file
 
-    evaluate_checkpoint(EvalOptions(checkpoint=local_file(checkpoint), **options))
+    evaluate_checkpoint(EvalOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options))

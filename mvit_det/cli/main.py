@@ -4,13 +4,15 @@ import argparse
 from collections.abc import Sequence
 
 from mvit_det import __version__
-from mvit_det.cli import convert, demo, doctor, eval, info, inspect, predict, train
+from mvit_det.cli import check, convert, demo, doctor, eval, info, inspect, predict, train
+from mvit_det.cli.parser import SuggestingParser
 from mvit_det.errors import one_line_errors
 
 # Each module has HELP, EXAMPLE, add_arguments(parser) and run(**options). Parsing imports only the standard
 # library, so that --help is fast; run() imports what its command needs.
 COMMANDS = {
     "demo": demo,
+    "check": check,
     "train": train,
     "eval": eval,
     "predict": predict,
@@ -42,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
         "mvit-det", description="Train and run MViTv2 object detectors: Mask R-CNN and Cascade Mask R-CNN."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
+    subparsers = parser.add_subparsers(
+        dest="command", required=True, metavar="command", parser_class=SuggestingParser
+    )
     for name, module in COMMANDS.items():
         module.add_arguments(
             subparsers.add_parser(

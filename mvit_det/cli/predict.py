@@ -7,13 +7,13 @@ from typing import Any
 from mvit_det.cli.arguments import add_checkpoint_arguments, add_overwrite_argument, non_negative
 
 HELP = "detect objects in an image, a folder of images or a video"
-EXAMPLE = "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt --out runs/predictions"
+EXAMPLE = "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("source", type=Path, help="an image, a folder of images or a video")
-    add_checkpoint_arguments(parser)
+    add_checkpoint_arguments(parser, Path("runs/predictions"))
     parser.add_argument(
         "--score",
         type=non_negative(float),
@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(checkpoint: str, **options: Any) -> None:
     """Detect objects, and write annotated copies and a COCO results file."""
     from mvit_det.report.predictions import PredictOptions
+    from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.predict import predict
     from mvit_det.weights import local_file
 
-    predict(PredictOptions(checkpoint=local_file(checkpoint), **options))
+    predict(PredictOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options))

@@ -1,4 +1,4 @@
-"""``mvit-det train``: train a detector on a COCO-format data set."""
+"""``mvit-det train``: train a detector on a data set."""
 
 import argparse
 from pathlib import Path
@@ -13,15 +13,14 @@ from mvit_det.cli.arguments import (
     image_side,
     non_negative,
     positive,
+    smoothing,
 )
-from mvit_det.heads import HEADS
+from mvit_det.heads import AUTOMATIC, HEADS
 from mvit_det.recipes import RECIPES
+from mvit_det.trackers import TRACKERS
 
-HELP = "train a detector on a COCO-format data set"
-EXAMPLE = (
-    "mvit-det train --json runs/demo/shapes/train.json --images runs/demo/shapes/images "
-    "--val-json runs/demo/shapes/val.json --variant mvitv2_nano --out runs/shapes"
-)
+HELP = "train a detector on a data set"
+EXAMPLE = "mvit-det train --data runs/demo/shapes --variant mvitv2_nano --out runs/shapes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
     add_draw_argument(output)
+    output.add_argument(
+        "--logger",
+        choices=TRACKERS,
+        help="also log to an experiment tracker, whose package must be installed; default: none",
+    )
     earlier_run = output.add_mutually_exclusive_group()
     earlier_run.add_argument("--resume", action="store_true", help="continue the run in --out")
     add_overwrite_argument(earlier_run)
@@ -61,14 +65,18 @@ def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--variant", required=True, help=f"one of {', '.join(VARIANTS)}")
     head = parser.add_mutually_exclusive_group()
     head.add_argument(
-        "--head", choices=HEADS, default="mask_rcnn", help="detection head; default: %(default)s"
+        "--head",
+        choices=[*AUTOMATIC, *HEADS],
+        default="auto",
+        help="detection head; auto is mask_rcnn if every object of the training set has a mask, else "
+        "faster_rcnn, and auto_cascade chooses between the cascades; default: %(default)s",
     )
     head.add_argument(
         "--cascade",
         dest="head",
         action="store_const",
-        const="cascade_mask_rcnn",
-        default="mask_rcnn",
+        const="auto_cascade",
+        default="auto",
         help="shorthand for --head %(const)s",
     )
     parser.add_argument(
@@ -88,7 +96,10 @@ def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
 
 def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
-        "--epochs", type=positive(int), default=36, metavar="N", help="number of epochs; default: %(default)s"
+        "--epochs",
+        type=positive(int),
+        metavar="N",
+        help=f"number of epochs; default: {_by_variant('epochs')}",
     )
     parser.add_argument(
         "--batch-size",
@@ -112,20 +123,44 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--clip-norm", type=positive(float), help="maximum norm of the gradient; default: none"
     )
-    sizes = (
-        f"{recipe.short_side} for {variant}" for variant, recipe in RECIPES.items() if variant != "default"
+    parser.add_argument(
+        "--ema",
+        type=smoothing(),
+        nargs="?",
+        const=0.9998,
+        metavar="DECAY",
+        help="evaluate and keep an exponential moving average of the weights; default: none, or %(const)s "
+        "without a value",
+    )
+    parser.add_argument(
+        "--eval-every",
+        type=positive(int),
+        metavar="N",
+        help="epochs between evaluations, besides the one after the last epoch; default: so many that there "
+        "are at most 10 evaluations",
+    )
+    parser.add_argument(
+        "--patience",
+        type=positive(int),
+        metavar="N",
+        help="stop after N evaluations in a row without a better box AP; default: never",
     )
     parser.add_argument(
         "--size",
         type=image_side(),
-        help=f"short side of a test image in pixels; default: {', '.join(sizes)}, else "
-        f"{RECIPES['default'].short_side}",
+        help=f"short side of a test image in pixels; default: {_by_variant('short_side')}",
     )
     parser.add_argument(
         "--augmentation",
         choices=("flip", "multiscale", "lsj"),
         default="multiscale",
-        help="flip keeps the test size; multiscale is the augmentation of the 36-epoch recipe; lsj is "
+        help="flip keeps the test size; multiscale is the augmentation of the variant's recipe; lsj is "
         "large-scale jittering on a square with sides of --size; default: %(default)s",
     )
     parser.add_argument("--seed", type=non_negative(int), default=0, help="random seed; default: %(default)s")
+
+
+def _by_variant(field: str) -> str:
+    """Return the values of a field of the recipes, for the help."""
+    values = (f"{getattr(recipe, field)} for {name}" for name, recipe in RECIPES.items() if name != "default")
+    return f"{', '.join(values)}, else {getattr(RECIPES['default'], field)}"

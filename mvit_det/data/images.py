@@ -1,14 +1,15 @@
 """Reading of image files as upright 8-bit RGB."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from pycocotools.coco import COCO
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from mvit_det.data.image_cache import ImageSize
 from mvit_det.errors import InputError
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
@@ -18,15 +19,22 @@ def read_image(path: Path) -> Image.Image:
     """Read an image as upright RGB with 8 bits per channel.
 
     Applies the EXIF orientation, scales 16-bit gray to 8 bits, puts transparent pixels on a white background,
-    and converts gray, palette and CMYK images to RGB. Of an animation, it reads the first frame.
+    and converts gray, palette and CMYK images to RGB. 16-bit gray of which all values are less than 256 is
+    taken as 8-bit gray. Of an animation, it reads the first frame.
 
     Raises:
         InputError: if the file is missing, empty or truncated, or is not an image.
     """
+    with _one_line_errors(path), Image.open(path) as image:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _one_line_errors(path: Path) -> Iterator[None]:
+    """Turn Pillow's errors while it reads ``path`` into an :class:`InputError` that names the cause."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
     except IsADirectoryError:
@@ -38,8 +46,39 @@ def read_image(path: Path) -> Image.Image:
         raise InputError(f"{path}: the image is too large: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: is truncated or cannot be read: {error}") from None
-    except (SyntaxError, ValueError, EOFError) as error:
+    except (SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def read_size(path: Path) -> ImageSize:
+    """Read the size of an image and its EXIF orientation, from the header of its file where possible.
+
+    Raises:
+        InputError: see :func:`read_image`.
+    """
+    with _one_line_errors(path), Image.open(path) as image:
+        orientation = _orientation(image)
+        width, height = image.size
+        if orientation >= 5 and image.format != "TIFF":  # Pillow turns the size of a TIFF itself
+            width, height = height, width
+        return ImageSize(width, height, orientation)
+
+
+def read_whole(path: Path) -> ImageSize:
+    """Read an image as :func:`read_image` does, and return its size and its EXIF orientation.
+
+    Raises:
+        InputError: see :func:`read_image`.
+    """
+    with _one_line_errors(path), Image.open(path) as image:
+        orientation = _orientation(image)
+        image.load()
+        return ImageSize(*_to_rgb(ImageOps.exif_transpose(image)).size, orientation)
+
+
+def _orientation(image: Image.Image) -> int:
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def find_images(source: Path) -> list[Path]:
@@ -63,7 +102,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("floating-point pixels have no defined white; store 8 or 16 bits per channel")
     if image.mode.startswith("I"):  # 16-bit gray, which convert() would clip to 255
         pixels = np.asarray(image).clip(0, 2**16 - 1)
-        image = Image.fromarray((pixels >> 8).astype(np.uint8))
+        if pixels.max() >= 2**8:  # otherwise, 8-bit gray is stored in 16 bits
+            pixels = pixels >> 8
+        image = Image.fromarray(pixels.astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")
@@ -71,35 +112,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def check_images(coco: COCO, folder: Path, track: Callable[[Iterable[Any], int], Iterable[Any]]) -> None:
-    """Read every image of a data set once, so that a run does not start with an image that cannot be read.
-
-    Args:
-        coco: the data set.
-        folder: the folder that each ``file_name`` is relative to.
-        track: function from an iterable and its length to the same items, which shows progress.
-
-    Raises:
-        InputError: if the folder does not exist, or if an image is missing or damaged, or does not have the
-            ``width`` and ``height`` of its entry. Sizes are those of the upright image.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of images")
-    images = list(coco.imgs.values())
-
-    def check(entry: dict[str, Any]) -> None:  # returns None, so that the pixels are freed
-        read_entry(folder, entry)
-
-    with ThreadPoolExecutor() as pool:
-        for _ in track(pool.map(check, images), len(images)):
-            pass
-
-
 def read_entry(folder: Path, entry: dict[str, Any]) -> Image.Image:
     """Read the image of one entry of ``images``.
 
     Raises:
-        InputError: see :func:`check_images`.
+        InputError: if the image cannot be read, or does not have the ``width`` and ``height`` of its entry.
     """
     path = folder / entry["file_name"]
     image = read_image(path)

@@ -15,10 +15,10 @@ from mvit_det.data.fields import (
     check_box,
     check_objects,
     check_references,
-    check_segmentation,
     shorten,
 )
 from mvit_det.data.json_files import read_json
+from mvit_det.data.masks import read_segmentation
 from mvit_det.errors import InputError
 
 
@@ -26,7 +26,7 @@ def to_results(
     image_id: int,
     boxes: NDArray[Any],
     scores: NDArray[Any],
-    masks: NDArray[Any],
+    masks: NDArray[Any] | None,
     category_ids: Sequence[int],
 ) -> list[dict[str, Any]]:
     """Return the detections of one image as entries of a COCO results file.
@@ -35,24 +35,26 @@ def to_results(
         image_id: id of the image.
         boxes: (K, 4) XYXY, px.
         scores: (K,) in 0..1.
-        masks: (K, H, W) bool, at the size of the image.
+        masks: (K, H, W) bool, at the size of the image; None without masks.
         category_ids: (K,) category ids of the data set, not labels.
 
     Source: the COCO results format, https://cocodataset.org/#format-results.
     """
-    results = []
-    for box, score, mask, category_id in zip(boxes, scores, masks, category_ids, strict=True):
+    results: list[dict[str, Any]] = []
+    for box, score, category_id in zip(boxes, scores, category_ids, strict=True):
         x1, y1, x2, y2 = (round(float(coordinate), 2) for coordinate in box)
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
         results.append(
             {
                 "image_id": image_id,
                 "category_id": category_id,
                 "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
                 "score": round(float(score), 5),
-                "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode()},
             }
         )
+    if masks is not None:
+        for entry, mask in zip(results, masks, strict=True):
+            rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+            entry["segmentation"] = {"size": list(mask.shape), "counts": rle["counts"].decode()}
     return results
 
 
@@ -81,9 +83,10 @@ def _check_result(entry: dict[str, Any], where: str, coco: COCO) -> None:
     check_references(entry, where, coco.imgs, coco.cats)
     score = entry.get("score")
     if not isinstance(score, int | float) or not math.isfinite(score):
-        raise FieldError(f"{where}.score: {shorten(score)} is not a finite number")
+        raise FieldError(f"{where}.score", f"{shorten(score)} is not a finite number")
     if entry.get("segmentation"):
-        check_segmentation(entry["segmentation"], f"{where}.segmentation", coco.imgs[entry["image_id"]])
+        image = coco.imgs[entry["image_id"]]
+        entry["segmentation"] = read_segmentation(entry["segmentation"], f"{where}.segmentation", image)
         entry["segmentation"] = coco.annToRLE(entry)
         entry.setdefault("bbox", coco_mask.toBbox(entry["segmentation"]).tolist())
     else:  # a box without a mask

@@ -1,16 +1,14 @@
 """Progress bars and tables for the terminal."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TypeVar
 
-from pycocotools.coco import COCO
 from rich.console import Console
 from rich.progress import track as rich_track
 from rich.table import Table
 
 from mvit_det.data.average_precision import METRICS, Metrics
-from mvit_det.data.images import check_images
+from mvit_det.data.dataset import Dataset, check_images
 
 T = TypeVar("T")
 
@@ -21,18 +19,17 @@ def track(items: Iterable[T], total: int, description: str, console: Console) ->
     return rich_track(items, description, total, console=console, transient=True, disable=hidden)
 
 
-def check_images_with_progress(coco: COCO, folder: Path, console: Console) -> None:
+def check_images_with_progress(dataset: Dataset, console: Console, *, drop_invalid: bool = False) -> Dataset:
     """Read every image of a data set once, and show a progress bar if the console is a terminal.
 
-    Args:
-        coco: the data set.
-        folder: the folder that each ``file_name`` is relative to.
-        console: shows the progress bar.
-
-    Raises:
-        InputError: see :func:`mvit_det.data.images.check_images`.
+    The arguments besides ``console``, the result and the errors are those of
+    :func:`mvit_det.data.dataset.check_images`.
     """
-    check_images(coco, folder, lambda items, total: track(items, total, "checking images", console))
+
+    def show_progress(items: Iterable[T], total: int) -> Iterable[T]:
+        return track(items, total, "checking images", console)
+
+    return check_images(dataset, show_progress, drop_invalid=drop_invalid)
 
 
 def metrics_tables(metrics: Metrics) -> tuple[Table, Table]:

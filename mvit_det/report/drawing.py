@@ -11,31 +11,35 @@ from numpy.typing import NDArray
 from PIL import Image
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3) RGB
+FONT = cv2.FONT_HERSHEY_SIMPLEX  # also the font of supervision's captions
 PALETTE = sv.ColorPalette.from_matplotlib("tab10", 10)
 
 
 def draw_objects(
     image: RgbImage,
     boxes: NDArray[Any],
-    masks: NDArray[np.bool_],
+    masks: NDArray[np.bool_] | None,
     labels: NDArray[Any],
     names: Mapping[int, str],
     scores: NDArray[Any] | None = None,
 ) -> RgbImage:
-    """Return a copy of an image with a colored mask, a box and a caption for each object.
+    """Return a copy of an image with a box, a caption and, optionally, a colored mask for each object.
+
+    Where captions overlap, only the first is drawn.
 
     Args:
         image: (H, W, 3) RGB.
         boxes: (K, 4) XYXY, px.
-        masks: (K, H, W).
+        masks: (K, H, W), or None.
         labels: (K,), from 1.
         names: label -> name. If there are several, each class has its own color. If there is only one,
             each object has its own color, and captions omit the name.
         scores: (K,) in 0..1, added to the captions.
     """
+    boxes = boxes.reshape(-1, 4)
     objects = sv.Detections(
-        xyxy=boxes.reshape(-1, 4).astype(np.float32),
-        mask=masks.reshape(-1, *image.shape[:2]),
+        xyxy=boxes.astype(np.float32),
+        mask=None if masks is None else masks.reshape(-1, *image.shape[:2]),
         class_id=labels.astype(int),
     )
     has_classes = len(names) > 1
@@ -47,14 +51,48 @@ def draw_objects(
     thickness = max(1, round(2 * scale))
     drawn = sv.MaskAnnotator(PALETTE, 0.5, lookup).annotate(image.copy(), objects)
     drawn = sv.BoxAnnotator(PALETTE, thickness, lookup).annotate(drawn, objects)
+    if any(captions):
+        colors = labels.astype(int) if has_classes else np.arange(len(labels))
+        drawn = _draw_captions(drawn, boxes[:, :2], captions, colors, scale, thickness)
+    return drawn
+
+
+def _draw_captions(
+    image: RgbImage,
+    corners: NDArray[Any],
+    captions: list[str],
+    colors: NDArray[Any],
+    scale: float,
+    thickness: int,
+) -> RgbImage:
+    """Draw captions above the upper left corners (K, 2) of boxes, inside the image and without overlaps."""
+    text_scale, padding = max(0.3, 0.5 * scale), max(1, round(5 * scale))
+    text_sizes = [cv2.getTextSize(caption, FONT, text_scale, thickness)[0] for caption in captions]
+    sizes = np.array(text_sizes) + 2 * padding  # (K, 2) width and height
+    left = np.minimum(corners[:, 0], image.shape[1] - sizes[:, 0]).clip(min=0)
+    bottom = np.maximum(corners[:, 1], sizes[:, 1])
+    places = np.stack([left, bottom - sizes[:, 1], left + sizes[:, 0], bottom], axis=1)
+    legible = _without_overlaps(places)
     captioner = sv.LabelAnnotator(
-        PALETTE,
-        text_scale=max(0.3, 0.5 * scale),
-        text_thickness=thickness,
-        text_padding=max(1, round(5 * scale)),
-        color_lookup=lookup,
+        PALETTE, text_scale=text_scale, text_thickness=thickness, text_padding=padding
     )
-    return captioner.annotate(drawn, objects, labels=captions) if any(captions) else drawn
+    return captioner.annotate(
+        image,
+        sv.Detections(places[legible][:, [0, 3, 2, 3]]),  # it draws above the upper edge
+        [captions[index] for index in legible],
+        custom_color_lookup=colors[legible],
+    )
+
+
+def _without_overlaps(boxes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the indices of boxes (K, 4) in XYXY that do not overlap; of two that overlap, the first."""
+    kept: list[int] = []
+    for index, box in enumerate(boxes):
+        starts = np.maximum(boxes[kept, :2], box[:2])
+        ends = np.minimum(boxes[kept, 2:], box[2:])
+        if not (starts < ends).all(axis=1).any():
+            kept.append(index)
+    return np.array(kept, dtype=np.intp)
 
 
 def side_by_side(left: RgbImage, right: RgbImage, titles: tuple[str, str]) -> RgbImage:
@@ -64,7 +102,7 @@ def side_by_side(left: RgbImage, right: RgbImage, titles: tuple[str, str]) -> Rg
     canvas = np.full((height + margin, 2 * width + gap, 3), 255, np.uint8)
     canvas[margin:, :width], canvas[margin:, width + gap :] = left, right
     for x, title in ((4, titles[0]), (width + gap + 4, titles[1])):
-        cv2.putText(canvas, title, (x, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(canvas, title, (x, 17), FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     return canvas
 
 

@@ -9,13 +9,17 @@ from mvit_det.errors import InputError
 
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
 METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
+PROBLEMS = "data_problems.txt"
 
 TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
-RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES)
+RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES, PROBLEMS)
 DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # written by a training run in Detectron2
+CHECKPOINTS = (BEST, "model_best.pth", LAST, "model_final.pth")  # of both integrations, best first
 
 
-def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: Iterable[Path]) -> None:
+def check_output(
+    folder: Path, names: Iterable[str], overwrite: bool, inputs: Iterable[Path], *, can_resume: bool = False
+) -> None:
     """Check that a run may write to ``folder``.
 
     Args:
@@ -23,6 +27,7 @@ def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: It
         names: files and folders in ``folder`` that :func:`clear_output` would remove.
         overwrite: whether ``names`` may exist.
         inputs: files and folders that the run reads.
+        can_resume: whether the run could continue an earlier one instead, for the error message.
 
     Raises:
         InputError: if ``folder`` is a file or cannot be written to; if it contains one of ``names`` and
@@ -35,14 +40,29 @@ def check_output(folder: Path, names: Iterable[str], overwrite: bool, inputs: It
         raise InputError(f"{existing}: cannot be written to")
     occupied = [name for name in names if (folder / name).exists()]
     if occupied and not overwrite:
+        remedy = "--overwrite, or --resume to continue that run" if can_resume else "--overwrite"
         raise InputError(
-            f"{folder}: already holds {', '.join(occupied)} of another run; choose another folder, or add "
-            "--overwrite (or --resume, to continue a training run)"
+            f"{folder}: already holds {', '.join(occupied)} of another run; choose another folder, or "
+            f"add {remedy}"
         )
     for name in occupied:
         for path in inputs:
             if path.resolve().is_relative_to((folder / name).resolve()):
                 raise InputError(f"{path}: --overwrite would remove it with {folder / name}")
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the best checkpoint in the folder of a training run. Any other path is returned unchanged.
+
+    Raises:
+        InputError: if ``path`` is a folder without a checkpoint of a training run.
+    """
+    if not path.is_dir():
+        return path
+    for name in CHECKPOINTS:
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path}: is a folder without {', '.join(CHECKPOINTS[:-1])} or {CHECKPOINTS[-1]}")
 
 
 def refuse_training_run(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint on a COCO-format data set."""
+"""Evaluation of a checkpoint on a data set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,40 +8,39 @@ import lightning as L
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.json_files import write_json
+from mvit_det.data.sources import read_evaluation_set
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import check_images_with_progress, metrics_tables
+from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_trainer
-from mvit_det.torchvision.engine.processes import (
-    build_console,
-    check_devices,
-    process_rank,
-    single_interrupt,
-)
+from mvit_det.torchvision.engine.processes import build_console, find_processes, single_error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvalOptions:
     """The options of an evaluation; the fields are the flags of ``mvit-det eval``."""
 
     checkpoint: Path
-    json: Path
-    images: Path
     out: Path
+    data: Path | None = None  # a folder; None: json and images
+    json: Path | None = None
+    images: Path | None = None
+    drop_invalid: bool = False
     precision: str = "float32"
-    devices: int = 1
+    devices: int | None = None  # None: those that torchrun or srun started, or 1
+    num_nodes: int | None = None  # machines; None: as for devices
     workers: int | None = None
     draw: int = 8
     overwrite: bool = False
 
 
-@single_interrupt()
+@single_error()
 def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     """Evaluate a checkpoint, and write its detections, metrics and drawings to ``options.out``.
 
@@ -49,32 +48,35 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
         InputError: if an input cannot be used, in which case nothing is written.
     """
     console = build_console()
-    check_devices(options.devices)
+    processes = find_processes(options.devices, options.num_nodes)
     detector, config = load_detector(options.checkpoint)
-    truth = read_coco(options.json)
-    config.check_categories(category_names(truth), options.checkpoint, options.json)
-    if process_rank() == 0:
+    if processes.rank == 0:
         run_folder.refuse_training_run(options.out)
-        inputs = (options.json, options.images)
+        paths = (options.data, options.json, options.images, options.checkpoint)
+        inputs = [path for path in paths if path is not None]
         run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
-        check_images_with_progress(truth, options.images, console)
+    dataset = read_evaluation_set(
+        options.data, options.json, options.images, drop_invalid=options.drop_invalid
+    )
+    config.check_categories(dataset.categories, options.checkpoint, dataset.source)
+    dataset = check_images_with_progress(dataset, console, drop_invalid=options.drop_invalid)
+    if processes.rank == 0:
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
+        for line in report_data([dataset], options.out, drop_invalid=options.drop_invalid):
+            console.print(line, highlight=False, soft_wrap=True)
     loader = build_val_loader(
-        truth,
-        options.images,
-        rank=process_rank(),
-        world_size=options.devices,
+        dataset,
+        rank=processes.rank,
+        world_size=processes.world_size,
         workers=options.workers,
     )
-    trainer = build_trainer(
-        precision=options.precision, devices=options.devices, console=console, logger=False
-    )
-    module = DetectorModule(config, detector, truth)
+    trainer = build_trainer(precision=options.precision, processes=processes, console=console, logger=False)
+    module = DetectorModule(config, detector, dataset.coco)
     return evaluate_module(
         module,
         trainer,
         loader,
-        images=options.images,
+        images=dataset.images,
         out=options.out,
         num_drawings=options.draw,
         console=console,

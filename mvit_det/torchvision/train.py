@@ -1,4 +1,4 @@
-"""Training of a detector on a COCO-format data set."""
+"""Training of a detector on a data set."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,47 +8,53 @@ from typing import Any
 
 import lightning as L
 import torch
-from pycocotools.coco import COCO
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from mvit_det.data.annotations import category_names, read_coco
 from mvit_det.data.average_precision import Metrics
+from mvit_det.data.dataset import Dataset
+from mvit_det.data.sources import read_train_and_val
 from mvit_det.errors import InputError, out_of_memory_summary
+from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
 from mvit_det.report.console import check_images_with_progress
 from mvit_det.report.curves import draw_curves
+from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import Augmentation, build_augmentation
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
+from mvit_det.torchvision.engine.evaluation_schedule import default_interval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_fitting_trainer
-from mvit_det.torchvision.engine.processes import (
-    build_console,
-    check_devices,
-    process_rank,
-    single_interrupt,
-)
+from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
 from mvit_det.torchvision.engine.resume import check_resume, write_settings
 from mvit_det.torchvision.engine.schedule import Schedule, plan
 from mvit_det.torchvision.evaluate import evaluate_module
+from mvit_det.trackers import check_tracker
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
 
+# The files of a run, which a new run replaces.
+FILES = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """The options of a training run; the fields are the flags of ``mvit-det train``."""
 
-    json: Path
-    images: Path
     variant: str
     out: Path
-    weights: str | None = None  # None: random weights
+    data: Path | None = None  # a folder; None: json and images
+    json: Path | None = None
+    images: Path | None = None
     val_json: Path | None = None
     val_images: Path | None = None  # None: images
-    head: str = "mask_rcnn"
-    epochs: int = 36
+    drop_invalid: bool = False
+    head: str = (
+        "auto"  # in mvit_det.heads.HEADS, or "auto" or "auto_cascade": with masks if the data has them
+    )
+    weights: str | None = None  # None: random weights
+    epochs: int | None = None  # None: that of the variant's recipe
     batch_size: int = 4
     accumulate: int = 1
     lr: float | None = None  # None: scaled to the number of images per step
@@ -56,16 +62,21 @@ class TrainOptions:
     augmentation: str = "multiscale"
     precision: str = "float32"
     clip_norm: float | None = None
+    ema: float | None = None  # decay of the moving average of the weights; None: no average
+    eval_every: int | None = None  # epochs; None: at most 10 evaluations
+    patience: int | None = None  # evaluations without a better box AP; None: never stops early
     recompute: str = "none"
-    devices: int = 1
+    devices: int | None = None  # None: those that torchrun or srun started, or 1
+    num_nodes: int | None = None  # machines; None: as for devices
     workers: int | None = None
     seed: int = 0
     draw: int = 8
+    logger: str | None = None  # experiment tracker: wandb or mlflow
     resume: bool = False
     overwrite: bool = False
 
 
-@single_interrupt()
+@single_error()
 def train(options: TrainOptions) -> Metrics:
     """Train a detector and, if there is a validation set, evaluate its best checkpoint.
 
@@ -78,46 +89,61 @@ def train(options: TrainOptions) -> Metrics:
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the message says how to continue the run.
     """
     console = build_console()
-    check_devices(options.devices)
-    if options.val_images and not options.val_json:
-        raise InputError(f"val_images {options.val_images}: needs val_json")
-    data = read_coco(options.json)
-    truth = read_coco(options.val_json) if options.val_json else None
+    processes = find_processes(options.devices, options.num_nodes)
+    check_tracker(options.logger)
     start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
-    config = _build_config(options, data, truth, start)
+    train_set, val_set = _read_data(options, processes, console)
+    if options.patience is not None and val_set is None:
+        raise InputError(f"patience {options.patience}: needs a validation set")
+    head, explanation = select_head(options.head, train_set.num_objects, train_set.num_masks)
+    config = _build_config(options, head, train_set, start)
+    recipe = recipe_for(options.variant)
+    epochs = options.epochs or recipe.epochs
     schedule = plan(
         options.variant,
-        num_images=len(data.imgs),
-        epochs=options.epochs,
+        num_images=len(train_set.coco.imgs),
+        epochs=epochs,
         batch_size=options.batch_size,
-        devices=options.devices,
+        devices=processes.world_size,
         accumulate=options.accumulate,
         lr=options.lr,
     )
-    augment = build_augmentation(options.augmentation, config.short_side, config.long_side)
+    augment = build_augmentation(options.augmentation, recipe, config.short_side)
     L.seed_everything(options.seed, workers=True, verbose=False)
     # The augmentation sets the size of training images, so torchvision's own resizing is skipped.
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
     if start is not None and not options.resume:
         console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
     del start  # frees its weights
-    if process_rank() == 0:
-        _prepare_folder(options, config, schedule, data, truth, console)
-    console.print(schedule.explanation, highlight=False, soft_wrap=True)
+    if processes.rank == 0:
+        _prepare_folder(options, config, schedule, train_set)
+        datasets = list(filter(None, (train_set, val_set)))
+        for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
+            console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"{explanation}\n{schedule.explanation}", highlight=False, soft_wrap=True)
+    if processes.world_size > 1 and not torch.cuda.is_available():
+        console.print(f"no GPU: {processes.devices} processes share the CPU of each machine", highlight=False)
 
-    module = DetectorModule(config, detector, truth, schedule)
+    module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
     trainer = build_fitting_trainer(
         options.out,
         schedule,
-        epochs=options.epochs,
+        epochs=epochs,
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
-        keep_best=truth is not None,
+        keep_best=val_set is not None,
+        eval_every=options.eval_every or default_interval(epochs),
+        patience=options.patience,
+        ema=options.ema,
+        logger=options.logger,
+        options=asdict(options),
         precision=options.precision,
-        devices=options.devices,
+        processes=processes,
         console=console,
     )
-    train_loader, val_loader = _build_loaders(options, data, truth, augment)
+    train_loader, val_loader = _build_loaders(
+        options, config, processes, train_set, val_set, augment
+    )
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
         ckpt_path = last if options.resume else None
@@ -125,7 +151,7 @@ def train(options: TrainOptions) -> Metrics:
 
     if trainer.is_global_zero:
         draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
-    if val_loader is None:
+    if val_set is None:
         console.print(f"wrote {last}; there is no validation set to evaluate it on", highlight=False)
         return {}
     load_all_weights(module.detector, read_checkpoint(best))
@@ -134,77 +160,87 @@ def train(options: TrainOptions) -> Metrics:
         module,
         trainer,
         val_loader,
-        images=options.val_images or options.images,
+        images=val_set.images,
         out=options.out,
         num_drawings=options.draw,
         console=console,
     )
 
 
+def _read_data(
+    options: TrainOptions, processes: Processes, console: Console
+) -> tuple[Dataset, Dataset | None]:
+    """Read the training set and the validation set with all their images, before anything is written.
+
+    Every process reads them, and finds the same entries to drop.
+    """
+    if not options.resume and processes.rank == 0:
+        weights = local_file(options.weights) if options.weights is not None else None
+        paths = (options.data, options.json, options.images, options.val_json, options.val_images, weights)
+        inputs = [path for path in paths if path is not None]
+        run_folder.check_output(options.out, FILES, options.overwrite, inputs, can_resume=True)
+    train_set, val_set = read_train_and_val(
+        options.data,
+        options.json,
+        options.images,
+        options.val_json,
+        options.val_images,
+        drop_invalid=options.drop_invalid,
+    )
+    train_set = check_images_with_progress(train_set, console, drop_invalid=options.drop_invalid)
+    if val_set is not None:
+        val_set = check_images_with_progress(val_set, console, drop_invalid=options.drop_invalid)
+    return train_set, val_set
+
+
 def _build_config(
-    options: TrainOptions, data: COCO, truth: COCO | None, start: Checkpoint | None
+    options: TrainOptions, head: str, train_set: Dataset, start: Checkpoint | None
 ) -> DetectorConfig:
     short_side = options.size or recipe_for(options.variant).short_side
     is_square = options.augmentation == "lsj"
-    config = DetectorConfig(
+    return DetectorConfig(
         variant=options.variant,
-        categories=category_names(data),
-        head=options.head,
+        categories=train_set.categories,
+        head=head,
         short_side=short_side,
         long_side=short_side if is_square else scaled_long_side(short_side),
         backbone=start.backbone_keywords if start is not None and start.variant == options.variant else {},
     )
-    if truth is not None:
-        assert options.val_json is not None
-        config.check_categories(category_names(truth), options.json, options.val_json)
-    return config
 
 
 def _build_loaders(
-    options: TrainOptions, data: COCO, truth: COCO | None, augment: Augmentation
+    options: TrainOptions,
+    config: DetectorConfig,
+    processes: Processes,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    augment: Augmentation,
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
-    rank, world_size = process_rank(), options.devices
+    rank, world_size = processes.rank, processes.world_size
     train_loader = build_train_loader(
-        data,
-        options.images,
+        train_set,
         augment,
         options.batch_size,
+        with_masks=HEADS[config.head].has_masks,
         accumulate=options.accumulate,
         rank=rank,
         world_size=world_size,
         seed=options.seed,
         workers=options.workers,
     )
-    if truth is None:
+    if val_set is None:
         return train_loader, None
-    images = options.val_images or options.images
-    return train_loader, build_val_loader(
-        truth, images, rank=rank, world_size=world_size, workers=options.workers
-    )
+    return train_loader, build_val_loader(val_set, rank=rank, world_size=world_size, workers=options.workers)
 
 
 def _prepare_folder(
-    options: TrainOptions,
-    config: DetectorConfig,
-    schedule: Schedule,
-    data: COCO,
-    truth: COCO | None,
-    console: Console,
+    options: TrainOptions, config: DetectorConfig, schedule: Schedule, train_set: Dataset
 ) -> None:
-    """Check the run's folder and every image. Then clear the folder of a new run, and write the settings."""
-    names = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
+    """Check that a run can be resumed, or clear the folder of a new run; then write the settings."""
     if options.resume:
-        check_resume(options.out, config, schedule, options.json)
+        check_resume(options.out, config, schedule, train_set.source, ema=options.ema)
     else:
-        weights = local_file(options.weights) if options.weights is not None else None
-        paths = (options.json, options.images, options.val_json, options.val_images, weights)
-        inputs = [path for path in paths if path is not None]
-        run_folder.check_output(options.out, names, options.overwrite, inputs)
-    check_images_with_progress(data, options.images, console)
-    if truth is not None:
-        check_images_with_progress(truth, options.val_images or options.images, console)
-    if not options.resume:
-        run_folder.clear_output(options.out, names)
+        run_folder.clear_output(options.out, FILES)
     write_settings(options.out, asdict(options), schedule)
 
 

@@ -1,9 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from mvit_det.data.annotations import read_coco
-from mvit_det.data.images import check_images, find_images, read_image
+from mvit_det.data.dataset import check_images, read_dataset
+from mvit_det.data.image_cache import ImageSize
+from mvit_det.data.images import find_images, read_image, read_size, read_whole
 from mvit_det.errors import InputError
 
 GRAY = np.array([[0, 64], [128, 255], [32, 96]], np.uint8)  # 3 rows, 2 columns
@@ -31,6 +34,23 @@ def test_16_bit_gray_is_scaled_not_clipped(tmp_path):
     assert deep.mode == "I;16"
     for name in ("deep.png", "deep.tif"):
         assert (save_and_read(tmp_path / name, deep) == to_rgb(GRAY)).all()
+
+
+def test_8_bit_gray_in_16_bits_is_not_darkened(tmp_path):
+    deep = Image.fromarray(GRAY.astype(np.uint16))
+    assert deep.mode == "I;16"
+    assert (save_and_read(tmp_path / "deep.png", deep) == to_rgb(GRAY)).all()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
+def test_the_size_is_that_of_the_upright_image(tmp_path, name):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(to_rgb(GRAY)).save(tmp_path / name, exif=exif)  # 2 x 3 px
+    size = ImageSize(3, 2, orientation=6)
+    assert read_size(tmp_path / name) == read_whole(tmp_path / name) == size
+    assert read_image(tmp_path / name).size == (3, 2)
+    assert size.stored == (2, 3)
 
 
 def test_transparent_pixels_are_put_on_white(tmp_path):
@@ -76,22 +96,40 @@ def test_a_bad_file_is_named(tmp_path):
             read_image(tmp_path / name)
 
 
-def check(folder):
-    coco = read_coco(folder / "data.json")
-    check_images(coco, folder / "images", lambda items, total: items)
+def check(folder, **options):
+    dataset = read_dataset(folder / "data.json", folder / "images", **options)
+    return check_images(dataset, lambda items, total: items, **options)
 
 
 def test_every_image_of_a_data_set_is_checked(coco_folder):
-    check(coco_folder)
-    Image.new("RGB", (50, 30)).save(coco_folder / "images" / "b.png")
-    with pytest.raises(InputError, match=r"b\.png: is 50 x 30 px upright, but .* id 3 .* 30 x 50"):
+    assert check(coco_folder).problems == ()
+    path = coco_folder / "images" / "b.png"
+    path.write_bytes(path.read_bytes()[:-99])
+    with pytest.raises(InputError, match=r"b\.png: is truncated or cannot be read"):
         check(coco_folder)
-    (coco_folder / "images" / "b.png").unlink()
-    with pytest.raises(InputError, match=r"b\.png: no such image"):
+    dataset = check(coco_folder, drop_invalid=True)
+    assert [problem.kind for problem in dataset.problems] == ["damaged_image"]
+    assert list(dataset.coco.imgs) == [7]
+    assert sorted(dataset.coco.anns) == [1, 2, 3]
+    (coco_folder / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"a\.png: is empty; .*; and 1 more problem of the same kind; `mvit-det"
+    ):
         check(coco_folder)
+    dataset = read_dataset(coco_folder / "data.json", coco_folder / "images")
     (coco_folder / "images").rename(coco_folder / "moved")
     with pytest.raises(InputError, match="images: no such folder"):
-        check(coco_folder)
+        check_images(dataset, lambda items, total: items)
+
+
+def test_annotations_of_a_dropped_image_are_dropped_and_the_others_numbered_again(coco_folder, coco_data):
+    coco_data["annotations"][1] |= {"image_id": 3, "segmentation": None, "bbox": [1, 2, 3, 4]}
+    (coco_folder / "data.json").write_text(json.dumps(coco_data))
+    (coco_folder / "images" / "a.png").write_bytes(b"")
+    dataset = check(coco_folder, drop_invalid=True)
+    assert [entry["bbox"] for entry in dataset.coco.anns.values()] == [[1, 2, 3, 4]]
+    assert list(dataset.coco.anns) == [1]
+    assert dataset.num_objects == 1
 
 
 def test_images_of_a_folder_are_sorted_by_name(tmp_path):

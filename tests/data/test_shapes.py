@@ -1,8 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from mvit_det.data.annotations import category_names, read_coco
-from mvit_det.data.images import check_images
+from mvit_det.data.dataset import check_images, read_dataset
 from mvit_det.data.shapes import draw_image, write_shapes
 
 
@@ -12,11 +11,12 @@ def test_the_data_set_is_valid_and_reproducible(tmp_path):
     for split, number in (("train", 3), ("val", 2)):
         first, second = (tmp_path / name / f"{split}.json" for name in ("one", "two"))
         assert first.read_bytes() == second.read_bytes()
-        coco = read_coco(first)
-        check_images(coco, tmp_path / "one" / "images", lambda items, total: items)
-        assert len(coco.imgs) == number
-        assert category_names(coco) == {1: "circle", 2: "square", 3: "triangle"}
-        for entry in coco.imgs.values():
+        dataset = read_dataset(first, tmp_path / "one" / "images")
+        assert check_images(dataset, lambda items, total: items) is dataset
+        assert dataset.problems == ()
+        assert len(dataset.coco.imgs) == number
+        assert dataset.categories == {1: "circle", 2: "square", 3: "triangle"}
+        for entry in dataset.coco.imgs.values():
             images = [Image.open(tmp_path / n / "images" / entry["file_name"]) for n in ("one", "two")]
             assert (np.asarray(images[0]) == np.asarray(images[1])).all()
 

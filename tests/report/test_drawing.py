@@ -27,6 +27,20 @@ def test_scores_change_the_caption():
     assert (draw(names) != draw(names, scores=np.array([0.9, 0.8]))).any()
 
 
+def test_captions_stay_inside_the_image_and_do_not_overlap():
+    def draw_captions(boxes):
+        image = np.zeros((100, 200, 3), np.uint8)
+        boxes, masks = np.array(boxes, float), np.zeros((len(boxes), 100, 200), bool)
+        return draw_objects(image, boxes, masks, np.arange(len(boxes)) + 1, {1: "first", 2: "second"})
+
+    right_corner = draw_captions([[190, 0, 200, 50]])
+    assert right_corner[2:8, 170:200].any(axis=2).mean() > 0.5  # to the left, and below the edge
+    alone, both = draw_captions([[50, 50, 60, 60]]), draw_captions([[50, 50, 60, 60], [52, 50, 62, 60]])
+    assert (alone[:50] == both[:50]).all()  # the second caption would cover the first
+    apart = draw_captions([[50, 50, 60, 60], [120, 50, 130, 60]])
+    assert apart[40:50, 120:140].any(axis=2).mean() > 0.5
+
+
 def test_an_image_without_objects_is_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
     nothing = np.zeros((0, 4)), np.zeros((0, 50, 40), bool), np.zeros(0, int)

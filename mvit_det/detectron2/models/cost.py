@@ -47,7 +47,7 @@ def count_costs(
     """Return the cost of each part of a detector by name, and their sum as ``"total"``.
 
     Args:
-        model: a Mask R-CNN or Cascade Mask R-CNN with a feature pyramid, on the meta device.
+        model: an R-CNN with a feature pyramid, with or without cascades and masks, on the meta device.
         size_hw: height and width of the image in pixels, before padding. With None, it is the
             square that the model pads to, or ``SIZE_HW`` if it does not pad to a square.
         num_regions: number of regions that each box head processes.

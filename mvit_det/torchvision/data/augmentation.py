@@ -1,80 +1,79 @@
 """Augmentation of training images and their objects, built from torchvision's transforms v2."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
-from torchvision.ops import masks_to_boxes
+from torchvision.ops import clip_boxes_to_image, masks_to_boxes
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.errors import unknown_name
+from mvit_det.recipes import Recipe, scaled_long_side
 from mvit_det.torchvision.data.dataset import Target
-from mvit_det.torchvision.data.resize import RandomShortestSize, ScaleJitter
+from mvit_det.torchvision.data.resize import LargeScaleJitter, RandomCrop, RandomShortestSize
+from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 Augmentation = Callable[[Tensor, Target], tuple[Tensor, Target]]
-
-# Sizes of the "multiscale" augmentation in px, for a short side of 800 px at test time. They scale with it.
-REFERENCE_SHORT_SIDE = 800
-SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
-SHORT_SIDES_BEFORE_CROP = (400, 500, 600)
-CROP_SIDES = (384, 600)
+AUGMENTATIONS = ("flip", "multiscale", "lsj")
 
 
-def build_augmentation(name: str, short_side: int, long_side: int) -> Augmentation:
+def build_augmentation(name: str, recipe: Recipe, short_side: int) -> Augmentation:
     """Return an augmentation: a function from (image, target) to (image, target).
 
-    It takes a uint8 image and returns a float32 image in 0..1. It removes objects that are cropped away,
-    and clips boxes to the visible part of their masks. Every augmentation flips half of the images.
+    It takes a uint8 image and returns a float32 image in 0..1. It clips boxes to the image, and removes
+    objects that are cropped away. Masks keep the resolution of the annotation: they cover the same region as
+    the image but may have another size. Every augmentation flips half of the images.
 
     Args:
-        name: ``"flip"`` resizes images as at test time. ``"multiscale"`` crops half of the images and
-            resizes all of them to a random short side of 0.6 to 1 times ``short_side``, as the 36-epoch
-            recipe does. ``"lsj"`` is large-scale jittering: it scales images by 0.1 to 2 relative to a
-            square of ``long_side``, then crops that square.
-        short_side: short side of an image at test time, px.
-        long_side: limit on the long side, px.
+        name: ``"flip"`` resizes images as at test time. ``"multiscale"`` is the augmentation of the recipe:
+            random short sides and, in the 36-epoch recipe, crops of half of the images. ``"lsj"`` is
+            large-scale jittering: it scales images by 0.1 to 2 relative to a square of ``short_side``,
+            then crops that square, and computes the boxes from the cropped masks.
+        recipe: recipe of the variant.
+        short_side: short side of an image at test time, px. The sizes of the recipe scale with it.
 
     Raises:
         ValueError: for an unknown name.
 
     Source: MViTv2, section 5.2; large-scale jittering: Copy-Paste, arXiv 2012.07177.
     """
+    if name not in AUGMENTATIONS:
+        raise unknown_name("augmentation", name, AUGMENTATIONS)
+    flip = v2.RandomHorizontalFlip()
+    if name == "lsj":
+        return _Augment([flip, LargeScaleJitter(short_side, (0.1, 2.0))], boxes_from_masks=True)
+    if name == "flip":
+        return _Augment([flip, RandomShortestSize((short_side,), scaled_long_side(short_side))])
 
-    def scaled(sides: Sequence[int]) -> list[int]:
-        return [max(1, round(side * short_side / REFERENCE_SHORT_SIDE)) for side in sides]
+    def scaled(sides: Iterable[int]) -> tuple[int, ...]:
+        return tuple(max(1, round(side * short_side / recipe.short_side)) for side in sides)
 
-    steps: dict[str, list[v2.Transform]] = {
-        "flip": [RandomShortestSize(short_side, max_size=long_side)],
-        "multiscale": [
-            v2.RandomApply(
-                [
-                    RandomShortestSize(scaled(SHORT_SIDES_BEFORE_CROP)),
-                    RandomSizeCrop(*scaled(CROP_SIDES)),
-                ]
-            ),
-            RandomShortestSize(scaled(SHORT_SIDES), max_size=long_side),
-        ],
-        "lsj": [
-            ScaleJitter((long_side, long_side), scale_range=(0.1, 2.0)),
-            RandomSizeCrop(long_side, long_side),
-        ],
-    }
-    if name not in steps:
-        raise unknown_name("augmentation", name, steps)
-    return _Augment([v2.RandomHorizontalFlip(), *steps[name], v2.ToDtype(torch.float32, scale=True)])
+    short_sides = scaled(recipe.train_short_sides)
+    resize = RandomShortestSize(short_sides, scaled_long_side(max(short_sides)))
+    if recipe.crop is None:
+        return _Augment([flip, resize])
+    smallest, largest = scaled(recipe.crop.sides)
+    crop = RandomCrop(scaled(recipe.crop.short_sides), (smallest, largest))
+    return _Augment([flip, v2.RandomApply([crop]), resize])
 
 
 class _Augment:
     """Transforms an image and its target; a class, since data loader processes cannot pickle a closure."""
 
-    def __init__(self, steps: list[v2.Transform]) -> None:
-        self.transform = v2.Compose(steps)
+    def __init__(self, steps: list[v2.Transform], boxes_from_masks: bool = False) -> None:
+        self.transform = v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)])
+        self.boxes_from_masks = boxes_from_masks
 
     def __call__(self, image: Tensor, target: Target) -> tuple[Tensor, Target]:
-        image, target = self.transform(image, target)
-        return image.as_subclass(Tensor), keep_visible(target)
+        polygons = target.get("masks")
+        if isinstance(polygons, PolygonMasks):
+            image, target = self.transform(image, target | {"masks": polygons.vertices()})
+            target["masks"] = polygons.moved_to(target["masks"])
+        else:
+            image, target = self.transform(image, target)
+        height, width = image.shape[-2:]
+        return image.as_subclass(Tensor), keep_visible(target, (height, width), self.boxes_from_masks)
 
 
 def to_float(image: Tensor, target: Target) -> tuple[Tensor, Target]:
@@ -82,49 +81,47 @@ def to_float(image: Tensor, target: Target) -> tuple[Tensor, Target]:
     return F.to_dtype(image, torch.float32, scale=True).as_subclass(Tensor), target
 
 
-class RandomSizeCrop(v2.Transform):
-    """Crop a random region, with a height and a width drawn from ``min_size`` to ``max_size`` px.
+def keep_visible(target: Target, shape: tuple[int, int], boxes_from_masks: bool = False) -> Target:
+    """Clip boxes to the image, and remove objects without a visible part.
 
-    A side of the image that is shorter than the drawn size is not cropped.
+    The result has plain tensors instead of ``tv_tensors``.
+
+    Args:
+        target: ``boxes``, ``labels`` and, if the objects have masks, ``masks``: :class:`PolygonMasks` or
+            (K, H, W).
+        shape: (height, width) of the image, px.
+        boxes_from_masks: also clip boxes to the visible part of their masks, where they extend more than a
+            pixel of the mask beyond it. Objects that are not cropped keep the precision of their annotation.
     """
-
-    def __init__(self, min_size: int, max_size: int) -> None:
-        super().__init__()
-        self.min_size, self.max_size = min_size, max_size
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, int]:
-        height, width = v2.query_size(flat_inputs)
-        crop_h, crop_w = (
-            min(side, _draw(min(self.min_size, side), min(self.max_size, side))) for side in (height, width)
-        )
-        top, left = _draw(0, height - crop_h), _draw(0, width - crop_w)
-        return {"top": top, "left": left, "height": crop_h, "width": crop_w}
-
-    def transform(self, inpt: Any, params: dict[str, int]) -> Any:
-        return self._call_kernel(F.crop, inpt, **params)
+    objects = {"boxes": clip_boxes_to_image(target["boxes"].as_subclass(Tensor), shape)}
+    objects["labels"] = target["labels"]
+    if "masks" in target:
+        masks = target["masks"]
+        objects["masks"] = masks if isinstance(masks, PolygonMasks) else masks.as_subclass(Tensor)
+        visible = _visible_boxes(objects["masks"])
+        if boxes_from_masks:
+            objects["boxes"] = _clip_to_masks(objects["boxes"], visible, masks.shape[1:], shape)
+        objects = _select(objects, (visible[:, 2:] > visible[:, :2]).all(1))
+    low, high = objects["boxes"].split(2, dim=1)
+    return target | _select(objects, (high > low).all(1))
 
 
-def _draw(low: int, high: int) -> int:
-    return int(torch.randint(low, high + 1, ()))
+def _select(objects: Target, index: Tensor) -> Target:
+    return {name: values[index] for name, values in objects.items()}
 
 
-def keep_visible(target: Target) -> Target:
-    """Remove objects without a visible pixel from a target, and clip boxes to the visible masks.
+def _visible_boxes(masks: PolygonMasks | Tensor) -> Tensor:
+    """Return the box around the visible part of each mask, (K, 4) XYXY in px of the masks; zeros if none."""
+    if isinstance(masks, PolygonMasks):
+        return masks.visible_boxes()
+    boxes = masks_to_boxes(masks)  # the first and the last pixel of each mask; zeros for an empty mask
+    boxes[:, 2:] += masks.any(2).any(1)[:, None]
+    return boxes
 
-    A box is clipped only where it extends more than a pixel beyond its mask, so that uncropped objects keep
-    the precision of their annotation. The result has plain tensors instead of ``tv_tensors``.
-    """
-    masks = target["masks"].as_subclass(Tensor)
-    boxes = target["boxes"].as_subclass(Tensor)
-    visible = masks.bool().flatten(1).any(1)
-    masks, boxes = masks[visible], boxes[visible]
-    inner = masks_to_boxes(masks)  # the first and the last pixel of each mask
-    boxes = torch.cat([boxes[:, :2].maximum(inner[:, :2] - 1), boxes[:, 2:].minimum(inner[:, 2:] + 2)], dim=1)
-    height, width = masks.shape[-2:]
-    boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
-    not_empty = (boxes[:, 2:] - boxes[:, :2]).amin(1) > 0
-    return target | {
-        "boxes": boxes[not_empty],
-        "labels": target["labels"][visible][not_empty],
-        "masks": masks[not_empty],
-    }
+
+def _clip_to_masks(
+    boxes: Tensor, visible: Tensor, mask_shape: tuple[int, int], shape: tuple[int, int]
+) -> Tensor:
+    scale = boxes.new_tensor([shape[1] / mask_shape[1], shape[0] / mask_shape[0]])
+    low, high = (visible[:, :2] - 1) * scale, (visible[:, 2:] + 1) * scale
+    return clip_boxes_to_image(torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1), shape)

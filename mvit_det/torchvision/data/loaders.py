@@ -1,13 +1,12 @@
 """The data loaders of training and evaluation."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
-from pycocotools.coco import COCO
 from torch.utils.data import DataLoader, Subset
 
+from mvit_det.data.dataset import Dataset
 from mvit_det.torchvision.data.augmentation import Augmentation, to_float
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
 from mvit_det.torchvision.data.dataset import CocoDataset
@@ -16,11 +15,11 @@ MAX_WORKERS = 8  # loading processes per device
 
 
 def build_train_loader(
-    data: COCO,
-    images: Path,
+    data: Dataset,
     augment: Augmentation,
     batch_size: int,
     *,
+    with_masks: bool = True,
     accumulate: int = 1,
     rank: int = 0,
     world_size: int = 1,
@@ -30,14 +29,14 @@ def build_train_loader(
     """Return the data loader for the training batches of one process.
 
     Args:
-        data: the annotations.
-        images: folder of the images.
+        data: the training set.
         augment: augmentation of each image and its objects.
-        batch_size: number of images in a batch. See :class:`AspectRatioBatchSampler` for this argument and
-            the next four.
+        batch_size: number of images in a batch.
+        with_masks: whether the targets have masks.
+        accumulate: see :class:`AspectRatioBatchSampler` for this argument and the next three.
         workers: number of loading processes; None chooses it by the number of CPU cores.
     """
-    dataset = CocoDataset(data, images, augment)
+    dataset = CocoDataset(data.coco, data.images, augment, with_masks=with_masks)
     batches = AspectRatioBatchSampler(
         dataset.aspect_ratios(),
         batch_size,
@@ -57,7 +56,7 @@ def build_train_loader(
 
 
 def build_val_loader(
-    truth: COCO, images: Path, *, rank: int = 0, world_size: int = 1, workers: int | None = None
+    data: Dataset, *, rank: int = 0, world_size: int = 1, workers: int | None = None
 ) -> DataLoader[Any]:
     """Return the data loader for the images of a validation set that one process evaluates, one per batch.
 
@@ -65,14 +64,13 @@ def build_val_loader(
     repeated.
 
     Args:
-        truth: the annotations.
-        images: folder of the images.
+        data: the validation set.
         rank: rank of the process.
         world_size: number of processes.
         workers: number of loading processes; None chooses it by the number of CPU cores if there is a
             GPU, and 0 otherwise.
     """
-    dataset = CocoDataset(truth, images, to_float)
+    dataset = CocoDataset(data.coco, data.images, to_float, with_masks=False)
     total = -(-len(dataset) // world_size) * world_size
     share: Subset[Any] = Subset(dataset, [index % len(dataset) for index in range(rank, total, world_size)])
     if workers is None:

@@ -2,39 +2,42 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
+from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
+from mvit_det.torchvision.engine.loggers import LogOptions, build_loggers
+from mvit_det.torchvision.engine.processes import Processes
 from mvit_det.torchvision.engine.progress import RunProgress
 from mvit_det.torchvision.engine.schedule import Schedule
+from mvit_det.torchvision.engine.weight_averaging import AveragedWeights, BestAverage
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
-MIN_EVALUATIONS = 5  # per run
 LOG_INTERVAL = 10  # steps
 
 
 def build_trainer(
     *,
     precision: str,
-    devices: int,
+    processes: Processes,
     console: Console,
     callbacks: tuple[L.Callback, ...] = (),
     **kwargs: Any,
 ) -> L.Trainer:
-    """Return a Trainer for the GPUs of this machine, or for its CPU, with this project's progress bar.
+    """Return a Trainer for GPUs or, without a GPU, for the CPU, with this project's progress bar.
 
     Args:
         precision: a name in :data:`PRECISIONS`.
-        devices: number of devices; with more than one, each has its own process (DDP).
+        processes: the processes of the run; with more than one, they train with DDP.
         console: console for the progress bar.
         callbacks: callbacks besides the progress bar.
         **kwargs: keywords of Lightning's ``Trainer``.
@@ -47,8 +50,10 @@ def build_trainer(
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message="Grad strides do not match")  # by DDP; affects only speed
     return L.Trainer(
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        devices=processes.devices,
+        num_nodes=processes.num_nodes,
+        plugins=[processes.environment()],
+        strategy="ddp" if processes.world_size > 1 else "auto",
         precision=PRECISIONS[precision],
         callbacks=[RunProgress(console), *callbacks],
         enable_progress_bar=False,
@@ -67,8 +72,13 @@ def build_fitting_trainer(
     accumulate: int,
     clip_norm: float | None,
     keep_best: bool,
+    eval_every: int,
+    patience: int | None,
+    ema: float | None,
+    logger: str | None,
+    options: Mapping[str, Any],
     precision: str,
-    devices: int,
+    processes: Processes,
     console: Console,
 ) -> L.Trainer:
     """Return a Trainer for a training run. It writes logs and checkpoints to the run's folder.
@@ -80,35 +90,50 @@ def build_fitting_trainer(
         accumulate: number of batches in an optimizer step.
         clip_norm: limit on the norm of the gradient; None for no limit.
         keep_best: whether to keep the checkpoint with the best validation metric besides the last one.
+        eval_every: number of epochs between evaluations.
+        patience: number of evaluations in a row without a better metric after which the run ends; None never
+            ends it early.
+        ema: decay of the moving average of the weights, which is evaluated and kept; None for no average.
+        logger: the experiment tracker; see :func:`build_loggers`.
+        options: the options of the run, for the tracker.
         precision: see :func:`build_trainer` for this argument and the next two.
     """
-    csv = CSVLogger(out, name=run_folder.LOGS)
-    tensorboard = TensorBoardLogger(out, name=run_folder.LOGS, version=csv.version)
     last = ModelCheckpoint(
         out,
         filename=Path(run_folder.LAST).stem,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    best = ModelCheckpoint(
-        out,
-        filename=Path(run_folder.BEST).stem,
-        monitor=BEST_BY,
-        mode="max",
-        save_weights_only=True,
-        enable_version_counter=False,
-    )
-    num_batches = schedule.steps * accumulate
+    callbacks: list[L.Callback] = [LearningRateMonitor(), last, EvaluateLastEpoch(), LogOptions(options)]
+    average = None if ema is None else AveragedWeights(ema)
+    if average is not None:
+        callbacks.append(average)
+    if keep_best:
+        callbacks.append(_best_checkpoint(out, average))
+    if patience is not None:
+        callbacks.append(EarlyStop(patience, console))
     return build_trainer(
         precision=precision,
-        devices=devices,
+        processes=processes,
         console=console,
-        callbacks=(LearningRateMonitor(), last, *([best] if keep_best else [])),
+        callbacks=tuple(callbacks),
         max_epochs=epochs,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip_norm,
-        logger=[csv, tensorboard],
+        logger=build_loggers(out, logger),
         log_every_n_steps=min(LOG_INTERVAL, schedule.steps),
-        check_val_every_n_epoch=None,  # the interval counts batches over all epochs
-        val_check_interval=max(1, num_batches // MIN_EVALUATIONS),
+        check_val_every_n_epoch=eval_every,
     )
+
+
+def _best_checkpoint(out: Path, average: AveragedWeights | None) -> ModelCheckpoint:
+    options: dict[str, Any] = {
+        "dirpath": out,
+        "filename": Path(run_folder.BEST).stem,
+        "monitor": BEST_BY,
+        "mode": "max",
+        "save_weights_only": True,
+        "save_on_train_epoch_end": False,
+        "enable_version_counter": False,
+    }
+    return ModelCheckpoint(**options) if average is None else BestAverage(average, **options)

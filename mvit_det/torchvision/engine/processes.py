@@ -1,47 +1,143 @@
-"""Helpers for runs on several devices, which have one process per device."""
+"""The processes of a run: one for each device of each machine."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    TorchElasticEnvironment,
+)
 from rich.console import Console
 
 from mvit_det.errors import InputError
+from mvit_det.launchers import environment_integer, find_launch
+
+MACHINES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that tell Lightning of other machines
 
 
-def process_rank() -> int:
-    """Return the rank of this process, from the variable that Lightning sets for the processes it starts."""
-    return int(os.environ.get("LOCAL_RANK", 0))
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, and the place of this process among them.
+
+    Attributes:
+        devices: number of processes on each machine, each with its own device.
+        num_nodes: number of machines.
+        rank: number of this process among all processes.
+    """
+
+    devices: int = 1
+    num_nodes: int = 1
+    rank: int = 0
+
+    @property
+    def world_size(self) -> int:
+        """Number of all processes."""
+        return self.devices * self.num_nodes
+
+    def environment(self) -> ClusterEnvironment:
+        """Return what tells Lightning whether it has to start processes, and how they find each other."""
+        launch = find_launch()
+        if launch is None:
+            return LightningEnvironment()
+        launch.export()
+        return TorchElasticEnvironment()
+
+
+def find_processes(devices: int | None, num_nodes: int | None) -> Processes:
+    """Return the processes of a run.
+
+    If torchrun or srun started this process, their number is that of the launcher. Otherwise Lightning starts
+    the processes of this machine later, and several machines need the environment variables NODE_RANK,
+    MASTER_ADDR and MASTER_PORT.
+
+    Args:
+        devices: number of processes on each machine; None: those of the launcher, or 1.
+        num_nodes: number of machines; None: those of the launcher, or 1.
+
+    Raises:
+        InputError: if a number differs from that of the launcher; if the machine has too few GPUs or, without
+            GPUs, too few CPU cores; or if one of these variables is missing.
+    """
+    launch = find_launch()
+    if launch is None:
+        devices, num_nodes = devices or 1, num_nodes or 1
+        missing = [name for name in MACHINES if name not in os.environ]
+        if num_nodes > 1 and missing:
+            raise InputError(
+                f"num_nodes {num_nodes}: start the run with torchrun or srun, or set {', '.join(missing)} on "
+                "each machine"
+            )
+        if _node_rank() >= num_nodes:
+            raise InputError(f"NODE_RANK {_node_rank()}: expected at most {num_nodes - 1}")
+        rank = _node_rank() * devices + _local_rank()
+    else:
+        for name, given, started in (
+            ("devices", devices, launch.local_size),
+            ("num_nodes", num_nodes, launch.num_machines),
+        ):
+            if given not in (None, started):
+                raise InputError(f"{name} {given}: torchrun or srun has started {started}; leave it out")
+        devices, num_nodes, rank = launch.local_size, launch.num_machines, launch.rank
+    _check_devices(devices)
+    return Processes(devices, num_nodes, rank)
 
 
 def build_console() -> Console:
     """Return a console on stderr that only the first process prints to."""
-    return Console(stderr=True, quiet=process_rank() != 0, markup=False)
+    return Console(stderr=True, quiet=not is_first_process(), markup=False)
 
 
-def check_devices(devices: int) -> None:
-    """Raise an InputError if the machine has GPUs, but fewer than ``devices``.
-
-    Without a GPU, any number of processes can share the CPU.
-    """
-    if torch.cuda.is_available() and devices > torch.cuda.device_count():
-        raise InputError(f"devices {devices}: this machine has {torch.cuda.device_count()} GPUs")
+def is_first_process() -> bool:
+    """Return whether this process has the rank 0. It may be called before the other processes start."""
+    launch = find_launch()
+    if launch is not None:
+        return launch.rank == 0
+    return _node_rank() == _local_rank() == 0
 
 
 @contextmanager
-def single_interrupt() -> Iterator[None]:
-    """Raise an interrupt as a KeyboardInterrupt in the first process, and exit silently in all others.
+def single_error() -> Iterator[None]:
+    """Keep several processes from reporting the same error.
 
-    Otherwise, every process would report the interrupt. Lightning turns Ctrl-C and SIGTERM into a
-    SystemExit, which is treated as an interrupt too.
+    An interrupt is raised as a KeyboardInterrupt in the first process; the others exit silently. Lightning
+    turns Ctrl-C and SIGTERM into a SystemExit, which is treated as an interrupt too. An InputError that
+    occurs before the processes are connected is raised in the first process of each machine, because the
+    others read the same files.
     """
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as interrupt:
-        if process_rank() != 0:
+        if not is_first_process():
             sys.exit(1)
         if isinstance(interrupt, SystemExit):
             raise KeyboardInterrupt from None
         raise
+    except InputError:
+        if _local_rank() != 0 and not torch.distributed.is_initialized():
+            sys.exit(2)
+        raise
+
+
+def _node_rank() -> int:
+    return environment_integer("NODE_RANK", default=os.environ.get("GROUP_RANK", "0"))
+
+
+def _local_rank() -> int:
+    launch = find_launch()
+    return environment_integer("LOCAL_RANK", default="0") if launch is None else launch.local_rank
+
+
+def _check_devices(devices: int) -> None:
+    """Check that this machine has a GPU for each process or, if it has none, a CPU core."""
+    num_gpus, num_cores = torch.cuda.device_count(), len(os.sched_getaffinity(0))
+    if num_gpus and devices > num_gpus:
+        raise InputError(f"devices {devices}: this machine has {num_gpus} GPUs")
+    if not num_gpus and devices > num_cores:
+        raise InputError(
+            f"devices {devices}: this machine has no GPU that torch can use, and {num_cores} CPU cores"
+        )

@@ -1,6 +1,5 @@
 """The progress display of a run: losses, average precision and the remaining time."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +10,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Column
 
+from mvit_det.report.time_left import TimeLeft
+from mvit_det.torchvision.engine.evaluation_schedule import evaluated_epochs
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 
 NUM_LINES = 20  # progress lines that a run prints if the console is not a terminal
@@ -31,7 +31,7 @@ LOSS_GROUPS = {
 class RunProgress(L.Callback):
     """Shows progress bars for the steps of a run and for each evaluation.
 
-    If the console is not a terminal, it prints lines instead.
+    If the console is not a terminal, it prints lines instead. The remaining time includes the evaluations.
     """
 
     def __init__(self, console: Console) -> None:
@@ -40,7 +40,7 @@ class RunProgress(L.Callback):
             TextColumn("{task.description}"),
             BarColumn(bar_width=10),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             disable=not console.is_terminal,
@@ -50,28 +50,39 @@ class RunProgress(L.Callback):
         assert isinstance(pl_module, DetectorModule)
         assert pl_module.schedule is not None
         self.steps = pl_module.schedule.steps
-        self.first_step = self.last_step = trainer.global_step
-        self.start_time = time.monotonic()
-        self.training = self.progress.add_task("training", total=self.steps, note="")
-        self.progress.update(self.training, completed=self.first_step)
+        self.last_step = trainer.global_step
+        self.time_left = self._build_time_left(trainer, pl_module)
+        self.time_left.start(self.last_step)
+        self.training = self.progress.add_task("training", total=self.steps, note="", left="")
+        self.progress.update(self.training, completed=self.last_step)
         self.progress.start()
+
+    def _build_time_left(self, trainer: L.Trainer, module: DetectorModule) -> TimeLeft:
+        epochs, interval = trainer.max_epochs, trainer.check_val_every_n_epoch
+        assert epochs is not None
+        assert interval is not None
+        if module.truth is None:
+            return TimeLeft(self.steps, evaluations=[], evaluation_size=0)
+        steps_per_epoch = self.steps // epochs
+        evaluations = [epoch * steps_per_epoch for epoch in evaluated_epochs(epochs, interval)]
+        evaluations.append(self.steps)  # that of the best checkpoint, after training
+        assert trainer.train_dataloader is not None
+        step_images = len(trainer.train_dataloader.dataset) / steps_per_epoch
+        return TimeLeft(self.steps, evaluations, len(module.truth.imgs) / step_images)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         step = trainer.global_step
         if step == self.last_step:  # gradients are still accumulating
             return
         self.last_step = step
+        self.time_left.end_step(step)
         is_due = step % max(1, self.steps // NUM_LINES) == 0 or step == self.steps
         if not (is_due or self.console.is_terminal):
             return
-        note = format_losses(trainer.callback_metrics)
-        self.progress.update(self.training, completed=step, note=note)
+        note, left = format_losses(trainer.callback_metrics), str(self.time_left)
+        self.progress.update(self.training, completed=step, note=note, left=left)
         if not self.console.is_terminal:
-            seconds_per_step = (time.monotonic() - self.start_time) / (step - self.first_step)
-            remaining = time.strftime("%H:%M:%S", time.gmtime(seconds_per_step * (self.steps - step)))
-            self.console.print(
-                f"step {step}/{self.steps}  {remaining} left  {note}", highlight=False, soft_wrap=True
-            )
+            self.console.print(f"step {step}/{self.steps}  {left}  {note}", highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.progress.stop()
@@ -79,8 +90,10 @@ class RunProgress(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         total = sum(trainer.num_val_batches)
-        self.evaluation = self.progress.add_task("evaluating", total=total, note="")
+        self.evaluation = self.progress.add_task("evaluating", total=total, note="", left="")
         self.progress.start()
+        if trainer.state.fn == "fit":
+            self.time_left.start_evaluation()
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         self.progress.advance(self.evaluation)
@@ -91,6 +104,7 @@ class RunProgress(L.Callback):
         if trainer.state.fn == "validate":
             self.progress.stop()
             return
+        self.time_left.end_evaluation()
         scores = ", ".join(f"{kind} AP {values['AP']}" for kind, values in pl_module.metrics.items())
         self.console.print(f"after step {trainer.global_step}: {scores}", highlight=False, soft_wrap=True)
 
@@ -101,9 +115,9 @@ class RunProgress(L.Callback):
 def format_losses(metrics: Mapping[str, Any]) -> str:
     """Return the losses of a step, summed by group, as a short text."""
     losses = {name.removeprefix("train/"): float(value) for name, value in metrics.items()}
-    sums = {
-        group: sum(value for name, value in losses.items() if name.startswith(prefixes))
+    groups = {
+        group: [value for name, value in losses.items() if name.startswith(prefixes)]
         for group, prefixes in LOSS_GROUPS.items()
     }
-    parts = (f"{group} {value:.2f}" for group, value in sums.items())
+    parts = (f"{group} {sum(values):.2f}" for group, values in groups.items() if values)  # masks: optional
     return f"loss {losses.get('loss', 0.0):.2f}: {' '.join(parts)}"

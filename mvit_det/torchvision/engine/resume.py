@@ -31,7 +31,9 @@ def write_settings(folder: Path, options: Mapping[str, Any], schedule: Schedule)
     write_json(folder / run_folder.SETTINGS, settings)
 
 
-def check_resume(folder: Path, config: DetectorConfig, schedule: Schedule, dataset: Path) -> None:
+def check_resume(
+    folder: Path, config: DetectorConfig, schedule: Schedule, dataset: Path, *, ema: float | None
+) -> None:
     """Check that the run in ``folder`` was started with the same configuration and schedule.
 
     Args:
@@ -39,10 +41,11 @@ def check_resume(folder: Path, config: DetectorConfig, schedule: Schedule, datas
         config: configuration of the detector, from the options of the resumed run.
         schedule: schedule, from the options of the resumed run.
         dataset: file of the training annotations, for the error message.
+        ema: decay of the moving average of the weights, from the options of the resumed run.
 
     Raises:
-        InputError: if there is no checkpoint to resume from, or if the configuration or the schedule of the
-            run differs.
+        InputError: if there is no checkpoint to resume from, or if the configuration, the schedule or the
+            average of the run differs.
     """
     last = folder / run_folder.LAST
     content = read_file(last)
@@ -63,3 +66,6 @@ def check_resume(folder: Path, config: DetectorConfig, schedule: Schedule, datas
             f"{folder}: the schedule would now be: {schedule.explanation}; it was: {before}; resume with the "
             "same data and options"
         )
+    before = settings["options"].get("ema")
+    if before != ema:
+        raise InputError(f"{folder}: was trained with ema {before}, not {ema}; resume with the same options")

@@ -17,7 +17,7 @@ def build_box_heads(head: Head, channels: int) -> nn.Module:
     """
     if head.num_box_convs:
         return _one_per_stage(head, lambda: _convolutions(head, channels))
-    return _one_per_stage(head, lambda: _linear_layers(channels))
+    return _one_per_stage(head, lambda: TwoMLPHead(channels * BOX_SIZE**2, 4 * channels))
 
 
 def build_box_predictors(head: Head, channels: int, num_classes: int) -> nn.Module:
@@ -48,12 +48,3 @@ def _convolutions(head: Head, channels: int) -> nn.Module:
         [4 * channels],
         norm_layer=nn.BatchNorm2d if head.is_cascade else None,
     )
-
-
-def _linear_layers(channels: int) -> nn.Module:
-    layers = TwoMLPHead(channels * BOX_SIZE**2, 4 * channels)
-    # torch's default initialization would shrink the features to a fifth.
-    for layer in (layers.fc6, layers.fc7):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)
-    return layers

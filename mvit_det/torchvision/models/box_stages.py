@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import box_iou, clip_boxes_to_image
 
@@ -16,18 +15,6 @@ class Stage(NamedTuple):
     predictor: nn.Module
     coder: BoxCoder
     matcher: Matcher
-
-
-def add_background_deltas(deltas: Tensor, num_classes: int) -> Tensor:
-    """Return deltas (R, 4 * num_classes) for torchvision's loss, whose class 0 is the background.
-
-    Args:
-        deltas: (R, 4), class-agnostic, or (R, 4 * (num_classes - 1)).
-        num_classes: number of classes including the background.
-    """
-    if deltas.shape[1] == 4:
-        return deltas.repeat(1, num_classes)
-    return F.pad(deltas, (4, 0))
 
 
 def refine_boxes(

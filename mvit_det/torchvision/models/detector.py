@@ -17,6 +17,7 @@ from mvit_det.nms import check_soft_nms
 from mvit_det.recipes import Recipe, recipe_for
 from mvit_det.torchvision.models.box_heads import build_box_heads, build_box_predictors
 from mvit_det.torchvision.models.feature_pyramid import MViTWithFPN
+from mvit_det.torchvision.models.initialization import initialize_heads
 from mvit_det.torchvision.models.roi_heads import DetectionHeads
 from mvit_det.torchvision.models.roi_pool import BOX_SIZE, MASK_SIZE, RegionPool
 from mvit_det.torchvision.models.rpn import ASPECT_RATIOS, Anchors, ProposalNetwork
@@ -85,6 +86,7 @@ def build_detector(
         modules |= _mask_modules(spec, channels, num_classes)
     model_class = MaskRCNN if spec.has_masks else FasterRCNN
     model = model_class(body, **modules, **(_defaults(recipe, spec) | kwargs))
+    initialize_heads(model)
     model.transform = DetectorTransform(model.transform)
     model.rpn = ProposalNetwork(model.rpn)
     model.roi_heads = DetectionHeads(model.roi_heads, spec)
@@ -111,6 +113,7 @@ def _defaults(recipe: Recipe, head: Head) -> dict[str, Any]:
         "rpn_pre_nms_top_n_test": recipe.pre_nms_topk[1],
         "rpn_post_nms_top_n_train": recipe.post_nms_topk[0],
         "rpn_post_nms_top_n_test": recipe.post_nms_topk[1],
+        "rpn_batch_size_per_image": recipe.rpn_batch_size,
         "box_batch_size_per_image": recipe.box_batch_size,
         "box_fg_iou_thresh": head.iou_thresholds[0],
         "box_bg_iou_thresh": head.iou_thresholds[0],

@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder, Matcher
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import clip_boxes_to_image
 
 from mvit_det.heads import Head
 from mvit_det.nms import suppress
 from mvit_det.torchvision.models.box_stages import (
     Stage,
-    add_background_deltas,
     match_boxes,
     refine_boxes,
 )
+from mvit_det.torchvision.models.losses import box_losses
 from mvit_det.torchvision.models.masks import mask_loss, select_class_masks
 
 Features = dict[str, Tensor]  # level -> (N, C, h, w)
@@ -103,22 +103,20 @@ class DetectionHeads(RoIHeads):
             positive_boxes = [b[index] for b, index in zip(boxes, positive, strict=True)]
             objects = [m[index] for m, index in zip(matched_index, positive, strict=True)]
             logits = self._mask_logits(features, positive_boxes, image_shapes)
-            losses["loss_mask"] = mask_loss(logits, positive_boxes, objects, targets)
+            losses["loss_mask"] = mask_loss(logits, positive_boxes, objects, targets, image_shapes)
         stages = self.stages
         for number, stage in enumerate(stages, start=1):
             labels, matched_boxes = match_boxes(stage.matcher, boxes, targets)
             logits, deltas = self._predict_boxes(stage, features, boxes, image_shapes)
-            loss_classifier, loss_box_reg = fastrcnn_loss(
-                logits,
-                add_background_deltas(deltas, logits.shape[1]),
-                labels,
-                list(stage.coder.encode(matched_boxes, boxes)),
+            loss_classifier, loss_box_reg = box_losses(
+                logits, deltas, labels, stage.coder.encode(matched_boxes, boxes)
             )
             suffix = f"_{number}" if len(stages) > 1 else ""
             losses[f"loss_classifier{suffix}"] = loss_classifier
             losses[f"loss_box_reg{suffix}"] = loss_box_reg
             if number < len(stages):
-                boxes = refine_boxes(stage.coder, deltas.detach(), boxes, image_shapes)
+                refined = refine_boxes(stage.coder, deltas.detach(), boxes, image_shapes)
+                boxes = [b[(b[:, 2:] > b[:, :2]).all(1)] for b in refined]  # without empty boxes
         return losses
 
     def _predictions(

@@ -1,10 +1,11 @@
-"""The region proposal network: its anchors, and the selection of proposals."""
+"""The region proposal network: its anchors, its losses, and the selection of proposals."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
@@ -53,7 +54,7 @@ class Anchors(AnchorGenerator):
 
 
 class ProposalNetwork(RegionProposalNetwork):
-    """torchvision's region proposal network, but with Detectron2's selection of proposals.
+    """torchvision's region proposal network, but with Detectron2's losses and selection of proposals.
 
     It ranks proposals by their logits, because probabilities saturate at 1, and keeps small proposals.
 
@@ -74,6 +75,34 @@ class ProposalNetwork(RegionProposalNetwork):
             plain.nms_thresh,
             plain.score_thresh,
         )
+
+    def compute_loss(
+        self,
+        objectness: Tensor,
+        pred_bbox_deltas: Tensor,
+        labels: list[Tensor],
+        regression_targets: list[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Return the losses of objectness (cross-entropy) and of box deltas (L1) of sampled anchors.
+
+        Both are sums, divided by the number of images and by the number of anchors to sample from each. The
+        result is a mean over images even if fewer anchors can be sampled from some of them.
+
+        Args:
+            objectness: logits of the anchors of all images, N * A elements.
+            pred_bbox_deltas: (N * A, 4).
+            labels: (A,) for each image: 1 for an object, 0 for background, -1 for anchors that are ignored.
+            regression_targets: (A, 4) for each image.
+        """
+        positive, negative = (torch.cat(masks).bool() for masks in self.fg_bg_sampler(labels))
+        sampled = positive | negative
+        normalizer = self.fg_bg_sampler.batch_size_per_image * len(labels)
+        loss_objectness = F.binary_cross_entropy_with_logits(
+            objectness.flatten()[sampled], torch.cat(labels)[sampled], reduction="sum"
+        )
+        targets = torch.cat(regression_targets)[positive]
+        loss_box_reg = F.l1_loss(pred_bbox_deltas[positive], targets, reduction="sum")
+        return loss_objectness / normalizer, loss_box_reg / normalizer
 
     def filter_proposals(
         self,

@@ -93,6 +93,16 @@ def test_parts_add_up_to_the_model():
     assert list(costs) == [*names, "box head 1", "box head 2", "box head 3", "mask head"]
 
 
+def test_a_detector_without_masks_costs_what_remains_without_the_mask_head():
+    sizes = {"size_hw": (64, 64), "num_regions": 2, "num_detections": 1}
+    costs = count_costs(meta_model("mask_rcnn_mvitv2_t_3x"), **sizes)
+    costs.pop("total")
+    assert costs.pop("mask head").parameters == 4 * 590_080 + 262_400 + 20_560
+    boxes_alone = count_costs(meta_model("faster_rcnn_mvitv2_t_3x"), **sizes)
+    assert boxes_alone.pop("total").parameters == 41_036_288
+    assert boxes_alone == costs
+
+
 def test_images_are_padded_as_the_model_pads_them(nano):
     assert count_costs(nano, (33, 60)) == count_costs(nano, (64, 64)) != count_costs(nano, (32, 64))
     square = meta_model("mask_rcnn_mvitv2_nano", "model.backbone.square_pad=128")

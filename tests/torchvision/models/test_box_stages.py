@@ -2,7 +2,7 @@ import torch
 from torchvision.models.detection._utils import BoxCoder, Matcher
 
 from mvit_det.heads import HEADS
-from mvit_det.torchvision.models.box_stages import add_background_deltas, match_boxes, refine_boxes
+from mvit_det.torchvision.models.box_stages import match_boxes, refine_boxes
 
 
 def test_each_stage_matches_boxes_by_its_own_threshold():
@@ -30,10 +30,3 @@ def test_each_stage_refines_boxes_by_its_own_weights_and_clips_them():
     assert refine_boxes(first, deltas, boxes, [(50, 50)])[0].tolist() == [[14, 10, 34, 30]]
     assert refine_boxes(second, deltas, boxes, [(50, 50)])[0].tolist() == [[12, 10, 32, 30]]
     assert refine_boxes(first, deltas, boxes, [(50, 32)])[0].tolist() == [[14, 10, 32, 30]]
-
-
-def test_background_deltas_come_before_those_of_the_classes():
-    per_class = torch.arange(8.0)[None]
-    assert add_background_deltas(per_class, 3).tolist() == [[0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7]]
-    class_agnostic = torch.arange(4.0)[None]
-    assert add_background_deltas(class_agnostic, 3).tolist() == [[0, 1, 2, 3] * 3]

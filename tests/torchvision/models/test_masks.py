@@ -50,8 +50,29 @@ def test_a_cell_belongs_to_an_object_that_covers_half_of_it():
 def test_mask_loss_counts_only_the_mask_of_the_object_class():
     logits = torch.zeros(1, 2, 28, 28, requires_grad=True)
     target = {"labels": torch.tensor([2]), "masks": torch.ones(1, 64, 64, dtype=torch.uint8)}
-    loss = mask_loss(logits, [torch.tensor([[10.0, 10, 40, 40]])], [torch.tensor([0])], [target])
+    boxes, index = [torch.tensor([[10.0, 10, 40, 40]])], [torch.tensor([0])]
+    loss = mask_loss(logits, boxes, index, [target], [(64, 64)])
     torch.testing.assert_close(loss, F.softplus(torch.tensor(0.0)))  # -log(1 / 2)
     loss.backward()
     assert (logits.grad[0, 0] == 0).all()
     assert (logits.grad[0, 1] < 0).all()
+
+
+def test_mask_loss_is_a_mean_over_images():
+    logits = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None].expand(3, 1, 2, 2)
+    target = {"labels": torch.tensor([1]), "masks": torch.ones(1, 8, 8, dtype=torch.uint8)}
+    boxes = [torch.tensor([[0.0, 0, 8, 8]] * 2), torch.zeros(0, 4), torch.tensor([[0.0, 0, 8, 8]])]
+    index = [torch.zeros(len(b), dtype=torch.int64) for b in boxes]
+    loss = mask_loss(logits, boxes, index, [target] * 3, [(8, 8)] * 3)
+    first, second, third = F.softplus(-torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(loss, ((first + second) / 2 + 0 + third) / 3)
+
+
+def test_masks_may_have_another_resolution_than_the_image():
+    masks = torch.zeros(1, 8, 16, dtype=torch.uint8)
+    masks[0, :, :4] = 1  # the left quarter
+    target = {"labels": torch.tensor([1]), "masks": masks}
+    box, index = torch.tensor([[0.0, 0, 16, 4]]), torch.tensor([0])  # the left half of an image of 32 x 4 px
+    logits = torch.tensor([[5.0, -5.0], [5.0, -5.0]])[None, None]
+    loss = mask_loss(logits, [box], [index], [target], [(4, 32)])
+    torch.testing.assert_close(loss, F.softplus(torch.tensor(-5.0)))

@@ -53,3 +53,15 @@ def test_small_proposals_are_kept_but_not_empty_or_infinite_ones(network):
     proposals, scores = network.filter_proposals(boxes[None], logits, [(100, 100)], [5])
     assert scores[0].tolist() == [1]
     assert len(proposals[0]) == 1
+
+
+def test_losses_are_divided_by_the_number_of_anchors_to_sample(network):
+    assert network.fg_bg_sampler.batch_size_per_image == 128  # of the nano recipe
+    logits = torch.tensor([[1.0], [-2], [5], [0.5]])
+    deltas = torch.tensor([[0.05, 0, 0, 0], [0, 9, 9, 9], [9, 9, 9, 9], [0, 0, 1, -1]])
+    labels = [torch.tensor([1.0, 0]), torch.tensor([-1.0, 1])]  # an anchor with -1 does not count
+    targets = [torch.zeros(2, 4), torch.zeros(2, 4)]
+    loss_objectness, loss_box_reg = network.compute_loss(logits, deltas, labels, targets)
+    cross_entropy = sum(math.log1p(math.exp(x)) for x in (-1, -2, -0.5))
+    assert loss_objectness.item() == pytest.approx(cross_entropy / (2 * 128), rel=1e-5)
+    assert loss_box_reg.item() == pytest.approx((0.05 + 2) / (2 * 128), rel=1e-5)

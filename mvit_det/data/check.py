@@ -1,0 +1,122 @@
+"""The check of a whole data set, which finds all problems at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from mvit_det.data.copies import find_copies
+from mvit_det.data.dataset import Dataset, check_images, read_dataset
+from mvit_det.data.folders import open_folder, read_split
+from mvit_det.data.formats.coco import find_images
+from mvit_det.data.formats.interface import split_of, walk
+from mvit_det.data.problems import Problem
+from mvit_det.data.sources import check_has_objects, check_same_categories
+from mvit_det.data.statistics import Statistics, compute_statistics
+from mvit_det.errors import InputError
+
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """The result of :func:`check_data`.
+
+    Attributes:
+        path: the folder or the JSON file.
+        format: name of the format, such as ``"YOLO"``.
+        splits: name of each split -> what can be used of it.
+        errors: what prevents a run with the data as a whole, such as splits with different categories.
+        problems: all problems of all splits.
+    """
+
+    path: Path
+    format: str
+    splits: Mapping[str, Dataset]
+    errors: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a run can use the data as they are: there is no error, and no entry must be dropped."""
+        return not self.errors and all(problem.effect != "drop" for problem in self.problems)
+
+    @cached_property
+    def statistics(self) -> dict[str, Statistics]:
+        """Name of each split -> statistics of what can be used."""
+        return {name: compute_statistics(dataset.coco) for name, dataset in self.splits.items()}
+
+
+def check_data(
+    path: Path,
+    images: Path | None = None,
+    *,
+    read_images: bool = False,
+    track: Track = lambda items, total, description: items,
+) -> CheckedData:
+    """Read a data set, and collect all of its problems and its statistics.
+
+    Args:
+        path: a folder in one of the supported formats, or a COCO-format JSON file.
+        images: the folder of the images of a JSON file; None: found beside the file.
+        read_images: also read every image, which takes long, and compare the contents of the image files.
+        track: function from an iterable, its length and a description to the same items; shows progress.
+
+    Raises:
+        InputError: if ``path`` does not exist, or is neither a folder of a known format nor a JSON file.
+    """
+    format_, readers, problems = _open(path, images)
+    splits: dict[str, Dataset] = {}
+    errors: list[str] = []
+    for name, read in readers.items():
+        with _collect(errors):
+            dataset = replace(read(), format=format_, split=name)
+            if read_images:
+                reading = _describe(track, f"reading the images of {name}")
+                dataset = check_images(dataset, reading, drop_invalid=True)
+            splits[name] = dataset
+    for dataset in splits.values():
+        with _collect(errors):
+            check_same_categories(next(iter(splits.values())), dataset)
+    if "train" in splits:
+        with _collect(errors):
+            check_has_objects(splits["train"])
+    copies = find_copies(splits, _describe(track, "comparing image files"), compare_all=read_images)
+    for dataset in splits.values():
+        problems.extend(dataset.problems)
+    return CheckedData(path, format_, splits, tuple(errors), (*problems, *copies))
+
+
+def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], Dataset]], list[Problem]]:
+    """Return the name of the format, name of each split -> a function that reads it, and first problems."""
+    if path.suffix.lower() != ".json" or path.is_dir():
+        if images is not None:
+            raise InputError(f"{path}: is a folder; name the folder of images only with a JSON file")
+        data = open_folder(path)
+        names = list(data.splits)
+        return data.format, {name: partial(read_split, data, name, drop_invalid=True) for name in names}, []
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected a COCO-format JSON")
+    split = split_of(path.stem) or "train"
+    problems = []
+    if images is None:
+        try:
+            images = find_images(path, split, path.parent, list(walk(path.parent)))
+        except InputError as error:
+            problems = [Problem("images_not_found", path, "images", f"{error}; only the file was checked")]
+    return "COCO", {split: partial(read_dataset, path, images, drop_invalid=True)}, problems
+
+
+@contextmanager
+def _collect(errors: list[str]) -> Iterator[None]:
+    """Append the message of an :class:`InputError` to ``errors`` instead of raising it."""
+    try:
+        yield
+    except InputError as error:
+        errors.append(str(error))
+
+
+def _describe(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    return lambda items, total: track(items, total, description)

@@ -1,0 +1,63 @@
+"""Recognizing boxes that are not [x, y, width, height] in pixels throughout a data set."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvit_det.data.objects import Objects
+from mvit_det.data.problems import Findings
+from mvit_det.errors import InputError
+
+Array = NDArray[np.float64]
+
+EXPECTED = "expected [x, y, width, height] in pixels"
+
+
+def check_conventions(objects: Objects, sizes: Array, findings: Findings) -> None:
+    """Check that the boxes are neither fractions of the image nor [x1, y1, x2, y2].
+
+    Args:
+        objects: the objects.
+        sizes: (N, 2) width and height of the image of each object, px.
+        findings: names the data set in the error.
+
+    Raises:
+        InputError: if all boxes are of the other convention.
+    """
+    present = np.isfinite(objects.boxes).all(1)
+    if not present.any():
+        return
+    boxes, sizes, bounds = objects.boxes[present], sizes[present], objects.bounds[present]
+    where = f"{findings.source}: annotations[{objects.index[present][0]}].bbox"
+    example = [round(value, 4) for value in boxes[0].tolist()]
+    if boxes.max() <= 1.001 and boxes.min() >= -0.001 and sizes.min() > 2:
+        raise InputError(
+            f"{where}: {example} and all other boxes are fractions of the image; {EXPECTED}: multiply x and "
+            "width by the width of the image, y and height by its height"
+        )
+    if _are_corners(boxes, sizes) or _corners_match(boxes, bounds):
+        raise InputError(
+            f"{where}: {example} and all other boxes look like [x1, y1, x2, y2]: as such they fit their "
+            f"images, as [x, y, width, height] they do not; {EXPECTED}: subtract x1 from x2 and y1 from y2"
+        )
+
+
+def _are_corners(boxes: Array, sizes: Array) -> bool:
+    """Whether all boxes are valid as XYXY, while as XYWH many are largely outside their images."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    if not ((low >= -1) & (high > low) & (high <= sizes + 1)).all():
+        return False
+    ends = low + high
+    is_outside = (ends > sizes + 1).any(1)
+    inside = np.clip(np.minimum(ends, sizes) - low, 0, None).prod(1).sum()
+    return is_outside.mean() > 1 / 3 and inside < 0.7 * high.prod(1).sum()
+
+
+def _corners_match(boxes: Array, bounds: Array) -> bool:
+    """Whether the boxes match the polygons as XYXY, and not as XYWH."""
+    has_polygons = np.isfinite(bounds).all(1)
+    if not has_polygons.any():
+        return False
+    boxes, bounds = boxes[has_polygons], bounds[has_polygons]
+    as_corners = (abs(boxes - bounds) <= 2).all(1).mean()
+    ends = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    return bool(as_corners > 0.9 and (abs(ends - bounds) <= 2).all(1).mean() < 0.5)

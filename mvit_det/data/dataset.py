@@ -1,0 +1,237 @@
+"""A data set: images with their objects, and the problems that were found while reading it."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pycocotools.coco import COCO
+
+from mvit_det.data.categories import read_categories
+from mvit_det.data.coco_index import category_names, index_coco
+from mvit_det.data.entry_checks import add_damaged, check_entries
+from mvit_det.data.image_entries import read_image_entries
+from mvit_det.data.image_folder import ImageFolder
+from mvit_det.data.json_files import paused_garbage_collection, read_json
+from mvit_det.data.objects import Objects, read_objects
+from mvit_det.data.oddities import find_oddities
+from mvit_det.data.problems import Findings, Problem, stop_at
+from mvit_det.data.read_images import read_all
+from mvit_det.errors import InputError
+
+LISTS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with their objects, in COCO's format.
+
+    Every annotation has ``id`` (1, 2, ...), ``image_id``, ``category_id``, ``bbox`` ([x, y, width, height] in
+    pixels), ``area`` and ``iscrowd``. ``segmentation`` is polygons or RLE, and absent for an object without a
+    mask.
+
+    Attributes:
+        source: the JSON file, or the folder and the name of the split, for messages.
+        images: the folder that each ``file_name`` is relative to.
+        coco: pycocotools' index of the entries that can be used.
+        problems: what was found while reading.
+        format: the format of the files, for display.
+        split: the split of a folder, ``"train"``, ``"val"`` or ``"test"``; empty for a JSON file.
+    """
+
+    source: Path
+    images: Path
+    coco: COCO
+    problems: tuple[Problem, ...] = ()
+    format: str = "COCO"
+    split: str = ""
+
+    @cached_property
+    def categories(self) -> dict[int, str]:
+        """Category id -> name, sorted by id."""
+        return category_names(self.coco)
+
+    @cached_property
+    def num_objects(self) -> int:
+        """The number of annotations that are not crowds."""
+        return sum(not entry["iscrowd"] for entry in self.coco.anns.values())
+
+    @cached_property
+    def num_masks(self) -> int:
+        """The number of objects that have a mask."""
+        return sum(
+            not entry["iscrowd"] and bool(entry.get("segmentation")) for entry in self.coco.anns.values()
+        )
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are objects, and every object has a mask."""
+        return 0 < self.num_objects == self.num_masks
+
+
+def read_dataset(json: Path, images: Path | None, *, drop_invalid: bool = False) -> Dataset:
+    """Read and check a COCO-format file.
+
+    Args:
+        json: the file.
+        images: the folder that each ``file_name`` is relative to. None: do not look at the images; the
+            ``images`` of the data set is then the folder of the file.
+        drop_invalid: drop entries that cannot be used, and clip objects that reach over the edge of their
+            image, instead of raising an error.
+
+    Raises:
+        InputError: if the file cannot be read, if an entry cannot be used and ``drop_invalid`` is false, or
+            if nothing can be used.
+
+    Source: the COCO data format, https://cocodataset.org/#format-data.
+    """
+    data = read_json(json, dict, f"an object with {', '.join(LISTS)}")
+    return dataset_from(data, json, images, drop_invalid=drop_invalid)
+
+
+def dataset_from(
+    data: dict[str, Any],
+    source: Path,
+    images: Path | None,
+    *,
+    drop_invalid: bool = False,
+    problems: Sequence[Problem] = (),
+) -> Dataset:
+    """Check the contents of a COCO-format file.
+
+    Args:
+        data: the contents, which this function modifies. An image or an annotation may have the key
+            ``"_source"``, a string such as ``"labels/a.txt: line 3"`` that messages name instead of the
+            entry: the path of a file, and the place in it.
+        source: the file or the folder, for messages.
+        images: the folder that each ``file_name`` is relative to; None: do not look at the images.
+        drop_invalid: see :func:`read_dataset`.
+        problems: problems that were found earlier, while converting another format.
+
+    Raises:
+        InputError: see :func:`read_dataset`.
+    """
+    _check_lists(data, source)
+    findings = Findings(source, problems)
+    folder = None if images is None else ImageFolder(images)
+    with paused_garbage_collection():
+        data["categories"], category_ids = read_categories(data["categories"], findings)
+        entries, image_ids = read_image_entries(data["images"], folder, findings)
+        objects = read_objects(data["annotations"], image_ids, category_ids, findings)
+        entries, objects = check_entries(entries, objects, images, findings, clip=drop_invalid)
+        find_oddities(objects, findings)
+        _find_unused_categories(data["categories"], objects, findings)
+        if not drop_invalid:
+            stop_at(findings.problems, source)
+        if not entries:
+            raise InputError(f"{source}: none of its images can be used; {_first_drop(findings)}")
+        coco = _build_coco(data, entries, objects)
+    return Dataset(source, source.parent if images is None else images, coco, tuple(findings.problems))
+
+
+def _check_lists(data: dict[str, Any], source: Path) -> None:
+    for name in LISTS:
+        if not isinstance(data.get(name), list):
+            problem = "is missing" if name not in data else "is not a list"
+            raise InputError(f"{source}: {name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
+    if not data["images"]:
+        raise InputError(f"{source}: images: is empty; expected at least one entry")
+
+
+def _find_unused_categories(categories: list[dict[str, Any]], objects: Objects, findings: Findings) -> None:
+    used = {entry["category_id"] for entry in objects.entries}
+    for index, category in enumerate(categories):
+        if category["id"] not in used:
+            message = f"{category['name']!r} has no objects"
+            findings.add("unused_category", "categories", index, category, message)
+
+
+def _first_drop(findings: Findings) -> Problem:
+    return next(problem for problem in findings.problems if problem.effect == "drop")
+
+
+def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Objects) -> COCO:
+    """Number the annotations, and return the index of the entries that can be used."""
+    for image in images:
+        image.pop("_source", None)
+    for number, entry in enumerate(objects.entries, start=1):
+        entry["id"] = number
+        entry.pop("_source", None)
+    contents = {"info": {}, "licenses": []} | data
+    return index_coco(contents | {"images": images, "annotations": objects.entries})
+
+
+def check_images(
+    dataset: Dataset,
+    track: Callable[[Iterable[Any], int], Iterable[Any]],
+    *,
+    drop_invalid: bool = False,
+) -> Dataset:
+    """Read every image of a data set that has not been read before.
+
+    If an image does not have the stated size, the frame in which its annotations fit is used: that of the
+    upright image, of the stored pixels before the EXIF orientation is applied, or of the image before it was
+    resized. Annotations are then transformed to the upright image.
+
+    Args:
+        dataset: the data set.
+        track: function from an iterable and its length to the same items, which shows progress.
+        drop_invalid: drop images that cannot be used, with their annotations, and clip objects that reach
+            over the edge, instead of raising an error.
+
+    Returns:
+        The data set of the images that can be used, with the size of each image. ``problems`` has what was
+        found in addition.
+
+    Raises:
+        InputError: if an image is missing or damaged, or has another size than stated and its annotations do
+            not fit it, and ``drop_invalid`` is false; or if no image can be used.
+    """
+    if not dataset.images.is_dir():
+        raise InputError(f"{dataset.images}: no such folder of images")
+    findings = Findings(dataset.source)
+    data = dataset.coco.dataset
+    sizes = read_all(dataset.images, [image["file_name"] for image in data["images"]], track)
+    dropped, differing = set(), {}
+    for image, size in zip(data["images"], sizes, strict=True):
+        if isinstance(size, InputError):
+            add_damaged(dataset.images / image["file_name"], size, findings)
+            dropped.add(image["id"])
+        elif (size.width, size.height) != (image["width"], image["height"]):
+            differing[image["id"]] = size
+    if not dropped and not differing:
+        return dataset
+    with paused_garbage_collection():
+        images, annotations = _settle(dataset, differing, findings, clip=drop_invalid)
+        if not drop_invalid:
+            stop_at(findings.problems, dataset.source)
+        images = [image for image in images if image["id"] not in dropped]
+        if not images:
+            raise InputError(f"{dataset.source}: none of its images can be used; {_first_drop(findings)}")
+        annotations = [entry for entry in annotations if entry["image_id"] not in dropped]
+        annotations = [entry | {"id": number} for number, entry in enumerate(annotations, start=1)]
+        coco = index_coco(data | {"images": images, "annotations": annotations})
+    return replace(dataset, coco=coco, problems=(*dataset.problems, *findings.problems))
+
+
+def _settle(
+    dataset: Dataset, sizes: dict[int, Any], findings: Findings, *, clip: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the images and annotations of a data set after the images ``sizes`` got their own sizes."""
+    coco = dataset.coco
+    changed = [dict(coco.imgs[id_]) for id_ in sizes]
+    entries = [
+        entry | {"_source": os.path.abspath(dataset.images / image["file_name"])}
+        for image in changed
+        for entry in coco.imgToAnns[image["id"]]
+    ]
+    objects = read_objects(entries, {id_: id_ for id_ in sizes}, {id_: id_ for id_ in coco.cats}, findings)
+    changed, objects = check_entries(changed, objects, dataset.images, findings, clip=clip, actual=sizes)
+    for entry in objects.entries:
+        del entry["_source"]
+    new = {image["id"]: image for image in changed}
+    images = [new.get(id_, image) for id_, image in coco.imgs.items() if id_ in new or id_ not in sizes]
+    others = [entry for entry in coco.dataset["annotations"] if entry["image_id"] not in sizes]
+    return images, sorted(others + objects.entries, key=lambda entry: entry["id"])

@@ -1,0 +1,119 @@
+"""Checks of boxes and masks against the edges of their images."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvit_det.data.fields import FieldError
+from mvit_det.data.frames import TOLERANCE
+from mvit_det.data.masks import outline_problem
+from mvit_det.data.objects import Objects
+from mvit_det.data.polygons import MAX_OUTLINE, clip_polygons, polygon_area
+from mvit_det.data.problems import Findings
+from mvit_det.data.rle import check_rle
+
+Array = NDArray[np.float64]
+
+
+def check_edges(objects: Objects, sizes: Array, findings: Findings, *, clip: bool) -> Objects:
+    """Find boxes and polygons that have no area, or are outside their image or reach over its edge.
+
+    Args:
+        objects: the objects, each with a box.
+        sizes: (N, 2) width and height of the image of each object, px.
+        findings: receives the problems.
+        clip: whether to clip what reaches over the edge.
+
+    Returns:
+        The objects that can be used.
+    """
+    usable = np.ones(len(objects.entries), bool)
+
+    def drop(bad: NDArray[np.bool_], kind: str, field: str, message: Any) -> None:
+        for row in np.flatnonzero(bad & usable).tolist():
+            _add(objects, row, findings, kind, field, message(row))
+        usable[bad] = False
+
+    def image(row: int) -> str:
+        return f"its image of {sizes[row, 0]:.0f} x {sizes[row, 1]:.0f} px"
+
+    def box(row: int) -> str:
+        return f"[{', '.join(f'{value:.6g}' for value in objects.boxes[row])}]"
+
+    low, extent = objects.boxes[:, :2], objects.boxes[:, 2:]
+    high = low + extent
+    empty = (extent <= 0).any(1)
+    drop(
+        empty,
+        "empty_box",
+        "bbox",
+        lambda row: f"{box(row)} has no area; expected a positive width and height",
+    )
+    outside = ((low >= sizes) | (high <= 0)).any(1)
+    drop(outside, "box_outside", "bbox", lambda row: f"{box(row)} is outside {image(row)}")
+    with np.errstate(invalid="ignore"):  # objects without polygons have NaN
+        bounds = objects.bounds
+        side = sizes.max(1)
+        far = (bounds.min(1) < -side) | (bounds.max(1) > 2 * side) | (objects.outline > MAX_OUTLINE)
+        far |= ~np.isfinite(objects.outline)
+        away = ((bounds[:, :2] >= sizes) | (bounds[:, 2:] <= 0)).any(1)
+        mask_over = ((bounds[:, :2] < -TOLERANCE) | (bounds[:, 2:] > sizes + TOLERANCE)).any(1)
+    for row in np.flatnonzero(far & usable).tolist():
+        width, height = sizes[row].astype(int).tolist()
+        message = outline_problem(bounds[row].tolist(), objects.outline[row], width, height)
+        kind = "long_outline" if message.startswith("the outline") else "mask_outside"
+        kind = kind if np.isfinite(objects.outline[row]) else "bad_mask"
+        _add(objects, row, findings, kind, "segmentation", message)
+    usable &= ~far
+    drop(away, "mask_outside", "segmentation", lambda row: f"the polygons are outside {image(row)}")
+    box_over = ((low < -TOLERANCE) | (high > sizes + TOLERANCE)).any(1)
+    for over, kind, field in (
+        (box_over, "box_over_edge", "bbox"),
+        (mask_over, "mask_over_edge", "segmentation"),
+    ):
+        for row in np.flatnonzero(over & usable).tolist():
+            what = box(row) if field == "bbox" else "the mask"
+            _add(objects, row, findings, kind, field, f"{what} reaches over the edge of {image(row)}")
+            if clip and not _clip(objects, row, field, sizes[row]):
+                usable[row] = False
+    return objects.select(usable)
+
+
+def _clip(objects: Objects, row: int, field: str, size: Array) -> bool:
+    """Clip the box or the mask of an object, in place. Return whether anything is left."""
+    entry = objects.entries[row]
+    if field == "bbox":
+        low, high = objects.boxes[row, :2], objects.boxes[row, :2] + objects.boxes[row, 2:]
+        low, high = np.clip(low, 0, size), np.clip(high, 0, size)
+        objects.boxes[row] = np.concatenate([low, high - low])
+        entry["bbox"] = objects.boxes[row].tolist()
+        if "segmentation" not in entry:
+            entry["area"] = float((high - low).prod())
+        return True
+    width, height = size.astype(int).tolist()
+    entry["segmentation"] = clip_polygons(entry["segmentation"], width, height)
+    if not entry["segmentation"]:
+        return False
+    entry["area"] = objects.polygon_area[row] = polygon_area(entry["segmentation"])
+    np.clip(objects.bounds[row], 0, np.tile(size, 2), out=objects.bounds[row])
+    return True
+
+
+def check_rle_masks(objects: Objects, sizes: Array, findings: Findings) -> Objects:
+    """Check the run-length encoded masks. Return the objects that can be used."""
+    usable = np.ones(len(objects.entries), bool)
+    for row, entry in enumerate(objects.entries):
+        mask = entry.get("segmentation")
+        if type(mask) is dict:
+            width, height = sizes[row].astype(int).tolist()
+            try:
+                check_rle(mask, "segmentation", {"width": width, "height": height})
+            except FieldError as error:
+                _add(objects, row, findings, error.kind, error.field, error.message)
+                usable[row] = False
+    return objects.select(usable)
+
+
+def _add(objects: Objects, row: int, findings: Findings, kind: str, field: str, message: str) -> None:
+    findings.add(kind, "annotations", int(objects.index[row]), objects.entries[row], message, field)

@@ -1,0 +1,180 @@
+"""Folders with COCO-format JSON files, under the names that COCO, Roboflow, CVAT or a user gives them."""
+
+import contextlib
+import itertools
+import json
+import mmap
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvit_det.data.formats.interface import Contents
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, split_of, walk
+from mvit_det.data.json_files import read_json
+from mvit_det.data.problems import Problem
+from mvit_det.errors import InputError
+
+LOOKED_FOR = "JSON files with images, annotations and categories"
+OTHER_TASKS = ("person_keypoints", "captions", "image_info", "stuff", "panoptic")  # COCO's other files
+NUM_SAMPLES = 20  # file names by which the folder of images is found
+
+_FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # byte-order mark -> encoding
+
+
+@dataclass(frozen=True)
+class CocoSplit:
+    """An annotation file and the folder of its images."""
+
+    json: Path
+    images: Path
+
+
+def recognize(folder: Path) -> dict[str, CocoSplit] | None:
+    """Find the annotation file of each split and the folders of their images.
+
+    A file belongs to the split that its name names, or else the name of its folder. A single file without a
+    split is the training set. Only the keys and the first file names of a file are looked at.
+
+    Raises:
+        InputError: if two files belong to the same split, or if the images are not found.
+    """
+    if not folder.is_dir():
+        return None
+    folders = list(walk(folder))
+    by_split: dict[str | None, list[Path]] = {}
+    for path in _annotation_files(annotation_folders(folder)):
+        by_split.setdefault(_split(path, folder), []).append(path)
+    if not by_split:
+        return None
+    if list(by_split) == [None]:
+        by_split = {"train": by_split[None]}
+    chosen = {split: _choose(by_split[split], split) for split in SPLITS if split in by_split}
+    return {
+        split: CocoSplit(path, find_images(path, split, folder, folders)) for split, path in chosen.items()
+    }
+
+
+def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
+    """Read the annotation file of a split.
+
+    Raises:
+        InputError: if it is not JSON.
+    """
+    path = splits[split].json
+    data = read_json(path, dict, "an object with images, annotations and categories")
+    problems = []
+    if (placeholder := _placeholder(data)) is not None:
+        data["categories"].remove(placeholder)
+        message = f"the category {placeholder['name']!r}, the name of a Roboflow project, is left out"
+        problems.append(Problem("placeholder_category", path, "categories", message))
+    return Contents(data, path, splits[split].images, problems)
+
+
+def _placeholder(data: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the category that Roboflow writes for the project, which has no objects, or None.
+
+    It has the id 0, the supercategory "none", and is the supercategory of all others.
+    """
+    categories, annotations = data.get("categories"), data.get("annotations")
+    if not isinstance(categories, list) or not isinstance(annotations, list) or len(categories) < 2:
+        return None
+    if not all(isinstance(entry, dict) for entry in (*categories, *annotations)):
+        return None
+    first, *others = categories
+    is_project = first.get("id") == 0 and first.get("supercategory") == "none" and "name" in first
+    if not is_project or any(other.get("supercategory") != first["name"] for other in others):
+        return None
+    return None if any(entry.get("category_id") == 0 for entry in annotations) else first
+
+
+def _annotation_files(folders: Iterable[Path]) -> list[Path]:
+    names = (
+        entry for folder in folders for entry in os.scandir(folder) if entry.name.lower().endswith(".json")
+    )
+    paths = sorted(Path(entry) for entry in names if entry.is_file())
+    found = [path for path in paths if _has_keys(path, "images", "annotations")]
+    # Files that lack the categories, such as captions, are left out if others have them.
+    return [path for path in found if _has_keys(path, "categories")] or found
+
+
+def _has_keys(path: Path, *keys: str) -> bool:
+    """Return whether a JSON file contains the strings ``keys``, without parsing it."""
+    with _mapped(path) as content:
+        encoding = _UTF16.get(bytes(content[:2]), "utf-8")
+        return all(content.find(f'"{key}"'.encode(encoding)) >= 0 for key in keys)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | bytearray]:
+    """Map a file into memory. An empty file, which cannot be mapped, gives an empty array."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            yield bytearray()
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content
+
+
+def _split(path: Path, root: Path) -> str | None:
+    """Return the split that a file or one of its folders below ``root`` names."""
+    names = [path.stem, *(parent.name for parent in path.relative_to(root).parents)]
+    return next(filter(None, map(split_of, names)), None)
+
+
+def _choose(paths: list[Path], split: str) -> Path:
+    def rank(path: Path) -> int:
+        name = path.stem.lower()
+        if name.startswith(OTHER_TASKS):
+            return 2
+        exact = name == split or name == "_annotations.coco" or name.startswith("instances_")
+        return 0 if exact else 1
+
+    best = min(map(rank, paths))
+    candidates = [path for path in paths if rank(path) == best]
+    if len(candidates) > 1:
+        names = " and ".join(map(str, candidates[:2]))
+        raise InputError(f"{names} both are the {SPLITS[split]} set; keep one, or name it {split}.json")
+    return candidates[0]
+
+
+def find_images(path: Path, split: str, root: Path, folders: list[Path]) -> Path:
+    """Return the folder, among ``folders``, that holds most of the first images of an annotation file.
+
+    If several do, the folder of the file takes precedence, then a folder whose name is that of the split,
+    then one whose name is that of no split.
+
+    Raises:
+        InputError: if no folder holds any of them.
+    """
+    names = _first_file_names(path)
+    if not names:  # an empty or damaged file, which the check of its entries reports
+        return path.parent
+
+    def order(candidate: Path) -> tuple[bool, int]:
+        candidate_split = split_of(candidate.relative_to(root).as_posix())
+        return candidate != path.parent, {split: 0, None: 1}.get(candidate_split, 2)
+
+    candidates = sorted(folders, key=order)
+    for forms in (names, [name.rpartition("/")[2] for name in names]):
+        hits = [sum((candidate / name).is_file() for name in forms) for candidate in candidates]
+        if max(hits):
+            return candidates[hits.index(max(hits))]
+    raise InputError(
+        f"{path}: its images, such as {names[0]!r}, are neither in {root} nor in its subfolders; "
+        "put them there"
+    )
+
+
+def _first_file_names(path: Path) -> list[str]:
+    with _mapped(path) as content:
+        matches = [match[1] for match in itertools.islice(_FILE_NAME.finditer(content), NUM_SAMPLES)]
+    names = []
+    for match in matches:
+        with contextlib.suppress(ValueError):
+            names.append(json.loads(match).replace("\\", "/").removeprefix("./"))
+    return names

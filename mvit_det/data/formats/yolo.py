@@ -1,0 +1,163 @@
+"""YOLO folders: a text file of labels for each image, and a file of class names."""
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvit_det.data.formats.converter import Converter
+from mvit_det.data.formats.interface import Contents
+from mvit_det.data.formats.layout import choose_by_split, common_folder, has_files, is_image, subfolders
+from mvit_det.data.formats.yolo_config import NAMES_FILES, find_config, resolve
+from mvit_det.data.formats.yolo_labels import read_labels
+from mvit_det.data.images import read_size
+from mvit_det.data.problems import Problem
+from mvit_det.errors import InputError
+
+LOOKED_FOR = "data.yaml, or classes.txt with images/ and labels/"
+
+
+@dataclass(frozen=True)
+class YoloSplit:
+    """The images of a split, and the names of all classes.
+
+    Attributes:
+        config: ``data.yaml`` or ``classes.txt``.
+        names: class number -> name.
+        sources: folders of images, and text files that list images.
+    """
+
+    config: Path
+    names: dict[int, str]
+    sources: tuple[Path, ...]
+
+
+def recognize(folder: Path) -> dict[str, YoloSplit] | None:
+    """Find the names of the classes and the images of each split.
+
+    Args:
+        folder: the folder, or its ``data.yaml``.
+
+    Raises:
+        InputError: if ``data.yaml`` cannot be used, or if there are labels but no names of classes.
+    """
+    config = find_config(folder)
+    root = folder.parent if folder.is_file() else folder
+    if config is None:
+        if _has_labels_folder(root):
+            raise InputError(
+                f"{root}: has labels/ as in YOLO, but no data.yaml and no classes.txt to name the classes"
+            )
+        return None
+    images = config.images
+    if not images:
+        images = {split: (path,) for split, path in _find_sources(root).items()}
+        if not any(label_file(image).is_file() for sources in images.values() for image in _images(sources)):
+            return None
+    return {split: YoloSplit(config.path, config.names, sources) for split, sources in images.items()}
+
+
+def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
+    """Convert the labels of a split. The category ids are the numbers of the classes.
+
+    An image without a label file has no objects.
+
+    Raises:
+        InputError: if the split has no images, or no label file at all.
+    """
+    sources = splits[split].sources
+    root = folder.parent if folder.is_file() else folder
+    paths = sorted(set(_images(sources)))
+    if not paths:
+        raise InputError(f"{sources[0]}: contains no images; the {split} split of {root} is empty")
+    labels = [label_file(path) for path in paths]
+    if not any(path.is_file() for path in labels):
+        raise InputError(
+            f"{root}: no image of the {split} split has a label file; expected {labels[0]} and so on"
+        )
+    with ThreadPoolExecutor() as pool:
+        sizes = list(pool.map(_size, paths))
+    converter = Converter(common_folder(paths), splits[split].names)
+    problems = list(_unused_label_files(paths))
+    for path, label, size in zip(paths, labels, sizes, strict=True):
+        objects: list[dict[str, Any]] | None = []
+        if not label.is_file():
+            problems.append(Problem("missing_label_file", path, "", f"{label} does not exist"))
+        elif size is not None:  # else the check of the images reports the image
+            objects, new = read_labels(label, splits[split].names, size)
+            problems += new
+        if objects is not None:  # else the image cannot be used
+            converter.add(path, size, objects)
+    return Contents(converter.data, root, converter.folder, problems)
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of the upright image, or None if it cannot be read."""
+    try:
+        size = read_size(path)
+    except InputError:
+        return None
+    return size.width, size.height
+
+
+def label_file(image: Path) -> Path:
+    """Return the path of the labels of an image: in ``labels/`` if it is in ``images/``, else beside it."""
+    return _label_folder(image.parent) / f"{image.stem}.txt"
+
+
+def _label_folder(images: Path) -> Path:
+    parts = list(images.parts)
+    if "images" in parts:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        labels = Path(*parts[:last], "labels", *parts[last + 1 :])
+        if labels.is_dir():
+            return labels
+    return images
+
+
+def _has_labels_folder(root: Path) -> bool:
+    folders = [root / "labels", *subfolders(root / "labels"), *(path / "labels" for path in subfolders(root))]
+    return any(has_files(folder, ".txt") for folder in folders)
+
+
+def _find_sources(root: Path) -> dict[str, Path]:
+    """Return split -> the folder or the list of its images, by the usual names."""
+    lists = [path for path in root.glob("*.txt") if _is_list_of_images(path)]
+    if splits := choose_by_split(lists, "lists"):
+        return splits
+    for base in (root / "images", root):
+        if splits := choose_by_split(subfolders(base), "folders"):
+            return {
+                split: path / "images" if (path / "images").is_dir() else path
+                for split, path in splits.items()
+            }
+    return {"train": root / "images" if has_files(root / "images", "image") else root}
+
+
+def _is_list_of_images(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline(4096).decode("utf-8", "replace").strip()
+    return is_image(Path(first))
+
+
+def _images(sources: tuple[Path, ...]) -> Iterator[Path]:
+    for source in sources:
+        if source.is_dir():
+            yield from (Path(os.path.abspath(path)) for path in source.rglob("*") if is_image(path))
+        elif source.suffix.lower() == ".txt":
+            lines = source.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            for line in filter(None, map(str.strip, lines)):
+                yield Path(os.path.abspath(resolve(line, source.parent)))
+        else:
+            yield Path(os.path.abspath(source))
+
+
+def _unused_label_files(images: list[Path]) -> Iterator[Problem]:
+    """Yield a problem for each label file beside those of ``images`` that has no image."""
+    for folder in sorted({path.parent for path in images}):
+        stems = {name.rpartition(".")[0] for name in os.listdir(folder) if is_image(Path(name))}
+        for path in sorted(_label_folder(folder).glob("*.txt")):
+            if path.stem not in stems and path.name not in NAMES_FILES and not _is_list_of_images(path):
+                yield Problem("unused_label_file", path, "", f"{folder} has no image of this name")

@@ -1,0 +1,226 @@
+"""The frame that annotations are in, where the stated size of an image is not that of the upright image.
+
+Annotation tools differ in whether they apply the EXIF orientation, and images are resized after annotation.
+The annotations themselves tell their frame: the one in which they fit.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mvit_det.data.fields import FieldError
+from mvit_det.data.image_cache import ImageSize
+from mvit_det.data.objects import Objects
+from mvit_det.data.rle import check_rle
+
+TOLERANCE = 1.0  # px that an object may reach over the edge of its image; COCO's own objects do
+MAX_ASPECT_DIFFERENCE = 0.01  # relative; sides are rounded to whole pixels when an image is resized
+
+# EXIF orientation -> how Pillow turns the stored pixels upright, and the map of a point (x, y) in a stored
+# image of w x h px: each row has the factors of x, y, w and h.
+ORIENTATIONS = {
+    1: (None, ((1, 0, 0, 0), (0, 1, 0, 0))),
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, ((-1, 0, 1, 0), (0, 1, 0, 0))),
+    3: (Image.Transpose.ROTATE_180, ((-1, 0, 1, 0), (0, -1, 0, 1))),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, ((1, 0, 0, 0), (0, -1, 0, 1))),
+    5: (Image.Transpose.TRANSPOSE, ((0, 1, 0, 0), (1, 0, 0, 0))),
+    6: (Image.Transpose.ROTATE_270, ((0, -1, 0, 1), (1, 0, 0, 0))),
+    7: (Image.Transpose.TRANSVERSE, ((0, -1, 0, 1), (-1, 0, 1, 0))),
+    8: (Image.Transpose.ROTATE_90, ((0, 1, 0, 0), (-1, 0, 1, 0))),
+}
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the annotations of one image cover.
+
+    Attributes:
+        low: smallest x and y, px.
+        high: largest x and y, px.
+        rle_sizes: (width, height) of the RLE masks.
+        num_objects: the number of annotations.
+    """
+
+    low: tuple[float, float] = (0.0, 0.0)
+    high: tuple[float, float] = (0.0, 0.0)
+    rle_sizes: frozenset[Any] = frozenset()
+    num_objects: int = 0
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether the annotations are inside an image of (width, height) px."""
+        return (
+            min(self.low) >= -TOLERANCE
+            and all(high <= side + TOLERANCE for high, side in zip(self.high, size, strict=True))
+            and self.rle_sizes <= {size}
+        )
+
+
+def objects_of_images(objects: Objects, image_ids: Iterable[int]) -> dict[int, NDArray[np.int64]]:
+    """Return image id -> positions of its objects in ``objects``."""
+    rows = np.flatnonzero(np.isin(objects.image_ids, np.array(sorted(image_ids), np.int64)))
+    groups: dict[int, list[int]] = {id_: [] for id_ in image_ids}
+    for row in rows.tolist():
+        groups[int(objects.image_ids[row])].append(row)
+    return {id_: np.array(group, np.int64) for id_, group in groups.items()}
+
+
+def extent_of(objects: Objects, rows: NDArray[np.int64]) -> Extent:
+    """Return what the objects at the positions ``rows`` cover."""
+    if not len(rows):
+        return Extent()
+    boxes, bounds = objects.boxes[rows], objects.bounds[rows]
+    low = np.concatenate([boxes[:, :2], bounds[:, :2]])
+    high = np.concatenate([boxes[:, :2] + boxes[:, 2:], bounds[:, 2:]])
+    low, high = np.fmin.reduce(low), np.fmax.reduce(high)
+    sizes = set()
+    for row in rows.tolist():
+        mask = objects.entries[row].get("segmentation")
+        if isinstance(mask, dict):
+            sizes.add(rle_size(mask))
+    return Extent(
+        (float(np.nan_to_num(low[0])), float(np.nan_to_num(low[1]))),
+        (float(np.nan_to_num(high[0])), float(np.nan_to_num(high[1]))),
+        frozenset(sizes),
+        len(rows),
+    )
+
+
+def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
+    """Return width and height of a run-length encoded mask, or zeros if it has no valid size."""
+    size = rle.get("size")
+    if isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size):
+        return size[1], size[0]
+    return 0, 0
+
+
+def resized_images(
+    stated: Mapping[int, tuple[int, int]], actual: Mapping[int, ImageSize], extents: Mapping[int, Extent]
+) -> set[int]:
+    """Return the ids of the images whose annotations were made before the images were resized.
+
+    Annotations of a smaller image also fit a larger one. So images that were resized by the same factor are
+    judged together: their annotations were scaled if they all fit the stated sizes, and if some do not fit
+    the images themselves or many fill the stated sizes exactly.
+    """
+    groups: dict[float, list[int]] = defaultdict(list)
+    for id_, (width, height) in stated.items():
+        size = actual[id_]
+        factor = size.width / width
+        if size.stored != (width, height) and abs(size.height / height / factor - 1) <= MAX_ASPECT_DIFFERENCE:
+            groups[round(factor, 2)].append(id_)
+    resized: set[int] = set()
+    for factor, ids in groups.items():
+        if factor == 1 or not all(extents[id_].fits(stated[id_]) for id_ in ids):
+            continue
+        outside = any(not extents[id_].fits((actual[id_].width, actual[id_].height)) for id_ in ids)
+        filled = [max(extents[id_].high[axis] / stated[id_][axis] for id_ in ids) >= 0.9 for axis in (0, 1)]
+        if outside or (sum(extents[id_].num_objects for id_ in ids) >= 10 and all(filled)):
+            resized.update(ids)
+    return resized
+
+
+def choose_frame(
+    stated: tuple[int, int], actual: ImageSize, extent: Extent, resized: bool
+) -> tuple[str, NDArray[np.float64]] | None:
+    """Return the name of the frame of the annotations, and the (2, 3) map from it to the upright image.
+
+    The frame is ``"upright"``, ``"stored"`` or ``"resized"``.
+
+    Args:
+        stated: width and height in the entry of the image.
+        actual: the size of the image.
+        extent: what the annotations cover.
+        resized: whether the image was resized after annotation.
+
+    Returns:
+        None if the annotations fit no frame.
+    """
+    upright = (actual.width, actual.height)
+    frames = {
+        "upright": np.eye(2, 3),
+        "stored": _upright_map(actual),
+        "resized": np.diag([upright[0] / stated[0], upright[1] / stated[1]]) @ np.eye(2, 3),
+    }
+    on_its_side = actual.orientation >= 5
+    if resized:
+        return "resized", frames["resized"]
+    if on_its_side and stated == actual.stored != upright:
+        name = "upright" if extent.fits(upright) and not extent.fits(stated) else "stored"
+        return name, frames[name]
+    if extent.fits(upright):
+        return "upright", frames["upright"]
+    if on_its_side and extent.fits(actual.stored):
+        return "stored", frames["stored"]
+    return ("upright", frames["upright"]) if stated == upright else None
+
+
+def _upright_map(size: ImageSize) -> NDArray[np.float64]:
+    width, height = size.stored
+    _, rows = ORIENTATIONS[size.orientation]
+    return np.array([(x, y, w * width + h * height) for x, y, w, h in rows], np.float64)
+
+
+def transform_objects(
+    objects: Objects, rows: NDArray[np.int64], matrix: NDArray[np.float64], frame: str, size: ImageSize
+) -> None:
+    """Transform the objects at the positions ``rows`` to the upright image, in place.
+
+    Args:
+        objects: the objects.
+        rows: positions of the objects to transform.
+        matrix: (2, 3) map of points, from :func:`choose_frame`.
+        frame: the name of the frame.
+        size: the size of the image.
+    """
+    scale = abs(np.linalg.det(matrix[:, :2]))
+    boxes = objects.boxes[rows]
+    boxes[:, 2:] += boxes[:, :2]
+    boxes = _map_boxes(boxes, matrix)
+    boxes[:, 2:] -= boxes[:, :2]
+    objects.boxes[rows] = boxes
+    objects.bounds[rows] = _map_boxes(objects.bounds[rows], matrix)
+    objects.polygon_area[rows] *= scale
+    for row, box in zip(rows.tolist(), boxes.tolist(), strict=True):
+        entry = objects.entries[row]
+        if entry["bbox"] is not None:
+            entry["bbox"] = box
+        if isinstance(entry.get("area"), int | float):
+            entry["area"] *= scale
+        mask = entry.get("segmentation")
+        if isinstance(mask, list):
+            entry["segmentation"] = [_map_points(polygon, matrix).tolist() for polygon in mask]
+        elif mask:
+            entry["segmentation"] = _map_rle(mask, frame, size)
+
+
+def _map_points(polygon: list[float], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (np.array(polygon, np.float64).reshape(-1, 2) @ matrix[:, :2].T + matrix[:, 2]).ravel()
+
+
+def _map_boxes(boxes: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (N, 4) XYXY boxes under a map of points."""
+    corners = boxes.reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]
+    return np.concatenate([corners.min(1), corners.max(1)], axis=1)
+
+
+def _map_rle(rle: dict[str, Any], frame: str, size: ImageSize) -> dict[str, Any]:
+    height, width = rle_size(rle)[::-1]
+    try:
+        check_rle(rle, "segmentation", {"height": height, "width": width})
+    except FieldError:  # it is reported later
+        return rle
+    compressed = coco_mask.frPyObjects(rle, height, width) if isinstance(rle["counts"], list) else rle
+    mask = Image.fromarray(coco_mask.decode(compressed))
+    transpose, _ = ORIENTATIONS[size.orientation]
+    if frame == "resized":
+        mask = mask.resize((size.width, size.height), Image.Resampling.NEAREST)
+    elif transpose is not None:
+        mask = mask.transpose(transpose)
+    encoded = coco_mask.encode(np.asfortranarray(np.asarray(mask)))
+    return {"size": [size.height, size.width], "counts": encoded["counts"].decode()}

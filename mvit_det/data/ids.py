@@ -1,0 +1,49 @@
+"""Ids of the entries of a COCO-format file."""
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from mvit_det.data.fields import shorten, to_whole_number
+from mvit_det.data.problems import Findings
+
+MAX_ID = 2**53  # larger whole numbers are not exact in the arrays of pycocotools
+
+
+def id_key(value: Any) -> Hashable:
+    """Return what identifies an entry: a whole number where ``value`` is one in any form, else a string.
+
+    Returns:
+        None if ``value`` cannot be an id.
+    """
+    if type(value) is int:
+        return value
+    number = to_whole_number(value)
+    if number is not None:
+        return number
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def number_ids(
+    keys: Iterable[Hashable], name: str, raw_ids: Iterable[Any], findings: Findings
+) -> dict[Any, int]:
+    """Return key -> id of the entries of a list.
+
+    Ids that are whole numbers are kept. Otherwise, the entries are numbered 1, 2, ... in their order.
+
+    Args:
+        keys: the keys of the entries, from :func:`id_key`.
+        name: the name of the list.
+        raw_ids: the ids in the file.
+        findings: receives a problem if the ids are not the numbers in the file.
+    """
+    keys = list(dict.fromkeys(keys))
+    if all(isinstance(key, int) and abs(key) <= MAX_ID for key in keys):
+        changed = next((raw for raw in raw_ids if isinstance(raw, str)), None)
+        if changed is not None:
+            message = f"{shorten(changed)} is a string; the ids are read as whole numbers"
+            findings.add_list("ids", name, "id", message)
+        return {key: key for key in keys if isinstance(key, int)}
+    other = next(key for key in keys if not (isinstance(key, int) and abs(key) <= MAX_ID))
+    message = f"{shorten(other)} is not a whole number; the {name} are numbered 1, 2, ... in their order"
+    findings.add_list("ids", name, "id", message)
+    return {key: number for number, key in enumerate(keys, start=1)}

@@ -1,0 +1,53 @@
+"""Checks of a single mask: polygons or RLE."""
+
+from array import array
+from collections.abc import Mapping
+from typing import Any
+
+from mvit_det.data.fields import FieldError, shorten
+from mvit_det.data.polygons import MAX_OUTLINE, Measures, read_polygons
+from mvit_det.data.rle import check_rle
+
+
+def read_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -> Any:
+    """Return the polygons or the RLE of an object in ``image``, an entry of ``images``.
+
+    Raises:
+        FieldError: if it is neither, is not finite, or does not fit the image.
+    """
+    if isinstance(segmentation, dict):
+        check_rle(segmentation, where, image)
+        return segmentation
+    if not isinstance(segmentation, list) or not segmentation:
+        problem = f"{shorten(segmentation)} is not a mask" if segmentation else "is missing"
+        raise FieldError(where, f"{problem}; expected polygons or RLE", "bad_mask")
+    polygons, _ = read_polygons(segmentation, where)
+    measures = Measures(1)
+    measures.add(0, [array("d", polygon) for polygon in polygons])
+    measures.flush()
+    message = outline_problem(measures.bounds[0], measures.outline[0], image["width"], image["height"])
+    if message:
+        raise FieldError(where, message, "bad_mask")
+    return polygons
+
+
+def outline_problem(bounds: Any, outline: float, width: int, height: int) -> str:
+    """Return why polygons cannot be drawn on an image, or an empty string.
+
+    pycocotools visits and stores every pixel on the outline, including those outside the image.
+
+    Args:
+        bounds: XYXY of the polygons, px.
+        outline: number of pixels on their outlines.
+        width: width of the image, px.
+        height: height of the image, px.
+    """
+    side = max(width, height)
+    low, high = min(bounds), max(bounds)
+    if not (low == low and abs(low) < float("inf") and abs(high) < float("inf")):
+        return "the polygon is not finite; expected coordinates in pixels"
+    if low < -side or high > 2 * side:
+        return f"the polygon spans {low:g} to {high:g}, far outside its image of {width} x {height} px"
+    if outline > MAX_OUTLINE:
+        return f"the outline is {outline:.0f} px long; expected at most {MAX_OUTLINE} px"
+    return ""

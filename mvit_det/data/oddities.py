@@ -1,0 +1,48 @@
+"""Warnings of objects that can be used, but are suspicious."""
+
+import numpy as np
+
+from mvit_det.data.objects import Objects
+from mvit_det.data.problems import Findings
+
+MIN_OVERLAP = 0.5  # IoU of a box with the bounds of its mask, below which the two are said not to match
+
+
+def find_oddities(objects: Objects, findings: Findings) -> None:
+    """Find tiny boxes, polygons without area, masks beside their boxes, and identical annotations."""
+    for row in np.flatnonzero((objects.boxes[:, 2:] < 1).any(1)).tolist():
+        width, height = objects.boxes[row, 2:].tolist()
+        _add(objects, row, findings, "tiny_box", "bbox", f"the box is {width:g} x {height:g} px")
+    has_polygons = np.isfinite(objects.bounds).all(1)
+    for row in np.flatnonzero(has_polygons & (objects.polygon_area <= 0)).tolist():
+        _add(objects, row, findings, "flat_mask", "segmentation", "the polygons have no area")
+    low = np.maximum(objects.boxes[:, :2], objects.bounds[:, :2])
+    high = np.minimum(objects.boxes[:, :2] + objects.boxes[:, 2:], objects.bounds[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(1)
+    union = objects.boxes[:, 2:].prod(1) + (objects.bounds[:, 2:] - objects.bounds[:, :2]).prod(1) - shared
+    for row in np.flatnonzero(has_polygons & (shared < MIN_OVERLAP * union)).tolist():
+        entry = objects.entries[row]
+        if not entry["iscrowd"]:
+            x1, y1, x2, y2 = objects.bounds[row].tolist()
+            bounds = f"[{x1:.6g}, {y1:.6g}, {x2 - x1:.6g}, {y2 - y1:.6g}]"
+            message = f"the mask covers {bounds}, and the box is {entry['bbox']}"
+            _add(objects, row, findings, "mask_beside_box", "segmentation", message)
+    _warn_of_repetitions(objects, findings)
+
+
+def _warn_of_repetitions(objects: Objects, findings: Findings) -> None:
+    categories = np.array([entry["category_id"] for entry in objects.entries], np.float64)
+    rows = np.column_stack([objects.image_ids, categories, objects.boxes])
+    order = np.lexsort(rows.T[::-1])
+    same = (rows[order][1:] == rows[order][:-1]).all(1)
+    for position in np.flatnonzero(same).tolist():
+        first, second = sorted(order[position : position + 2].tolist())
+        entry, other = objects.entries[second], objects.entries[first]
+        if entry.get("segmentation") == other.get("segmentation") and entry["iscrowd"] == other["iscrowd"]:
+            place = other.get("_source") or f"annotations[{objects.index[first]}]"
+            message = f"is identical to {place}"
+            _add(objects, second, findings, "repeated_annotation", "", message)
+
+
+def _add(objects: Objects, row: int, findings: Findings, kind: str, field: str, message: str) -> None:
+    findings.add(kind, "annotations", int(objects.index[row]), objects.entries[row], message, field)

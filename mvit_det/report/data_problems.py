@@ -1,0 +1,46 @@
+"""The report on the data of a run: what the sets contain, and the problems that were found in them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mvit_det.data.dataset import Dataset
+from mvit_det.data.problems import KINDS
+from mvit_det.data.sources import describe
+from mvit_det.report import run_folder
+
+
+def report_data(datasets: Sequence[Dataset], folder: Path, *, drop_invalid: bool) -> list[str]:
+    """Write the problems in the data sets of a run to its folder, and return the lines of a summary.
+
+    Args:
+        datasets: the data sets.
+        folder: the folder of the run. If there are problems, all are written to ``data_problems.txt`` in it.
+        drop_invalid: whether the sets were read with ``drop_invalid``, which also clips objects at the edge.
+    """
+    path = folder / run_folder.PROBLEMS
+    path.unlink(missing_ok=True)  # of the run that is resumed
+    lines = [f"{dataset.source}: {describe(dataset)}" for dataset in datasets]
+    problems = [problem for dataset in datasets for problem in dataset.problems]
+    if problems:
+        for dataset in datasets:
+            lines += _summarize(dataset, drop_invalid)
+        path.write_text("".join(f"{p.effect}: {p}\n" for p in problems), encoding="utf-8")
+        lines.append(f"wrote {path}, the list of these entries")
+    return lines
+
+
+def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
+    actions = {
+        "drop": "dropped",
+        "clip": "clipped" if drop_invalid else "used without clipping",
+        "repair": "repaired",
+        "warn": "used, but better checked",
+    }
+    lines = []
+    for effect, action in actions.items():
+        counts = Counter(problem.kind for problem in dataset.problems if problem.effect == effect)
+        if counts:
+            groups = ", ".join(f"{count:,} {KINDS[kind].title}" for kind, count in counts.most_common())
+            lines.append(f"{dataset.source}: {action}: {groups}")
+    return lines

@@ -1,0 +1,161 @@
+"""The report of ``mvit-det check``: problems and statistics on the terminal, and files with all details."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mvit_det.data.check import CheckedData, check_data
+from mvit_det.data.json_files import write_json
+from mvit_det.data.problems import EFFECTS, KINDS, Problem
+from mvit_det.data.sources import describe
+from mvit_det.errors import InputError
+from mvit_det.report.console import track
+from mvit_det.report.dataset_plots import draw_statistics
+from mvit_det.report.dataset_samples import draw_samples
+from mvit_det.report.dataset_tables import classes_table, statistics_table
+from mvit_det.report.run_folder import check_output, clear_output
+
+REPORT, PROBLEMS, STATISTICS, SAMPLES = "report.json", "problems.txt", "statistics.png", "samples.png"
+FILES = (SAMPLES, STATISTICS, REPORT, PROBLEMS)
+NUM_EXAMPLES = 3  # problems of each kind on the terminal
+
+# What happens to the entries that have a problem, in the order of the report.
+HEADINGS = {
+    "drop": "Errors. These stop a run; --drop-invalid leaves the entries out.",
+    "clip": "Objects over the edge. They are used as they are; --drop-invalid clips them.",
+    "warn": "Warnings. The entries are used as they are.",
+    "repair": "Repairs. The entries are used after a repair that loses nothing.",
+}
+assert set(HEADINGS) == set(EFFECTS)
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """The options of a check. The fields are the arguments of ``mvit-det check``."""
+
+    data: Path
+    out: Path
+    images: Path | None = None
+    read_images: bool = False
+    fix: Path | None = None
+
+
+def run_check(options: CheckOptions) -> bool:
+    """Check a data set, print a report, and write it to ``options.out``.
+
+    Returns:
+        Whether the data can be used as they are.
+
+    Raises:
+        InputError: if the data are not found or not recognized, or an output file cannot be written.
+    """
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    progress = Console(stderr=True, markup=False)
+    check_output(options.out, (), overwrite=False, inputs=())
+    if options.fix is not None:
+        _check_fix(options.fix)
+
+    def show(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
+        return track(items, total, description, progress)
+
+    data = check_data(options.data, options.images, read_images=options.read_images, track=show)
+    print_report(data, console)
+    files = write_report(data, options.out)
+    console.print(f"\nwrote {options.out}: {', '.join(files)}")
+    if options.fix is not None:
+        write_fixed(data, options.fix, console)
+    return data.is_usable
+
+
+def print_report(data: CheckedData, console: Console) -> None:
+    """Print the problems in groups, and then the statistics."""
+    for dataset in data.splits.values():
+        console.print(describe(dataset))
+    if data.errors:
+        console.print("\nErrors of the data as a whole. These stop a run.", style="bold")
+    for message in data.errors:
+        console.print(f"  {message}")
+    for effect, heading in HEADINGS.items():
+        groups = _groups(data.problems, effect)
+        if groups:
+            console.print(f"\n{heading}", style="bold")
+        for kind, problems in groups.items():
+            console.print(f"  {KINDS[kind].title}: {len(problems):,}")
+            for problem in problems[:NUM_EXAMPLES]:
+                console.print(f"      {problem}")
+            if len(problems) > NUM_EXAMPLES:
+                console.print(f"      and {len(problems) - NUM_EXAMPLES:,} more")
+            console.print(f"    {KINDS[kind].remedy}")
+    if not data.problems and not data.errors:
+        console.print("\nno problems", style="bold")
+    if data.statistics:
+        console.print()
+        console.print(statistics_table(data.statistics))
+        console.print(classes_table(data.statistics))
+
+
+def write_report(data: CheckedData, out: Path) -> list[str]:
+    """Write plots, samples, statistics as JSON, and a list of all problems to the folder ``out``.
+
+    Files of an earlier check are replaced.
+
+    Returns:
+        The names of the files. If no image can be read, there are no samples.
+    """
+    clear_output(out, FILES)
+    lines = [f"{problem.effect}: {KINDS[problem.kind].title}: {problem}\n" for problem in data.problems]
+    (out / PROBLEMS).write_text("".join(lines), encoding="utf-8")
+    counts = {
+        kind: len(group) for effect in HEADINGS for kind, group in _groups(data.problems, effect).items()
+    }
+    report = {
+        "data": str(data.path),
+        "format": data.format,
+        "usable": data.is_usable,
+        "errors": data.errors,
+        "problems": {kind: {"count": count, "effect": KINDS[kind].effect} for kind, count in counts.items()},
+        "splits": {name: split.summary() for name, split in data.statistics.items()},
+    }
+    write_json(out / REPORT, report)
+    if data.splits:
+        draw_statistics(data.statistics, out / STATISTICS)
+        draw_samples(data.splits, out / SAMPLES)
+    return [name for name in FILES if (out / name).exists()]
+
+
+def write_fixed(data: CheckedData, path: Path, console: Console) -> None:
+    """Write what can be used of each split as a COCO-format JSON, and print how to train on it.
+
+    Args:
+        data: the data set.
+        path: the file to write, ``NAME.json``. If there are several splits, ``NAME.SPLIT.json`` for each.
+        console: prints the names of the files.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, dataset in data.splits.items():
+        file = path.with_suffix(f".{name}.json") if len(data.splits) > 1 else path
+        write_json(file, dataset.coco.dataset)
+        console.print(
+            f"wrote {file}: {len(dataset.coco.imgs):,} images, {dataset.num_objects:,} objects; "
+            f"train on it with --json {file} --images {dataset.images}"
+        )
+
+
+def _groups(problems: Sequence[Problem], effect: str) -> dict[str, list[Problem]]:
+    """Return the kinds of problems with this effect, the most frequent first, and the problems of each."""
+    groups = defaultdict(list)
+    for problem in problems:
+        if problem.effect == effect:
+            groups[problem.kind].append(problem)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def _check_fix(path: Path) -> None:
+    if path.suffix.lower() != ".json":
+        raise InputError(f"{path}: expected a file name that ends with .json")
+    if path.exists():
+        raise InputError(f"{path}: already exists; choose another name")

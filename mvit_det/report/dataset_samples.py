@@ -1,0 +1,104 @@
+"""A sheet of sample images of a data set with their objects."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mvit_det.data.dataset import Dataset
+from mvit_det.data.images import read_entry
+from mvit_det.errors import InputError
+from mvit_det.report.drawing import RgbImage, draw_objects, write_image
+
+COLUMNS, ROWS = 4, 3
+TILE = 440  # px; the longer side of an image on the sheet
+TITLE = 22  # px; the height of the line above an image
+GAP = 10  # px; between images
+MAX_TITLE = 58  # characters
+
+
+def draw_samples(splits: Mapping[str, Dataset], path: Path) -> bool:
+    """Draw images with their objects on one sheet.
+
+    The images are evenly spread over those with objects. If there are several splits, each has its own rows.
+    Images that cannot be read, or do not have the size that the data set states, are left out.
+
+    Args:
+        splits: name of each split -> its data set; the first three are drawn.
+        path: image file to write.
+
+    Returns:
+        Whether there was an image to draw. Otherwise, nothing is written.
+    """
+    splits = dict(list(splits.items())[:ROWS])
+    rows = []
+    for index, (name, dataset) in enumerate(splits.items()):
+        num_rows = sum(row * len(splits) // ROWS == index for row in range(ROWS))
+        prefix = f"{name}: " if len(splits) > 1 else ""
+        tiles = [_tile(*sample, dataset, prefix) for sample in _samples(dataset, COLUMNS * num_rows)]
+        rows += [_join(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
+    if rows:
+        write_image(path, np.concatenate(rows))
+    return bool(rows)
+
+
+def _samples(dataset: Dataset, num_images: int) -> Iterator[tuple[RgbImage, dict[str, Any]]]:
+    """Yield the pixels and the entries of images that are spread over the data set."""
+    entries = [entry for entry in dataset.coco.dataset["images"] if dataset.coco.imgToAnns.get(entry["id"])]
+    num_images = min(num_images, len(entries))
+    for index in range(num_images):
+        start, end = (len(entries) * position // num_images for position in (index, index + 1))
+        for entry in entries[start:end][:COLUMNS]:  # the next ones take the place of one that cannot be read
+            try:
+                image = read_entry(dataset.images, entry)
+            except InputError:
+                continue
+            yield np.asarray(image), entry
+            break
+
+
+def _tile(image: RgbImage, entry: dict[str, Any], dataset: Dataset, prefix: str) -> RgbImage:
+    """Return an image with its objects, scaled to the sheet, below a line with its name."""
+    scale = TILE / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+    annotations = [one for one in dataset.coco.imgToAnns[entry["id"]] if not one["iscrowd"]]
+    boxes = np.array([annotation["bbox"] for annotation in annotations], float).reshape(-1, 4) * scale
+    boxes[:, 2:] += boxes[:, :2]  # XYWH to XYXY
+    masks = np.zeros((len(annotations), height, width), bool)
+    for mask, annotation in zip(masks, annotations, strict=True):
+        if annotation.get("segmentation"):
+            full = dataset.coco.annToMask(annotation)
+            mask[:] = cv2.resize(full, (width, height), interpolation=cv2.INTER_NEAREST)
+    names = dict(enumerate(dataset.categories.values(), start=1))
+    label_of = {id_: label for label, id_ in enumerate(dataset.categories, start=1)}
+    labels = np.array([label_of[annotation["category_id"]] for annotation in annotations], int)
+    drawn = draw_objects(scaled, boxes, masks, labels, names)
+    objects = "1 object" if len(annotations) == 1 else f"{len(annotations)} objects"
+    return _cell(drawn, f"{_shorten(prefix + entry['file_name'])}, {objects}")
+
+
+def _cell(image: RgbImage, title: str) -> RgbImage:
+    cell = Image.new("RGB", (TILE + GAP, image.shape[0] + TITLE + GAP), "white")
+    ImageDraw.Draw(cell).text((GAP, GAP // 2), title, fill="black", font_size=13)
+    cell.paste(Image.fromarray(image), (GAP, TITLE))
+    return np.asarray(cell)
+
+
+def _join(cells: list[RgbImage]) -> RgbImage:
+    """Return one row of the sheet."""
+    height = max(cell.shape[0] for cell in cells)
+    row = np.full((height, COLUMNS * (TILE + GAP) + GAP, 3), 255, np.uint8)
+    for column, cell in enumerate(cells):
+        start = column * (TILE + GAP)
+        row[: cell.shape[0], start : start + TILE + GAP] = cell
+    return row
+
+
+def _shorten(title: str) -> str:
+    """Return the end of a title that is too long, which tells files of one folder apart."""
+    return title if len(title) <= MAX_TITLE else f"...{title[3 - MAX_TITLE :]}"
