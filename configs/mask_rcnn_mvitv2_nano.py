@@ -1,6 +1,7 @@
 """Mask R-CNN with a small MViTv2 on small images. It trains on a CPU in minutes, from random weights.
 
-Required: data.train.json=... data.train.images=... data.val.json=... [data.val.images=...]
+Required: data.root=FOLDER
+    or data.train.json=... data.train.images=... [data.val.json=... [data.val.images=...]]
 """
 
 import detectron2.data.transforms as T

@@ -25,7 +25,7 @@ RULES = {
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "heads"}, {"torch", "safetensors"}),
-    "data": ({"errors"}, {"cv2", "numpy", "PIL", "pycocotools"}),
+    "data": ({"errors"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
     "report": (
         {"data", "errors"},
         {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},

@@ -24,3 +24,10 @@ STEPS_100_EPOCHS = 184_375
 lr_multiplier_36_epochs = drop_twice(STEPS_36_EPOCHS, 52_500, 62_500)
 lr_multiplier_50_epochs = drop_twice(STEPS_50_EPOCHS, 81_944, 88_773)
 lr_multiplier_100_epochs = drop_twice(STEPS_100_EPOCHS, 163_889, 177_546)
+
+# LVIS has 100,000 training images.
+STEPS_50_EPOCHS_LVIS = 78_125
+STEPS_100_EPOCHS_LVIS = 156_250
+
+lr_multiplier_50_epochs_lvis = drop_twice(STEPS_50_EPOCHS_LVIS, 69_444, 75_231)
+lr_multiplier_100_epochs_lvis = drop_twice(STEPS_100_EPOCHS_LVIS, 138_889, 150_463)

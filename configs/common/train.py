@@ -11,7 +11,9 @@ train = dict(
     eval_period=5000,
     checkpointer=dict(period=5000, max_to_keep=2),  # not counting model_best.pth and model_final.pth
     best_metric="bbox/AP",
+    patience=None,  # number of evaluations without a better best_metric after which the run ends; None: never
     log_period=20,
+    logger=None,  # also log to an experiment tracker: "wandb" or "mlflow"
     seed=0,  # a negative seed is replaced by a random one
     device="cuda",
     amp=dict(enabled=True, precision="fp16"),  # or bf16

@@ -15,27 +15,31 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 Metrics = dict[str, dict[str, Any]]
 
 
-def evaluate(coco: COCO, results: list[dict[str, Any]]) -> Metrics:
-    """Return the average precision of boxes and masks, in percent.
+def evaluate(coco: COCO, results: list[dict[str, Any]], *, has_masks: bool) -> Metrics:
+    """Return the average precision of boxes and, optionally, of masks, in percent.
 
     Args:
         coco: the ground truth.
         results: entries of a COCO results file.
+        has_masks: whether masks are evaluated too. Every object of the ground truth and every entry of the
+            results must have one.
 
     Returns:
-        ``{"box": {...}, "mask": {...}}``, each with ``AP`` (mean over IoU thresholds 0.5 to 0.95), ``AP50``,
-        ``AP75``, ``APs``, ``APm``, ``APl`` (objects of less than 32², of 32² to 96², and of more than 96²
-        pixels) and ``per_class`` (category name -> AP). A value is None if the ground truth has no objects
-        of that size or category.
+        ``{"box": {...}}`` or ``{"box": {...}, "mask": {...}}``, each with ``AP`` (mean over IoU thresholds
+        0.5 to 0.95), ``AP50``, ``AP75``, ``APs``, ``APm``, ``APl`` (objects of less than 32², of 32² to 96²,
+        and of more than 96² pixels) and ``per_class`` (category name -> AP). A value is None if the ground
+        truth has no objects of that size or category.
 
     Source: COCO's detection evaluation, https://cocodataset.org/#detection-eval.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        detections = _load_results(coco, results)
-        return {
-            kind: _average_precision(coco, detections, iou_type)
-            for kind, iou_type in (("box", "bbox"), ("mask", "segm"))
-        }
+        metrics = {"box": _average_precision(coco, _load_results(coco, results), "bbox")}
+        if has_masks:
+            # With a box, loadRes would take the area of the box for that of the detection, which decides
+            # whether it counts as small, medium or large.
+            masks = [{key: value for key, value in entry.items() if key != "bbox"} for entry in results]
+            metrics["mask"] = _average_precision(coco, _load_results(coco, masks), "segm")
+    return metrics
 
 
 def _load_results(coco: COCO, results: list[dict[str, Any]]) -> COCO:

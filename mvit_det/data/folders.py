@@ -1,13 +1,14 @@
 """Folders of images and annotations in one of the supported formats."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mvit_det.data.dataset import Dataset, dataset_from
 from mvit_det.data.formats import FORMATS
-from mvit_det.data.formats.interface import SPLITS, subfolders
+from mvit_det.data.formats.layout import SPLITS, subfolders
 from mvit_det.errors import InputError
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -46,6 +47,10 @@ def open_folder(path: Path) -> DataFolder:
         hint = "unpack it, and give the folder" if archive else "expected a folder or its data.yaml"
         raise InputError(f"{path}: is a file; {hint}")
     opened = _recognize(path)
+    if not opened and path.is_file():
+        raise InputError(
+            f"{path}: names no classes and images; expected the keys names, train and val of YOLO"
+        )
     if not opened:
         inner = [each for folder in subfolders(path) for each in _recognize(folder)]
         if len(inner) > 1:
@@ -77,20 +82,32 @@ def read_split(folder: DataFolder, split: str, *, drop_invalid: bool = False) ->
     if split not in folder.splits:
         have = ", ".join(folder.splits)
         raise InputError(f"{folder.path}: has no {SPLITS[split]} set; as {folder.format}, it has {have}")
-    contents = FORMATS[folder.format].read(folder.path, folder.splits, split)
-    return dataset_from(
+    with _readable(folder.path):
+        contents = FORMATS[folder.format].read(folder.path, folder.splits, split)
+    dataset = dataset_from(
         contents.data,
         contents.source,
         contents.images,
         drop_invalid=drop_invalid,
         problems=contents.problems,
     )
+    return replace(dataset, format=folder.format, split=split)
 
 
 def _recognize(path: Path) -> list[DataFolder]:
     names = FORMATS if path.is_dir() else ("YOLO",)
-    splits = {name: FORMATS[name].recognize(path) for name in names}
+    with _readable(path):
+        splits = {name: FORMATS[name].recognize(path) for name in names}
     return [DataFolder(path, name, found) for name, found in splits.items() if found]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn an error of the file system, such as a missing permission, into an :class:`InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
 
 
 def _looked_for() -> str:

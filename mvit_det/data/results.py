@@ -26,7 +26,7 @@ def to_results(
     image_id: int,
     boxes: NDArray[Any],
     scores: NDArray[Any],
-    masks: NDArray[Any],
+    masks: NDArray[Any] | None,
     category_ids: Sequence[int],
 ) -> list[dict[str, Any]]:
     """Return the detections of one image as entries of a COCO results file.
@@ -35,24 +35,26 @@ def to_results(
         image_id: id of the image.
         boxes: (K, 4) XYXY, px.
         scores: (K,) in 0..1.
-        masks: (K, H, W) bool, at the size of the image.
+        masks: (K, H, W) bool, at the size of the image; None without masks.
         category_ids: (K,) category ids of the data set, not labels.
 
     Source: the COCO results format, https://cocodataset.org/#format-results.
     """
-    results = []
-    for box, score, mask, category_id in zip(boxes, scores, masks, category_ids, strict=True):
+    results: list[dict[str, Any]] = []
+    for box, score, category_id in zip(boxes, scores, category_ids, strict=True):
         x1, y1, x2, y2 = (round(float(coordinate), 2) for coordinate in box)
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
         results.append(
             {
                 "image_id": image_id,
                 "category_id": category_id,
                 "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
                 "score": round(float(score), 5),
-                "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode()},
             }
         )
+    if masks is not None:
+        for entry, mask in zip(results, masks, strict=True):
+            rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+            entry["segmentation"] = {"size": list(mask.shape), "counts": rle["counts"].decode()}
     return results
 
 

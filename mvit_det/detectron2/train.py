@@ -1,14 +1,15 @@
 """The command that trains or evaluates the model of a lazy config, in one or several processes."""
 
-import sys
 from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from functools import partial
 
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 from omegaconf.errors import ConfigAttributeError
-from torch.multiprocessing.spawn import ProcessExitedException
+from torch import distributed
 
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
+from mvit_det.detectron2.engine.launch import check_once, join_processes, set_processes, start_processes
 from mvit_det.detectron2.engine.run import evaluate, train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
@@ -21,6 +22,8 @@ EXAMPLES = """examples:
   %(prog)s --config-file mask_rcnn_mvitv2_t_3x --eval-only train.init_checkpoint=model_best.pth
   on each of two machines:
   %(prog)s --config-file ... --num-gpus 8 --num-machines 2 --machine-rank 0 --dist-url tcp://HOST:PORT
+  torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:PORT \\
+      -m mvit_det.detectron2.train --config-file ...
 """
 
 
@@ -35,25 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not args.config_file:
         raise InputError("--config-file is missing: expected a path or the name of a config in configs/")
     args.config_file = str(find_config(args.config_file))  # a path: Detectron2 copies the file into the log
-    try:
-        check_run(load_config(args.config_file, args.opts), args)
-    except ConfigAttributeError as error:
-        raise InputError(
-            f"{error.full_key} is missing: configs/common/train.py lists the required keys"
-        ) from None
-    try:
-        launch(
-            run_process,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args,),
-        )
-    except ProcessExitedException as error:
-        if error.exit_code < 0:  # killed by a signal
-            raise SystemExit(str(error)) from None
-        sys.exit(error.exit_code)  # the process has printed its error
+    set_processes(args)
+    if join_processes():
+        try:
+            check_once(partial(_check, args))
+            run_process(args)
+        finally:
+            distributed.destroy_process_group()
+    else:
+        _check(args)
+        start_processes(run_process, args)
 
 
 def run_process(args: Namespace) -> None:
@@ -66,6 +60,15 @@ def run_process(args: Namespace) -> None:
             evaluate(cfg)
         else:
             train(cfg, args)
+
+
+def _check(args: Namespace) -> None:
+    try:
+        check_run(load_config(args.config_file, args.opts), args)
+    except ConfigAttributeError as error:
+        raise InputError(
+            f"{error.full_key} is missing: configs/common/train.py lists the required keys"
+        ) from None
 
 
 def _parser() -> ArgumentParser:
@@ -86,11 +89,12 @@ def _parser() -> ArgumentParser:
         "--eval-only", action="store_true", help="evaluate train.init_checkpoint instead of training"
     )
     for flag, default, text in (
-        ("--num-gpus", 1, "number of GPUs on each machine, or of processes on a CPU; default: %(default)s"),
-        ("--num-machines", 1, "number of machines; default: %(default)s"),
-        ("--machine-rank", 0, "number of this machine, counting from 0; default: %(default)s"),
+        ("--num-gpus", 1, "number of GPUs on each machine, or of processes that share its CPU"),
+        ("--num-machines", 1, "number of machines"),
+        ("--machine-rank", 0, "number of this machine, counting from 0"),
     ):
-        parser.add_argument(flag, type=int, default=default, metavar="N", help=text)
+        text = f"{text}; default: {default}, or as torchrun or srun started the processes"
+        parser.add_argument(flag, type=int, metavar="N", help=text)
     parser.add_argument(
         "--dist-url",
         default=default_argument_parser().get_default("dist_url"),

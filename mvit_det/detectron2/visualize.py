@@ -9,15 +9,16 @@ from pathlib import Path
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.utils.env import seed_all_rng
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from mvit_det.data.annotations import read_coco
+from mvit_det.data.dataset import read_dataset
 from mvit_det.data.images import read_entry
 from mvit_det.data.results import read_results
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
-from mvit_det.detectron2.data.coco_json import check_dataset, json_categories, registered_categories
+from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
+from mvit_det.detectron2.data.user_data import categories_of
 from mvit_det.detectron2.engine.inference import detect_objects
 from mvit_det.detectron2.engine.run_checks import check_classes
 from mvit_det.detectron2.engine.tta_settings import with_tta
@@ -95,10 +96,8 @@ def visualize_predictions(args: Namespace) -> None:
 
 def visualize_results(args: Namespace) -> None:
     """Draw the detections of a COCO results file next to the ground truth."""
-    truth = read_coco(args.json)
+    truth = read_dataset(args.json, args.images).coco
     results = read_results(args.results, truth)
-    if not args.images.is_dir():
-        raise InputError(f"{args.images}: no such folder of images")
     for image_id in sorted(truth.imgs)[: args.num]:
         read_entry(args.images, truth.imgs[image_id])
     _check_output(args, (args.json, args.results, args.images))
@@ -114,8 +113,7 @@ def _training_set(cfg: DictConfig) -> str:
 
 
 def _categories(cfg: DictConfig) -> dict[int, str]:
-    json = OmegaConf.select(cfg, "data.train.json")  # the images need not exist
-    return json_categories(json) if json else registered_categories(_training_set(cfg))
+    return categories_of(cfg.data) if "data" in cfg else registered_categories(_training_set(cfg))
 
 
 def _check_output(args: Namespace, inputs: Iterable[Path]) -> None:

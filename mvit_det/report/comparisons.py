@@ -44,10 +44,9 @@ def draw_comparisons(
         entry = coco.imgs[image_id]
         image = np.asarray(read_entry(folder, entry))
         truth = coco.imgToAnns[image_id]
-        masks = [coco.annToMask(annotation) for annotation in truth]
         zoom = max(1, -(-MIN_SIDE // max(image.shape[:2])))
-        left = draw_entries(image, truth, masks, names, zoom)
-        right = draw_results(image, detections[image_id], names, zoom)
+        left = draw_entries(image, truth, names, zoom)
+        right = draw_entries(image, detections[image_id], names, zoom)
         titles = ("truth", f"detections, score >= {MIN_SCORE:g}")
         stem = Path(entry["file_name"]).stem
         name = f"{stem}_{image_id}.png" if stem in stems else f"{stem}.png"
@@ -55,36 +54,14 @@ def draw_comparisons(
         write_image(out / name, side_by_side(left, right, titles))
 
 
-def draw_results(
-    image: RgbImage, results: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
-) -> RgbImage:
-    """Draw the detections of one image.
-
-    Args:
-        image: (H, W, 3) RGB.
-        results: entries of a COCO results file for this image; ``segmentation`` is RLE or absent.
-        names: see :func:`draw_entries` for this argument and the next.
-    """
-    empty = np.zeros(image.shape[:2], np.uint8)
-    masks = [
-        coco_mask.decode(entry["segmentation"]) if "segmentation" in entry else empty for entry in results
-    ]
-    return draw_entries(image, results, masks, names, zoom)
-
-
 def draw_entries(
-    image: RgbImage,
-    entries: list[dict[str, Any]],
-    masks: list[NDArray[np.uint8]],
-    names: Mapping[int, str],
-    zoom: int = 1,
+    image: RgbImage, entries: list[dict[str, Any]], names: Mapping[int, str], zoom: int = 1
 ) -> RgbImage:
     """Draw the COCO annotations or detections of one image, with scores if the entries have scores.
 
     Args:
         image: (H, W, 3) RGB.
-        entries: annotations or results of this image.
-        masks: an (H, W) mask for each entry.
+        entries: annotations or results of this image. Those without ``segmentation`` are drawn as boxes.
         names: category id -> name.
         zoom: integer factor by which the image is enlarged.
 
@@ -95,15 +72,30 @@ def draw_entries(
     label_of = {category_id: label for label, category_id in enumerate(names, start=1)}
     boxes = np.array([entry["bbox"] for entry in entries], float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]  # XYWH to XYXY
-    enlarged_masks = np.array([_enlarge(mask, zoom) for mask in masks], bool)
+    masks = None
+    if any(entry.get("segmentation") for entry in entries):
+        masks = np.zeros((len(entries), height * zoom, width * zoom), bool)
+        for mask, entry in zip(masks, entries, strict=True):
+            if entry.get("segmentation"):
+                mask[:] = _enlarge(_decode(entry["segmentation"], height, width), zoom)
     return draw_objects(
         _enlarge(image, zoom),
         boxes * zoom,
-        enlarged_masks.reshape(-1, height * zoom, width * zoom),
+        masks,
         np.array([label_of[entry["category_id"]] for entry in entries], int),
         dict(enumerate(names.values(), start=1)),
         np.array([entry["score"] for entry in entries]) if entries and "score" in entries[0] else None,
     )
+
+
+def _decode(segmentation: Any, height: int, width: int) -> NDArray[np.uint8]:
+    """Return polygons or RLE as an (H, W) mask."""
+    if isinstance(segmentation, list):
+        segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        segmentation = coco_mask.frPyObjects(segmentation, height, width)
+    mask: NDArray[np.uint8] = coco_mask.decode(segmentation)
+    return mask
 
 
 def _enlarge(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

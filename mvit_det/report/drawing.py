@@ -18,19 +18,19 @@ PALETTE = sv.ColorPalette.from_matplotlib("tab10", 10)
 def draw_objects(
     image: RgbImage,
     boxes: NDArray[Any],
-    masks: NDArray[np.bool_],
+    masks: NDArray[np.bool_] | None,
     labels: NDArray[Any],
     names: Mapping[int, str],
     scores: NDArray[Any] | None = None,
 ) -> RgbImage:
-    """Return a copy of an image with a colored mask, a box and a caption for each object.
+    """Return a copy of an image with a box, a caption and, optionally, a colored mask for each object.
 
     Where captions overlap, only the first is drawn.
 
     Args:
         image: (H, W, 3) RGB.
         boxes: (K, 4) XYXY, px.
-        masks: (K, H, W).
+        masks: (K, H, W), or None.
         labels: (K,), from 1.
         names: label -> name. If there are several, each class has its own color. If there is only one,
             each object has its own color, and captions omit the name.
@@ -39,7 +39,7 @@ def draw_objects(
     boxes = boxes.reshape(-1, 4)
     objects = sv.Detections(
         xyxy=boxes.astype(np.float32),
-        mask=masks.reshape(-1, *image.shape[:2]),
+        mask=None if masks is None else masks.reshape(-1, *image.shape[:2]),
         class_id=labels.astype(int),
     )
     has_classes = len(names) > 1

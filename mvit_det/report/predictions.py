@@ -15,7 +15,7 @@ from mvit_det.data.images import SUFFIXES, find_images, read_image
 from mvit_det.data.json_files import write_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
-from mvit_det.report.comparisons import draw_results
+from mvit_det.report.comparisons import draw_entries
 from mvit_det.report.console import track
 from mvit_det.report.drawing import RgbImage, write_image
 
@@ -153,4 +153,4 @@ def _image_entry(image_id: int, name: str, image: RgbImage) -> dict[str, Any]:
 
 
 def _draw(image: RgbImage, detections: Entries, min_score: float, categories: Mapping[int, str]) -> RgbImage:
-    return draw_results(image, [entry for entry in detections if entry["score"] >= min_score], categories)
+    return draw_entries(image, [entry for entry in detections if entry["score"] >= min_score], categories)

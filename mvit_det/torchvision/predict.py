@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as F
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
-from mvit_det.torchvision.engine.lightning_module import prediction_to_results
+from mvit_det.torchvision.engine.lightning_module import MASK_THRESHOLD, prediction_to_results
 from mvit_det.torchvision.engine.processes import build_console
 
 
@@ -21,6 +21,7 @@ def predict(options: PredictOptions) -> None:
         InputError: if an input cannot be used, in which case nothing is written.
     """
     detector, config = load_detector(options.checkpoint)
+    detector.transform.mask_threshold = MASK_THRESHOLD
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
     write_detections(options, partial(detect, detector, config), config.categories, build_console())
 

@@ -15,7 +15,7 @@ from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.sources import read_train_and_val
 from mvit_det.errors import InputError, out_of_memory_summary
-from mvit_det.heads import select_head
+from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
 from mvit_det.report.console import check_images_with_progress
@@ -141,7 +141,9 @@ def train(options: TrainOptions) -> Metrics:
         processes=processes,
         console=console,
     )
-    train_loader, val_loader = _build_loaders(options, processes, train_set, val_set, augment)
+    train_loader, val_loader = _build_loaders(
+        options, config, processes, train_set, val_set, augment
+    )
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
         ckpt_path = last if options.resume else None
@@ -208,6 +210,7 @@ def _build_config(
 
 def _build_loaders(
     options: TrainOptions,
+    config: DetectorConfig,
     processes: Processes,
     train_set: Dataset,
     val_set: Dataset | None,
@@ -218,6 +221,7 @@ def _build_loaders(
         train_set,
         augment,
         options.batch_size,
+        with_masks=HEADS[config.head].has_masks,
         accumulate=options.accumulate,
         rank=rank,
         world_size=world_size,

@@ -55,7 +55,8 @@ def test_the_example_of_every_help_parses(command, capsys):
     ("arguments", "head"),
     [
         ([], "mask_rcnn"),
-        (["--cascade"], "cascade_mask_rcnn"),
+        ([], "auto"),
+        (["--cascade"], "auto_cascade"),
         (["--head", "cascade_mask_rcnn"], "cascade_mask_rcnn"),
         (["--head", "mask_rcnn"], "mask_rcnn"),
     ],

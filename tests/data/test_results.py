@@ -34,6 +34,11 @@ def test_masks_and_boxes_are_optional(coco_folder):
     assert entry["segmentation"]["size"] == [40, 60]
 
 
+def test_detections_without_masks_have_no_segmentation():
+    entries = to_results(7, np.array([[10, 5, 30, 15]]), np.array([0.5]), None, [90])
+    assert entries == [ENTRY]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -4,6 +4,7 @@ import logging
 import sys
 
 import pytest
+import torch
 
 from mvit_det.data.shapes import write_shapes
 
@@ -19,6 +20,21 @@ def _reset_loggers():
             logger.handlers.clear()
             logger.setLevel(logging.NOTSET)
             logger.propagate = True
+
+
+@pytest.fixture
+def perfect_detector():
+    """A detector that finds the two objects of ``coco_folder``."""
+    structures = pytest.importorskip("detectron2.structures")
+
+    class PerfectDetector(torch.nn.Module):
+        def forward(self, inputs):
+            objects = structures.Instances((40, 60), scores=torch.tensor([0.9, 0.8]))
+            objects.pred_classes = torch.tensor([1, 0])
+            objects.pred_boxes = structures.Boxes(torch.tensor([[10.0, 5, 30, 15], [30, 0, 60, 40]]))
+            return [{"instances": objects[: 2 if sample["image_id"] == 7 else 0]} for sample in inputs]
+
+    return PerfectDetector()
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,12 @@ PARAMETERS = {  # trainable, with 80 classes; the published ones are from Detect
     "vitdet/cascade_mask_rcnn_mvitv2_b_in21k_100ep": 103_149_086,
     "vitdet/cascade_mask_rcnn_mvitv2_l_in21k_50ep": 265_112_702,
     "vitdet/cascade_mask_rcnn_mvitv2_h_in21k_36ep": 718_158_046,
+    "lvis/cascade_mask_rcnn_mvitv2_b_in21k_100ep": 106_890_922,
+    "lvis/cascade_mask_rcnn_mvitv2_l_in21k_50ep": 268_854_538,
+    "lvis/cascade_mask_rcnn_mvitv2_h_in21k_50ep": 721_899_882,
     "finetune_mask_rcnn_mvitv2_t": 43_679_568,
+    "finetune_faster_rcnn_mvitv2_t": 41_036_288,
+    "faster_rcnn_mvitv2_nano": 2_434_624,  # 169,360 fewer: 4 x 36,928 + 16,448 + 5,200
     "mask_rcnn_mvitv2_nano": 2_603_984,
 }
 
@@ -43,7 +48,8 @@ def test_every_config_is_in_the_table():
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_config_builds_its_model_and_schedule(name):
-    cfg = load_config(name, ["model.roi_heads.num_classes=80"])
+    num_classes = 1203 if name.startswith("lvis/") else 80
+    cfg = load_config(name, [f"model.roi_heads.num_classes={num_classes}", "train.max_iter=67500"])
     with torch.device("meta"):
         model = build(cfg.model)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == PARAMETERS[name]

@@ -239,18 +239,75 @@ def test_bad_input_is_one_line_and_writes_nothing(nano_arguments, tmp_path, opti
 
 
 @pytest.mark.parametrize(
-    ("options", "key"), [([], "data.train.images"), (["--eval-only"], "data.train.json")]
+    ("options", "key"),
+    [
+        ([], "data.train.json"),
+        (["data.train.json=a.json"], "data.train.images"),
+        (["--eval-only"], "data.val.json"),
+        (["--eval-only", "data.val.json=a.json"], "data.val.images"),
+    ],
 )
 def test_missing_data_raises(options, key):
+    flags = [option for option in options if option.startswith("-")]
+    keys = [option for option in options if option not in flags]
     with pytest.raises(InputError, match=f"^{key} is not set: add {key}=..."):
-        main([*options, "--config-file", "mask_rcnn_mvitv2_nano"])
+        main([*flags, "--config-file", "mask_rcnn_mvitv2_nano", *keys])
 
 
-def test_eval_only_needs_no_training_images(nano_arguments, shapes, six_steps, tmp_path):
-    without = [option for option in nano_arguments if not option.startswith("data.train.images=")]
+@pytest.mark.parametrize("absent", ["data.train.images=", "data.train."])
+def test_eval_only_needs_no_training_images(nano_arguments, shapes, six_steps, tmp_path, absent):
+    without = [option for option in nano_arguments if not option.startswith(absent)]
     checkpoint = f"train.init_checkpoint={six_steps}/model_final.pth"
     main(command(without, tmp_path, "--eval-only", f"data.val.images={shapes}/images", checkpoint))
     assert (tmp_path / "inference/coco_instances_results.json").is_file()
+
+
+def test_run_without_a_validation_set_is_not_evaluated(nano_arguments, tmp_path):
+    without = [option for option in nano_arguments if not option.startswith("data.val.")]
+    run(without, tmp_path, "train.max_iter=2")
+    assert "no validation set: the detector is not evaluated" in (tmp_path / "log.txt").read_text()
+    assert not (tmp_path / "model_best.pth").exists()
+    assert not (tmp_path / "inference").exists()
+
+
+@pytest.mark.slow
+def test_detector_of_boxes_trains_on_a_yolo_folder_and_is_evaluated(nano_arguments, shapes, tmp_path):
+    write_yolo(shapes, tmp_path / "yolo")
+    arguments = [option for option in nano_arguments if not option.startswith("data.")]
+    arguments = [*arguments, f"data.root={tmp_path}/yolo"]
+    with pytest.raises(InputError, match="use a config such as finetune_faster_rcnn_mvitv2_t"):
+        main(command(arguments, tmp_path / "masks"))
+    arguments[arguments.index("mask_rcnn_mvitv2_nano")] = "faster_rcnn_mvitv2_nano"
+    trained = run(arguments, tmp_path / "out", "train.max_iter=3", ALL_SCORES)
+    assert not [name for name in trained if "mask" in name]
+    results = json.loads((tmp_path / "out/metrics.json").read_text().splitlines()[-1])
+    assert results["bbox/AP"] >= 0
+    assert not [name for name in results if name.startswith("segm")]
+    assert re.search(
+        r"train: .*yolo.*8 images.*val: .*4 images", (tmp_path / "out/log.txt").read_text(), re.S
+    )
+
+
+def write_yolo(shapes, folder):
+    """Write the data set of shapes as a YOLO folder of boxes."""
+    lines = ["names: [circle, square, triangle]", "train: images/train", "val: images/val"]
+    for split in ("train", "val"):
+        data = json.loads((shapes / f"{split}.json").read_text())
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for image in data["images"]:
+            name, width, height = image["file_name"], image["width"], image["height"]
+            (folder / "images" / split / name).write_bytes((shapes / "images" / name).read_bytes())
+            rows = []
+            for entry in data["annotations"]:
+                if entry["image_id"] == image["id"]:
+                    x, y, w, h = entry["bbox"]
+                    center = ((x + w / 2) / width, (y + h / 2) / height)
+                    rows.append(
+                        " ".join(map(str, (entry["category_id"] - 1, *center, w / width, h / height)))
+                    )
+            (folder / "labels" / split / name).with_suffix(".txt").write_text("\n".join(rows))
+    (folder / "data.yaml").write_text("\n".join(lines))
 
 
 def test_more_gpus_than_available_raises(nano_arguments, tmp_path, monkeypatch):

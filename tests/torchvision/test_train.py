@@ -72,7 +72,7 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
     assert load_detector(last)[1].head == "cascade_mask_rcnn"
     convert(str(last), tmp_path / "detector.safetensors", None)
     assert json.loads((tmp_path / "detector.json").read_text())["head"] == "cascade_mask_rcnn"
-    evaluation = EvalOptions(last, data / "val.json", data / "images", tmp_path / "evaluation", workers=0)
+    evaluation = EvalOptions(checkpoint=last, data=data, out=tmp_path / "evaluation", workers=0)
     assert set(evaluate_checkpoint(evaluation)) == {"box", "mask"}
 
     with pytest.raises(InputError, match="trained with head cascade_mask_rcnn, not mask_rcnn"):
@@ -91,7 +91,7 @@ def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, m
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mvit_det.torchvision.train.read_coco", interrupt)
+    monkeypatch.setattr("mvit_det.torchvision.train.read_train_and_val", interrupt)
     with pytest.raises(SystemExit, match="1"):
         train(options)
 

@@ -2,15 +2,16 @@
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
-from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.evaluation import COCOEvaluator
 
+from mvit_det.detectron2.data.mapper import DetectionMapper
 from mvit_det.detectron2.data.train_loader import TrainLoader
 
 dataloader = dict(
     train=L(TrainLoader)(
         dataset=L(get_detection_dataset_dicts)(names="coco_2017_train"),
-        mapper=L(DatasetMapper)(
+        mapper=L(DetectionMapper)(
             is_train=True,
             augmentations=[
                 L(T.RandomApply)(
@@ -36,7 +37,7 @@ dataloader = dict(
     ),
     test=L(build_detection_test_loader)(
         dataset=L(get_detection_dataset_dicts)(names="coco_2017_val", filter_empty=False),
-        mapper=L(DatasetMapper)(
+        mapper=L(DetectionMapper)(
             is_train=False,
             augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
             image_format="${...train.mapper.image_format}",

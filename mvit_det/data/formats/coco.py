@@ -6,13 +6,14 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvit_det.data.formats.interface import SPLITS, Contents, split_of, walk
+from mvit_det.data.formats.interface import Contents
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, split_of, walk
 from mvit_det.data.json_files import read_json
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -46,7 +47,7 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
         return None
     folders = list(walk(folder))
     by_split: dict[str | None, list[Path]] = {}
-    for path in _annotation_files(folders):
+    for path in _annotation_files(annotation_folders(folder)):
         by_split.setdefault(_split(path, folder), []).append(path)
     if not by_split:
         return None
@@ -91,7 +92,7 @@ def _placeholder(data: dict[str, Any]) -> dict[str, Any] | None:
     return None if any(entry.get("category_id") == 0 for entry in annotations) else first
 
 
-def _annotation_files(folders: list[Path]) -> list[Path]:
+def _annotation_files(folders: Iterable[Path]) -> list[Path]:
     names = (
         entry for folder in folders for entry in os.scandir(folder) if entry.name.lower().endswith(".json")
     )

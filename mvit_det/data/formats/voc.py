@@ -18,7 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mvit_det.data.formats.interface import Contents, common_folder, is_image, shown, split_of, walk
+from mvit_det.data.formats.converter import Converter
+from mvit_det.data.formats.interface import Contents
+from mvit_det.data.formats.layout import annotation_folders, common_folder, is_image, shown, split_of, walk
 from mvit_det.data.formats.voc_xml import VocFile, VocObject, read_voc_file
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -63,7 +65,8 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
     if not folder.is_dir():
         return None
     folders = tuple(walk(folder))
-    xml = {each: paths for each in folders if (paths := sorted(each.glob("*.xml"))) and _is_voc(paths[0])}
+    xml = {each: sorted(each.glob("*.xml")) for each in annotation_folders(folder)}
+    xml = {each: paths for each, paths in xml.items() if paths and _is_voc(paths[0])}
     if not xml:
         return None
     if lists := _image_sets(folder):
@@ -91,44 +94,30 @@ def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
     """
     chosen = splits[split]
     all_objects = [obj for each in splits.values() for file in each.files for obj in file.objects or ()]
-    names = sorted({obj.name for obj in all_objects})
+    names = dict(enumerate(sorted({obj.name for obj in all_objects}), start=1))
     if not names:
         first = next((str(problem) for file in chosen.files for problem in file.problems), "no object")
         raise InputError(f"{folder}: no XML file has an object that can be read: {first}")
-    category_ids = {name: number for number, name in enumerate(names, start=1)}
     origin = 0 if any(0 <= value < 1 for obj in all_objects for value in obj.corners[:2]) else 1
+    category_ids = {name: id_ for id_, name in names.items()}
     image_paths = _find_images(chosen)
-    problems = [problem for file in chosen.files for problem in file.problems]
-    if not chosen.listed:
-        problems += _unlabeled(image_paths.values(), splits.values())
-    images_folder = common_folder(image_paths.values())
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    problems = [] if chosen.listed else list(_unlabeled(image_paths.values(), splits.values()))
+    converter = Converter(common_folder(image_paths.values()), names)
     for file in chosen.files:
-        if file.objects is None:
+        problems += file.problems
+        if file.objects is None:  # the image cannot be used
             continue
-        path = image_paths[file.path]
-        image: dict[str, Any] = {
-            "id": len(images) + 1,
-            "file_name": path.relative_to(images_folder).as_posix(),
-            "_source": (source := shown(file.path, folder)),
-        }
-        if file.size is not None:  # else the size is read from the image
-            image |= {"width": file.size[0], "height": file.size[1]}
-        images.append(image)
+        objects = []
         for obj in file.objects:
-            if problem := _check_corners(obj, file.path, origin):
+            problem = _check_corners(obj, file.path, origin)
+            if problem is not None:
                 problems.append(problem)
-                if problem.effect == "drop":
-                    continue
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": image["id"], "category_id": category_ids[obj.name]}
-                | _shape(obj, origin)
-                | {"iscrowd": int(obj.difficult), "_source": f"{source}: {obj.field}"}
-            )
-    categories = [{"id": number, "name": name} for name, number in category_ids.items()]
-    data = {"images": images, "annotations": annotations, "categories": categories}
-    return Contents(data, folder, images_folder, problems)
+            if problem is None or problem.effect != "drop":
+                source = f"{file.path}: {obj.field}"
+                fields = {"category_id": category_ids[obj.name], "iscrowd": int(obj.difficult)}
+                objects.append(fields | _shape(obj, origin) | {"_source": source})
+        converter.add(image_paths[file.path], file.size, objects)
+    return Contents(converter.data, folder, converter.folder, problems)
 
 
 def _is_voc(path: Path) -> bool:
@@ -210,7 +199,7 @@ def _check_corners(obj: VocObject, path: Path, origin: int) -> Problem | None:
     if xmax < xmin or ymax < ymin or equal > origin:
         return Problem("empty_box", path, f"{obj.field}.bndbox", f"{text} is a box without area")
     if equal:
-        return Problem("thin_box", path, f"{obj.field}.bndbox", f"{text} is a box of one pixel")
+        return Problem("thin_box", path, f"{obj.field}.bndbox", f"{text} is one pixel wide or high")
     return None
 
 

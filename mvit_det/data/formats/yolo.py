@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvit_det.data.formats.interface import (
-    Contents,
-    choose_by_split,
-    common_folder,
-    has_files,
-    is_image,
-    shown,
-    subfolders,
-)
+from mvit_det.data.formats.converter import Converter
+from mvit_det.data.formats.interface import Contents
+from mvit_det.data.formats.layout import choose_by_split, common_folder, has_files, is_image, subfolders
 from mvit_det.data.formats.yolo_config import NAMES_FILES, find_config, resolve
 from mvit_det.data.formats.yolo_labels import read_labels
 from mvit_det.data.images import read_size
@@ -83,38 +77,20 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
         raise InputError(
             f"{root}: no image of the {split} split has a label file; expected {labels[0]} and so on"
         )
-    images_folder = common_folder(paths)
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(_size, paths))
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    converter = Converter(common_folder(paths), splits[split].names)
     problems = list(_unused_label_files(paths))
     for path, label, size in zip(paths, labels, sizes, strict=True):
         objects: list[dict[str, Any]] | None = []
         if not label.is_file():
             problems.append(Problem("missing_label_file", path, "", f"{label} does not exist"))
-        elif size is not None:
+        elif size is not None:  # else the check of the images reports the image
             objects, new = read_labels(label, splits[split].names, size)
             problems += new
-        if objects is None:  # the image cannot be used
-            continue
-        image: dict[str, Any] = {
-            "id": len(images) + 1,
-            "file_name": path.relative_to(images_folder).as_posix(),
-        }
-        if size is not None:  # else the check of the images reports the image
-            image |= {"width": size[0], "height": size[1]}
-        images.append(image)
-        source = shown(label, root)
-        for each in objects:
-            line = each.pop("line")
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": image["id"], "iscrowd": 0, **each}
-                | {"_source": f"{source}: line {line}"}
-            )
-    categories = [{"id": number, "name": name} for number, name in sorted(splits[split].names.items())]
-    data = {"images": images, "annotations": annotations, "categories": categories}
-    return Contents(data, root, images_folder, problems)
+        if objects is not None:  # else the image cannot be used
+            converter.add(path, size, objects)
+    return Contents(converter.data, root, converter.folder, problems)
 
 
 def _size(path: Path) -> tuple[int, int] | None:

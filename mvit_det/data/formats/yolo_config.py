@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from mvit_det.data.formats.interface import walk
+from mvit_det.data.formats.layout import walk
 from mvit_det.errors import InputError
 
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels")  # of labelImg and Label Studio, CVAT, Roboflow

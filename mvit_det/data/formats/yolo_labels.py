@@ -30,8 +30,8 @@ def read_labels(
         size: width and height of the image in pixels.
 
     Returns:
-        The objects with ``category_id``, ``bbox``, ``segmentation`` if it is a polygon, and ``line``, the
-        number of the line; None if the file is not text. Then the problems, such as lines that are left out.
+        The objects: ``category_id``, ``bbox``, ``segmentation`` for a polygon, and ``_source``, which names
+        the line; None if the file is not text. Then the problems, such as lines that are left out.
     """
     try:
         lines = path.read_bytes().decode("utf-8-sig").splitlines()
@@ -41,7 +41,7 @@ def read_labels(
     for number, line in enumerate(lines, start=1):
         if fields := line.split():
             try:
-                objects.append(parse_label(fields, names, size) | {"line": number})
+                objects.append(parse_label(fields, names, size) | {"_source": f"{path}: line {number}"})
             except LabelError as error:
                 problems.append(Problem(error.kind, path, f"line {number}", str(error)))
     return objects, problems

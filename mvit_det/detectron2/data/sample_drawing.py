@@ -27,7 +27,7 @@ def draw_sample(sample: Sample, image_format: str, names: Mapping[int, str]) -> 
     image = np.ascontiguousarray(pixels.clip(0, 255), np.uint8)
     objects = sample["instances"]
     boxes, labels = objects.gt_boxes.tensor.numpy(), objects.gt_classes.numpy() + 1
-    masks = np.zeros((len(objects), *image.shape[:2]), bool)
+    masks = None
     if objects.has("gt_masks"):
         gt_masks = objects.gt_masks
         if isinstance(gt_masks, PolygonMasks):

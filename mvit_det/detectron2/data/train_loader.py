@@ -4,7 +4,8 @@ A resumed run therefore receives the batches that the interrupted run would have
 """
 
 import random
-from collections.abc import Callable, Iterator
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -18,15 +19,17 @@ from torch.utils.data import DataLoader, Dataset
 from mvit_det.errors import InputError
 
 Sample = dict[str, Any]  # Detectron2's format: an image and its objects
+# Returns the indices of the images of one epoch in their order, from the data set and a random generator.
+Sampler = Callable[[Sequence[Sample], np.random.Generator], Sequence[int]]
 
 
 class TrainLoader:
     """An infinite data loader that replaces Detectron2's ``build_detection_train_loader``.
 
-    Each process receives its share of every batch. Every image occurs once per epoch, in a new order. The
-    images of a batch are all wide or all tall. The contents of a batch and its augmentation depend only on
-    the seed and the index of the batch, not on the number of processes or workers. Iteration starts at the
-    batch with the index ``first_batch``.
+    Each process receives its share of every batch. Every image occurs once per epoch, in a new order, unless
+    ``sampler`` says otherwise. The images of a batch are all wide or all tall. The contents of a batch and
+    its augmentation depend only on the seed and the index of the batch, not on the number of processes or
+    workers. Iteration starts at the batch with the index ``first_batch``.
 
     Args:
         dataset: one dict per image in Detectron2's format, with ``width`` and ``height``.
@@ -35,6 +38,9 @@ class TrainLoader:
         num_workers: number of data loading processes.
         seed: seed of order and augmentation. With None, it is drawn from NumPy's generator, which
             ``train.seed`` seeds.
+        sampler: function from the data set and a random generator to the indices of the images of one
+            epoch, in their order. An index may occur several times or not at all. Each epoch has its own
+            generator, seeded from ``seed`` and the number of the epoch. With None, every image occurs once.
 
     Raises:
         InputError: if the data set is empty, or if the batch cannot be split evenly over the processes.
@@ -47,6 +53,7 @@ class TrainLoader:
         total_batch_size: int,
         num_workers: int = 0,
         seed: int | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         if not dataset:
             raise InputError("the training set contains no image with an object")
@@ -59,11 +66,12 @@ class TrainLoader:
         self.batch_size, self.num_workers = total_batch_size, num_workers
         self.seed = comm.shared_random_seed() if seed is None else seed
         self.dataset = _SeededDataset(dataset, mapper, self.seed)
+        self.sampler = sampler
         self.first_batch = 0
 
     def __iter__(self) -> Iterator[list[Sample]]:
         rank, world_size = comm.get_rank(), comm.get_world_size()
-        batches = islice(grouped_batches(self.is_wide, self.batch_size, self.seed), self.first_batch, None)
+        batches = islice(grouped_batches(self._epoch, self.is_wide, self.batch_size), self.first_batch, None)
         loader: DataLoader[Any] = DataLoader(
             self.dataset,
             batch_sampler=(batch[rank::world_size] for batch in batches),
@@ -72,6 +80,20 @@ class TrainLoader:
             pin_memory=torch.cuda.is_available(),
         )
         return iter(loader)
+
+    def _epoch(self, number: int) -> list[int]:
+        """Return the indices of the images of one epoch, in their order."""
+        generator = np.random.default_rng((self.seed, number))
+        num_images = len(self.is_wide)
+        if self.sampler is None:
+            return generator.permutation(num_images).tolist()
+        indices = np.asarray(self.sampler(self.dataset.samples, generator)).tolist()
+        if not indices or not all(isinstance(i, int) and 0 <= i < num_images for i in indices):
+            raise InputError(
+                f"dataloader.train.sampler: expected indices from 0 to {num_images - 1}, at least one; it "
+                f"returned {reprlib.repr(indices)}"
+            )
+        return indices
 
 
 class _SeededDataset(Dataset[Sample]):
@@ -91,21 +113,23 @@ class _SeededDataset(Dataset[Sample]):
             raise InputError(f"{sample['file_name']}: cannot be used: {error}") from None
 
 
-def grouped_batches(is_wide: list[bool], batch_size: int, seed: int) -> Iterator[list[tuple[int, int]]]:
+def grouped_batches(
+    epoch: Callable[[int], Sequence[int]], is_wide: Sequence[bool], batch_size: int
+) -> Iterator[list[tuple[int, int]]]:
     """Yield batches of images that are all wide or all tall, without end.
 
     Args:
+        epoch: function from the number of an epoch to the indices of its images, in their order.
         is_wide: for each image of the data set, whether it is wide.
         batch_size: number of images in a batch.
-        seed: seed of the order.
 
     Yields:
         for each image of a batch, its position in the whole run and its index in the data set.
     """
     position = 0
     groups: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
-    for epoch in count():
-        for index in np.random.default_rng((seed, epoch)).permutation(len(is_wide)).tolist():
+    for number in count():
+        for index in epoch(number):
             group = groups[is_wide[index]]
             group.append((position, index))
             position += 1

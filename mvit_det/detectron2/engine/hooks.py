@@ -1,11 +1,14 @@
-"""Additions to Detectron2's hooks: averaged weights, the best checkpoint, a progress bar."""
+"""Additions to Detectron2's hooks: averaged weights, the best checkpoint, early stopping, a progress bar."""
 
 import logging
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 from detectron2.engine import HookBase
+from detectron2.utils import comm
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -13,6 +16,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 BEST = "model_best.pth"
 BAR_PERIOD = 10  # steps between updates of the loss
+
+Results = dict[str, dict[str, float]]  # task -> metric -> value
 
 
 class UpdateAverage(HookBase):
@@ -28,7 +33,8 @@ class UpdateAverage(HookBase):
 class KeepBest:
     """Writes the weights of a model to a file whenever an evaluation is the best so far.
 
-    The file also contains the value of the metric, so that a resumed run continues the comparison.
+    The file also contains the value of the metric and the step, so that a resumed run continues the
+    comparison.
 
     Args:
         model: the model that is evaluated.
@@ -40,11 +46,13 @@ class KeepBest:
         self.model, self.path, self.metric = model, path, metric
         self.logger = logging.getLogger(__name__)
         self.best = float("-inf")
+        self.best_iteration: int | None = None  # None: no evaluation was good, or an earlier version wrote it
         if path.is_file():
-            self.best = torch.load(path, map_location="cpu", mmap=True).get(metric, self.best)
+            content = torch.load(path, map_location="cpu", mmap=True)
+            self.best, self.best_iteration = content.get(metric, self.best), content.get("iteration")
 
-    def __call__(self, results: dict[str, dict[str, float]]) -> None:
-        """Compare the results of an evaluation (task -> metric -> value) with the best so far."""
+    def __call__(self, results: Results, iteration: int) -> None:
+        """Compare the results of the evaluation after the step ``iteration`` with the best so far."""
         values = {f"{task}/{name}": value for task, part in results.items() for name, value in part.items()}
         if self.metric not in values:  # the model detects nothing yet, or the metric does not exist
             self.logger.warning(f"no {self.metric} among {', '.join(values) or 'the results'}")
@@ -52,11 +60,61 @@ class KeepBest:
         value = float(values[self.metric])
         if not value > self.best:  # also skips NaN
             return
-        self.best = value
+        self.best, self.best_iteration = value, iteration
         temporary = self.path.with_suffix(".tmp")  # an interruption does not damage the previous file
-        torch.save({"model": self.model.state_dict(), self.metric: value}, temporary)
+        content = {"model": self.model.state_dict(), self.metric: value, "iteration": iteration}
+        torch.save(content, temporary)
         temporary.replace(self.path)
         self.logger.info(f"{self.metric} {value:.2f} is the best so far: wrote {self.path}")
+
+
+class TimedEvaluation:
+    """Calls a function that evaluates, and measures its time in seconds."""
+
+    def __init__(self, evaluate: Callable[[], Results]) -> None:
+        self.evaluate, self.seconds = evaluate, 0.0
+
+    def __call__(self) -> Results:
+        start = time.perf_counter()
+        results = self.evaluate()
+        self.seconds = time.perf_counter() - start
+        return results
+
+
+class StoppedEarly(BaseException):
+    """Leaves the training loop. Detectron2 would log an ``Exception`` with its traceback."""
+
+
+class StopEarly(HookBase):
+    """Ends a run after ``patience`` evaluations in a row without a better metric.
+
+    The count depends only on the step of the best evaluation, so that a resumed run continues it.
+
+    Args:
+        keep_best: knows the best evaluation so far, in the main process.
+        patience: number of evaluations.
+        eval_period: number of steps between evaluations, at least 1.
+    """
+
+    def __init__(self, keep_best: KeepBest, patience: int, eval_period: int) -> None:
+        self.keep_best, self.patience, self.eval_period = keep_best, patience, eval_period
+        self.start = 0  # step from which evaluations count if none was good
+
+    def is_due(self, step: int) -> bool:
+        """Return whether the run should end after ``step`` steps. All processes must call this function."""
+        best = self.keep_best.best_iteration
+        best_step = self.start if best is None else best + 1
+        is_due: list[bool] = comm.all_gather((step - best_step) // self.eval_period >= self.patience)
+        return is_due[0]
+
+    def after_step(self) -> None:
+        step = self.trainer.iter + 1
+        if step % self.eval_period == 0 and step < self.trainer.max_iter and self.is_due(step):
+            raise StoppedEarly
+
+    def __str__(self) -> str:
+        metric, best = self.keep_best.metric, self.keep_best.best
+        return f"stopped early: {self.patience} evaluations without a better {metric} than {best:.2f}"
 
 
 class ProgressBar(HookBase):

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
-from detectron2.data.detection_utils import convert_PIL_to_numpy
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from mvit_det.detectron2.data.mapper import to_pixels
 from mvit_det.report.predictions import Entries
 
 
@@ -32,7 +32,7 @@ def detect_objects(
         image: (H, W, 3) RGB.
         image_id: the ``image_id`` of the entries.
     """
-    pixels = T.AugInput(convert_PIL_to_numpy(Image.fromarray(image), mapper.image_format))
+    pixels = T.AugInput(to_pixels(Image.fromarray(image), mapper.image_format))
     mapper.augmentations(pixels)
     tensor = torch.from_numpy(np.ascontiguousarray(pixels.image.transpose(2, 0, 1)))
     height, width = image.shape[:2]

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from detectron2.checkpoint import DetectionCheckpointer
-from detectron2.engine import default_setup, default_writers, hooks
+from detectron2.engine import default_setup, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
@@ -17,16 +17,25 @@ from torch.optim import Optimizer
 
 from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
+from mvit_det.detectron2.data.user_data import has_validation_set, log_data
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
-from mvit_det.detectron2.engine.hooks import BEST, KeepBest, ProgressBar, UpdateAverage
+from mvit_det.detectron2.engine.event_writers import build_writers
+from mvit_det.detectron2.engine.hooks import (
+    BEST,
+    KeepBest,
+    ProgressBar,
+    Results,
+    StopEarly,
+    StoppedEarly,
+    TimedEvaluation,
+    UpdateAverage,
+)
 from mvit_det.detectron2.engine.trainer import Trainer
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
-
-Results = dict[str, dict[str, float]]
 
 
 def evaluate(cfg: DictConfig) -> Results:
@@ -39,6 +48,7 @@ def evaluate(cfg: DictConfig) -> Results:
     logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
     model = build(cfg.model).to(cfg.train.device)
     logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
+    log_data(cfg, ["val"])
     return _evaluate(cfg, with_tta(cfg, model))
 
 
@@ -53,6 +63,9 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     default_setup(cfg, args)
     logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="mvit_det")
     logger.info(scale_to_batch(cfg, fixed_keys={option.partition("=")[0] for option in args.opts}))
+
+    has_val = has_validation_set(cfg)
+    log_data(cfg, ["train", "val"] if has_val else ["train"])
 
     settings, folder = cfg.train, Path(cfg.train.output_dir)
     model = build(cfg.model).to(settings.device)
@@ -81,11 +94,14 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     def evaluate_and_keep_best() -> Results:
         results = _evaluate(cfg, evaluated)
         if comm.is_main_process():
-            keep_best(results)
+            keep_best(results, min(trainer.iter, settings.max_iter - 1))  # it is one more after training
         return results
 
     is_main = comm.is_main_process()
-    writers = default_writers(str(folder), settings.max_iter) if is_main else []
+    evaluation = TimedEvaluation(evaluate_and_keep_best)
+    stop_early = None
+    if settings.patience is not None:
+        stop_early = StopEarly(keep_best, settings.patience, settings.eval_period)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
@@ -93,8 +109,9 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ProgressBar() if is_main and sys.stderr.isatty() else None,
             None if average is None else UpdateAverage(average, model),
             _checkpoint_hook(checkpointer, settings, folder) if is_main else None,
-            hooks.EvalHook(settings.eval_period, evaluate_and_keep_best),
-            hooks.PeriodicWriter(writers, period=settings.log_period) if is_main else None,
+            hooks.EvalHook(settings.eval_period, evaluation) if has_val else None,
+            hooks.PeriodicWriter(build_writers(cfg, evaluation), settings.log_period) if is_main else None,
+            stop_early,
         ]
     )
     start = 0
@@ -108,7 +125,16 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         checkpointer.save("model_final")  # the run may have been killed while it wrote this file
     if isinstance(loader, TrainLoader):
         loader.first_batch = start
-    trainer.train(start, settings.max_iter)
+    if stop_early is not None:
+        stop_early.start = start
+        if stop_early.is_due(start):  # the run had stopped already
+            logger.info(stop_early)
+            return
+    try:
+        trainer.train(start, settings.max_iter)
+    except StoppedEarly:
+        checkpointer.save("model_final")
+        logger.info(stop_early)
 
 
 def _evaluate(cfg: DictConfig, model: nn.Module) -> Results:

@@ -1,5 +1,6 @@
 """Checks of a run, made before training or evaluation writes anything."""
 
+import os
 import re
 from argparse import Namespace
 from collections.abc import Iterator
@@ -10,17 +11,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from mvit_det.detectron2.data.coco_json import (
-    check_dataset,
-    check_image_files,
-    count_steps,
-    registered_categories,
-)
+from mvit_det.detectron2.data.lvis import check_lvis
+from mvit_det.detectron2.data.registration import check_dataset, registered_categories
+from mvit_det.detectron2.data.user_data import has_validation_set
 from mvit_det.detectron2.engine.trainer import PRECISIONS
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError, unknown_name
 from mvit_det.report import run_folder
+from mvit_det.trackers import check_tracker
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
 NUMBERS = (  # key, type, minimum
@@ -37,7 +36,7 @@ NUMBERS = (  # key, type, minimum
     ("train.accumulate", int, 1),
     ("train.seed", int, -1),
 )
-METRIC = r"(bbox|segm|keypoints)/AP(50|75|s|m|l|-.+)?"
+METRIC = r"(bbox|segm|keypoints)/AP(50|75|s|m|l|r|c|f|-.+)?"
 
 
 def check_run(cfg: DictConfig, args: Namespace) -> None:
@@ -51,8 +50,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
         InputError: if a check fails. The message names the bad value and what is expected.
     """
     for key in sorted(_missing_keys(OmegaConf.to_container(cfg, resolve=False))):
-        if not (args.eval_only and key == "data.train.images"):
-            raise InputError(f"{key} is not set: add {key}=...")
+        raise InputError(f"{key} is not set: add {key}=...")
     _check_values(cfg)
     _check_devices(cfg.train.device, args)
     _check_data(cfg, args.eval_only)
@@ -101,6 +99,12 @@ def _check_values(cfg: DictConfig) -> None:
         if not isinstance(value, kind) or isinstance(value, bool) or not value >= minimum:
             expected = "an integer" if kind is int else "a number"
             raise InputError(f"{key} is {value!r}: expected {expected} of at least {minimum}")
+    patience = cfg.train.patience
+    if patience is not None and (type(patience) is not int or patience < 1):
+        raise InputError(f"train.patience is {patience!r}: expected an integer of at least 1, or null")
+    if patience is not None and cfg.train.eval_period == 0:
+        raise InputError(f"train.patience is {patience}: needs a train.eval_period of at least 1")
+    check_tracker(cfg.train.logger)
     clip_norm, decay = cfg.train.clip_norm, cfg.train.ema.decay
     if clip_norm is not None and not (isinstance(clip_norm, int | float) and clip_norm > 0):
         raise InputError(f"train.clip_norm is {clip_norm!r}: expected a number above 0, or null for no limit")
@@ -132,6 +136,9 @@ def _check_devices(device: str, args: Namespace) -> None:
                 "train.device=cpu: to run several processes on the CPU, hide the GPUs with "
                 "CUDA_VISIBLE_DEVICES="
             )
+        num_cores = len(os.sched_getaffinity(0))
+        if num_gpus > num_cores:
+            raise InputError(f"--num-gpus {num_gpus}: this machine has {num_cores} CPU cores")
     elif not available:
         raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
     elif num_gpus > available:
@@ -139,18 +146,16 @@ def _check_devices(device: str, args: Namespace) -> None:
 
 
 def _check_data(cfg: DictConfig, eval_only: bool) -> None:
-    data = OmegaConf.select(cfg, "data")
-    for loader, split in (("train", "train"), ("test", "val")):
-        if eval_only and loader == "train":
-            continue
-        names = build(cfg.dataloader[loader].dataset.names)
+    loaders = {"train": not eval_only, "test": eval_only or has_validation_set(cfg)}
+    for loader in (loader for loader, is_used in loaders.items() if is_used):
+        names = build(cfg.dataloader[loader].dataset.names)  # reads the user's data, and every image
         for name in [names] if isinstance(names, str) else names:
             check_dataset(name)
             check_classes(cfg, len(registered_categories(name)))
-        if data is not None:
-            check_image_files(data[split].json, data[split].images)
-    if data is not None and not eval_only:
-        count_steps(data.train.json, epochs=1, batch_size=1)
+            if loader == "test":
+                check_lvis(name)
+    if not eval_only:
+        build(cfg.dataloader.train.mapper)  # whose mask format requires masks
 
 
 def _build_on_meta(cfg: DictConfig) -> nn.Module:

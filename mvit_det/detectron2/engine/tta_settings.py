@@ -49,8 +49,8 @@ def check_tta(cfg: DictConfig, model: GeneralizedRCNN) -> None:
     square = model.backbone.padding_constraints.get("square_size", 0)
     if 0 < square < longest:
         raise InputError(
-            f"train.tta.max_size is {longest}: this model pads images to {square} x {square} px, so that it must "
-            f"be at most {square}"
+            f"train.tta.max_size is {longest}: must be at most {square}, because this model pads images to "
+            f"{square} x {square} px"
         )
 
 

@@ -28,11 +28,33 @@ class BoxPredictor(FastRCNNOutputLayers):
             proposals: the regions of each image, in the same order.
         """
         counts = [len(regions) for regions in proposals]
-        if len(set(counts)) == 1:  # the mean over all regions is the same
+        # With as many regions in each image, the mean over all regions is the same, unless the federated loss
+        # samples the classes of each image.
+        if len(set(counts)) == 1 and not self.use_fed_loss:
             return super().losses(predictions, proposals)
         scores, deltas = (prediction.split(counts) for prediction in predictions)
         images = zip(scores, deltas, proposals, strict=True)
         return _mean([super(BoxPredictor, self).losses((s, d), [regions]) for s, d, regions in images])
+
+    def get_fed_loss_classes(
+        self, gt_classes: Tensor, num_fed_loss_classes: int, num_classes: int, weight: Tensor
+    ) -> Tensor:
+        """Return the classes of the federated loss, which are all if there are fewer than are asked for.
+
+        Args:
+            gt_classes: (R,) class of each region; ``num_classes`` is the background.
+            num_fed_loss_classes: number of classes: those of the regions, and others that are drawn.
+            num_classes: number of classes of the data set.
+            weight: (num_classes,) weights of the classes in the drawing.
+        """
+        present = gt_classes.unique()
+        can_be_drawn = weight > 0
+        can_be_drawn[present[present < num_classes]] = False
+        limit = len(present) + int(can_be_drawn.sum())
+        classes: Tensor = super().get_fed_loss_classes(
+            gt_classes, min(num_fed_loss_classes, limit), num_classes, weight
+        )
+        return classes
 
 
 class MaskHead(MaskRCNNConvUpsampleHead):

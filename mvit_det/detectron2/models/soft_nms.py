@@ -68,6 +68,7 @@ class SoftNMSCascadeROIHeads(CascadeROIHeads):
             return super()._forward_box(features, proposals, targets)
         levels = [features[name] for name in self.box_in_features]
         sizes = [image.image_size for image in proposals]
+        boxes: tuple[Tensor, ...] = ()
         stage_scores = []  # stage -> image -> (R_i, K + 1)
         for stage, predictor in enumerate(self.box_predictor):
             if stage > 0:
@@ -82,12 +83,12 @@ class SoftNMSCascadeROIHeads(CascadeROIHeads):
 def suppress_instances(
     detections: Instances, predictor: FastRCNNOutputLayers, method: str | None
 ) -> Instances:
-    """Return the detections of one image after soft-NMS, or after non-maximum suppression if ``method`` is None.
+    """Return the detections of one image after soft-NMS or non-maximum suppression.
 
     Args:
         detections: ``pred_boxes``, ``scores`` and ``pred_classes``.
         predictor: source of the IoU threshold and of the maximum number of detections.
-        method: key of :data:`mvit_det.nms.SOFT_NMS`, or None.
+        method: "linear" or "gaussian" for soft-NMS, or None for non-maximum suppression.
     """
     kept, scores = suppress(
         detections.pred_boxes.tensor,

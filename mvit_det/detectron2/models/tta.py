@@ -51,8 +51,8 @@ class DetectorWithTTA(nn.Module):
     """A detector with test-time augmentation; called like the detector itself.
 
     Boxes are detected in each augmentation of an image, and then selected among those of all augmentations
-    with the non-maximum suppression, or the soft-NMS, and the thresholds of the detector's heads. A mask is the
-    mean of those that the mask head predicts for the selected box in each augmentation.
+    by the non-maximum suppression or soft-NMS of the detector's heads. A mask is the mean of the masks that
+    the mask head predicts for the selected box in each augmentation.
 
     The feature pyramids of all augmentations stay in memory until the masks are computed.
 
@@ -87,7 +87,7 @@ class DetectorWithTTA(nn.Module):
 
     def _detect(self, sample: dict[str, Any]) -> Instances:
         image = sample["image"]
-        height, width = (sample.get(key, side) for key, side in zip(("height", "width"), image.shape[1:]))
+        height, width = sample.get("height", image.shape[1]), sample.get("width", image.shape[2])
         views, detections = [], []
         for short_side in self.short_sides:
             pixels = self._resize(image, short_side)

@@ -12,6 +12,7 @@ from mvit_det.errors import unknown_name
 from mvit_det.recipes import Recipe, scaled_long_side
 from mvit_det.torchvision.data.dataset import Target
 from mvit_det.torchvision.data.resize import LargeScaleJitter, RandomCrop, RandomShortestSize
+from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 Augmentation = Callable[[Tensor, Target], tuple[Tensor, Target]]
 AUGMENTATIONS = ("flip", "multiscale", "lsj")
@@ -65,7 +66,12 @@ class _Augment:
         self.boxes_from_masks = boxes_from_masks
 
     def __call__(self, image: Tensor, target: Target) -> tuple[Tensor, Target]:
-        image, target = self.transform(image, target)
+        polygons = target.get("masks")
+        if isinstance(polygons, PolygonMasks):
+            image, target = self.transform(image, target | {"masks": polygons.vertices()})
+            target["masks"] = polygons.moved_to(target["masks"])
+        else:
+            image, target = self.transform(image, target)
         height, width = image.shape[-2:]
         return image.as_subclass(Tensor), keep_visible(target, (height, width), self.boxes_from_masks)
 
@@ -81,7 +87,8 @@ def keep_visible(target: Target, shape: tuple[int, int], boxes_from_masks: bool 
     The result has plain tensors instead of ``tv_tensors``.
 
     Args:
-        target: ``boxes``, ``labels`` and, if the objects have masks, ``masks``.
+        target: ``boxes``, ``labels`` and, if the objects have masks, ``masks``: :class:`PolygonMasks` or
+            (K, H, W).
         shape: (height, width) of the image, px.
         boxes_from_masks: also clip boxes to the visible part of their masks, where they extend more than a
             pixel of the mask beyond it. Objects that are not cropped keep the precision of their annotation.
@@ -89,21 +96,32 @@ def keep_visible(target: Target, shape: tuple[int, int], boxes_from_masks: bool 
     objects = {"boxes": clip_boxes_to_image(target["boxes"].as_subclass(Tensor), shape)}
     objects["labels"] = target["labels"]
     if "masks" in target:
-        objects["masks"] = target["masks"].as_subclass(Tensor)
-        objects = _select(objects, objects["masks"].bool().flatten(1).any(1))
+        masks = target["masks"]
+        objects["masks"] = masks if isinstance(masks, PolygonMasks) else masks.as_subclass(Tensor)
+        visible = _visible_boxes(objects["masks"])
         if boxes_from_masks:
-            objects["boxes"] = _clip_to_masks(objects["boxes"], objects["masks"], shape)
+            objects["boxes"] = _clip_to_masks(objects["boxes"], visible, masks.shape[1:], shape)
+        objects = _select(objects, (visible[:, 2:] > visible[:, :2]).all(1))
     low, high = objects["boxes"].split(2, dim=1)
     return target | _select(objects, (high > low).all(1))
 
 
-def _select(objects: dict[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+def _select(objects: Target, index: Tensor) -> Target:
     return {name: values[index] for name, values in objects.items()}
 
 
-def _clip_to_masks(boxes: Tensor, masks: Tensor, shape: tuple[int, int]) -> Tensor:
-    height, width = masks.shape[-2:]
-    scale = boxes.new_tensor([shape[1] / width, shape[0] / height])
-    inner = masks_to_boxes(masks)  # the first and the last pixel of each mask
-    low, high = (inner[:, :2] - 1) * scale, (inner[:, 2:] + 2) * scale
+def _visible_boxes(masks: PolygonMasks | Tensor) -> Tensor:
+    """Return the box around the visible part of each mask, (K, 4) XYXY in px of the masks; zeros if none."""
+    if isinstance(masks, PolygonMasks):
+        return masks.visible_boxes()
+    boxes = masks_to_boxes(masks)  # the first and the last pixel of each mask; zeros for an empty mask
+    boxes[:, 2:] += masks.any(2).any(1)[:, None]
+    return boxes
+
+
+def _clip_to_masks(
+    boxes: Tensor, visible: Tensor, mask_shape: tuple[int, int], shape: tuple[int, int]
+) -> Tensor:
+    scale = boxes.new_tensor([shape[1] / mask_shape[1], shape[0] / mask_shape[0]])
+    low, high = (visible[:, :2] - 1) * scale, (visible[:, 2:] + 1) * scale
     return clip_boxes_to_image(torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1), shape)

@@ -19,6 +19,7 @@ def build_train_loader(
     augment: Augmentation,
     batch_size: int,
     *,
+    with_masks: bool = True,
     accumulate: int = 1,
     rank: int = 0,
     world_size: int = 1,
@@ -30,11 +31,12 @@ def build_train_loader(
     Args:
         data: the training set.
         augment: augmentation of each image and its objects.
-        batch_size: number of images in a batch. See :class:`AspectRatioBatchSampler` for this argument and
-            the next four.
+        batch_size: number of images in a batch.
+        with_masks: whether the targets have masks.
+        accumulate: see :class:`AspectRatioBatchSampler` for this argument and the next three.
         workers: number of loading processes; None chooses it by the number of CPU cores.
     """
-    dataset = CocoDataset(data.coco, data.images, augment)
+    dataset = CocoDataset(data.coco, data.images, augment, with_masks=with_masks)
     batches = AspectRatioBatchSampler(
         dataset.aspect_ratios(),
         batch_size,
@@ -68,7 +70,7 @@ def build_val_loader(
         workers: number of loading processes; None chooses it by the number of CPU cores if there is a
             GPU, and 0 otherwise.
     """
-    dataset = CocoDataset(data.coco, data.images, to_float)
+    dataset = CocoDataset(data.coco, data.images, to_float, with_masks=False)
     total = -(-len(dataset) // world_size) * world_size
     share: Subset[Any] = Subset(dataset, [index % len(dataset) for index in range(rank, total, world_size)])
     if workers is None:

@@ -13,11 +13,13 @@ from torchvision.models.detection import FasterRCNN
 from mvit_det.data.average_precision import Metrics, evaluate
 from mvit_det.data.results import to_results
 from mvit_det.errors import InputError
+from mvit_det.heads import HEADS
 from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, DetectorConfig
 from mvit_det.torchvision.engine.optimizer import build_optimizer
 from mvit_det.torchvision.engine.schedule import Schedule
 
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
+MASK_THRESHOLD = 0.5  # probability from which on a pixel belongs to an object
 BEST_BY = "val/box_AP"  # the metric that selects the best checkpoint
 
 
@@ -39,6 +41,7 @@ class DetectorModule(L.LightningModule):
         schedule: Schedule | None = None,
     ) -> None:
         super().__init__()
+        detector.transform.mask_threshold = MASK_THRESHOLD
         self.config, self.truth, self.schedule = config, truth, schedule
         self.detector = detector
         self.results: list[dict[str, Any]] = []  # of the last validation, of all processes
@@ -92,7 +95,8 @@ class DetectorModule(L.LightningModule):
         merged = {image_id: entries for share in shares for image_id, entries in share.items()}
         self.results = [entry for image_id in sorted(merged) for entry in merged[image_id]]
         if self.trainer.is_global_zero:
-            self.metrics = evaluate(self.truth, self.results)
+            has_masks = HEADS[self.config.head].has_masks and _has_masks(self.truth)
+            self.metrics = evaluate(self.truth, self.results, has_masks=has_masks)
         self.metrics = self.trainer.strategy.broadcast(self.metrics)
         for kind, values in self.metrics.items():
             for name in ("AP", "AP50", "AP75"):
@@ -102,14 +106,23 @@ class DetectorModule(L.LightningModule):
         checkpoint[CONFIG_KEY] = asdict(self.config)
 
 
+def _has_masks(truth: COCO) -> bool:
+    """Return whether every object has a mask, so that masks can be evaluated."""
+    return all(entry.get("segmentation") for entry in truth.anns.values() if not entry["iscrowd"])
+
+
 def prediction_to_results(
     prediction: Mapping[str, Tensor], image_id: int, config: DetectorConfig
 ) -> list[dict[str, Any]]:
-    """Return a prediction of a torchvision detector for one image as entries of a COCO results file."""
+    """Return a prediction of a torchvision detector for one image as entries of a COCO results file.
+
+    Masks, if the detector predicts them, are bool.
+    """
+    masks = prediction["masks"][:, 0].cpu().numpy() if "masks" in prediction else None
     return to_results(
         image_id,
         prediction["boxes"].cpu().numpy(),
         prediction["scores"].cpu().numpy(),
-        (prediction["masks"][:, 0] >= 0.5).cpu().numpy(),
+        masks,
         config.category_ids(prediction["labels"]),
     )

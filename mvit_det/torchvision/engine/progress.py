@@ -115,9 +115,9 @@ class RunProgress(L.Callback):
 def format_losses(metrics: Mapping[str, Any]) -> str:
     """Return the losses of a step, summed by group, as a short text."""
     losses = {name.removeprefix("train/"): float(value) for name, value in metrics.items()}
-    sums = {
-        group: sum(value for name, value in losses.items() if name.startswith(prefixes))
+    groups = {
+        group: [value for name, value in losses.items() if name.startswith(prefixes)]
         for group, prefixes in LOSS_GROUPS.items()
     }
-    parts = (f"{group} {value:.2f}" for group, value in sums.items())
+    parts = (f"{group} {sum(values):.2f}" for group, values in groups.items() if values)  # masks: optional
     return f"loss {losses.get('loss', 0.0):.2f}: {' '.join(parts)}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mvit_det.recipes import recipe_for, warmup_steps
 
 WARMUP_START = 0.001  # as a fraction of the peak learning rate
-DROPS = (7 / 9, 25 / 27)  # fractions of the run after which the rate is divided by 10: 52,500 / 67,500, ...
+DROPS = ((7, 9), (25, 27))  # fractions of the run after which the rate is divided by 10: 52,500 / 67,500, ...
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def plan(
         origin = f"= {recipe.lr:g} x {step_images}/{recipe.batch_size} images a step"
     else:
         peak, origin = lr, "as given"
-    drops = (round(DROPS[0] * steps), round(DROPS[1] * steps))
+    first, second = (-(-part * steps // whole) for part, whole in DROPS)  # rounded up
     warmup = warmup_steps(steps)
     explanation = (
         f"{step_images} images a step = {batch_size} a batch x {devices} devices x {accumulate} "
         f"accumulated; {steps} steps = {epochs} epochs of {num_images} images / {step_images}; "
-        f"learning rate {peak:g} {origin}, {warmup} steps of warm-up, a tenth from step {drops[0]}, "
-        f"a hundredth from step {drops[1]}"
+        f"learning rate {peak:g} {origin}, {warmup} steps of warm-up, a tenth from step {first}, "
+        f"a hundredth from step {second}"
     )
-    return Schedule(peak, steps, warmup, drops, explanation)
+    return Schedule(peak, steps, warmup, (first, second), explanation)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from mvit_det.torchvision.models.losses import region_weights
+from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 
 def mask_loss(
@@ -25,8 +26,8 @@ def mask_loss(
         logits: (R, K, M, M) for the positive regions of all images and for all categories.
         boxes: (R_i, 4) for each image, XYXY in px.
         matched_index: (R_i,) for each image, the index of each region's object in ``targets``.
-        targets: ``labels`` (N,) and ``masks`` (N, H, W) of each image. The masks cover the image, at any
-            resolution.
+        targets: ``labels`` (N,) and ``masks`` of each image, :class:`PolygonMasks` or (N, H, W). The masks
+            cover the image, at any resolution.
         image_shapes: (height, width) of each image, px.
     """
     images = list(zip(targets, boxes, matched_index, image_shapes, strict=True))
@@ -43,7 +44,7 @@ def mask_loss(
     return (errors.mean((1, 2)) * weights).sum()
 
 
-def _at_resolution(boxes: Tensor, image_shape: tuple[int, int], masks: Tensor) -> Tensor:
+def _at_resolution(boxes: Tensor, image_shape: tuple[int, int], masks: PolygonMasks | Tensor) -> Tensor:
     """Scale boxes from pixels of the image to pixels of the masks."""
     scale_y, scale_x = (mask / image for mask, image in zip(masks.shape[1:], image_shape, strict=True))
     return boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
@@ -54,22 +55,32 @@ def select_class_masks(masks: Tensor, labels: Tensor) -> Tensor:
     return masks[torch.arange(len(masks), device=masks.device), labels - 1]
 
 
-def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:
-    """Return the mask targets of boxes, (R, side, side): 1 in cells that the object covers at least half.
+def crop_masks(masks: PolygonMasks | Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:
+    """Return the mask targets of boxes, (R, side, side): 1 in cells that belong to the object.
+
+    In a (K, H, W) mask, a cell belongs to an object that covers at least half of it.
 
     Args:
-        masks: (K, H, W), masks of the objects of an image.
+        masks: masks of the objects of an image.
         boxes: (R, 4) XYXY in px.
         index: (R,), the index of each box's object in ``masks``.
         side: side of the result, in cells.
     """
-    regions = torch.cat([index[:, None].to(boxes), boxes], dim=1)
-    coverage = roi_align(masks[:, None].to(boxes), regions, side, sampling_ratio=0, aligned=True)[:, 0]
+    if isinstance(masks, PolygonMasks):
+        return masks.crop(boxes, index, side)
+    coverage = boxes.new_zeros(len(boxes), side, side)
+    for number in index.unique().tolist():  # one at a time, since pixels in floating point need much memory
+        regions = torch.where(index == number)[0]
+        mask = masks[number][None, None].to(boxes)
+        pooled = roi_align(mask, [boxes[regions]], side, sampling_ratio=0, aligned=True)
+        coverage[regions] = pooled[:, 0]
     return (coverage >= 0.5).to(boxes)  # (R, side, side)
 
 
-def paste_masks(masks: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return masks at the size of the image, (N, H, W) probabilities, from the masks of boxes.
+def paste_masks(
+    masks: Tensor, boxes: Tensor, shape: tuple[int, int], threshold: float | None = None
+) -> Tensor:
+    """Return masks at the size of the image, (N, H, W), from the masks of boxes.
 
     The value of a pixel is interpolated bilinearly between the cells around its center; cells outside the
     box count as 0.
@@ -78,15 +89,19 @@ def paste_masks(masks: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:
         masks: (N, M, M) probabilities in the cells of each box.
         boxes: (N, 4) XYXY in px, inside the image and not empty.
         shape: (H, W) of the image, px.
+        threshold: probability from which on a pixel belongs to the object. The result is then bool, which
+            takes a quarter of the memory; with None, it is probabilities.
     """
-    pasted = masks.new_zeros(len(masks), *shape)
+    dtype = masks.dtype if threshold is None else torch.bool
+    pasted = torch.zeros(len(masks), *shape, dtype=dtype, device=masks.device)
     for image_mask, mask, (x1, y1, x2, y2) in zip(pasted, masks, boxes.tolist(), strict=True):
         left, top, right, bottom = int(x1), int(y1), math.ceil(x2), math.ceil(y2)
         x = _pixel_centers(left, right, x1, x2, masks)
         y = _pixel_centers(top, bottom, y1, y2, masks)
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (h, w, 2)
         sampled = F.grid_sample(mask[None, None], grid[None], align_corners=False)  # (1, 1, h, w)
-        image_mask[top:bottom, left:right] = sampled[0, 0]
+        region = sampled[0, 0]
+        image_mask[top:bottom, left:right] = region if threshold is None else region >= threshold
     return pasted
 
 

@@ -27,7 +27,9 @@ class PolygonMasks:
     size: tuple[int, int]
 
     @staticmethod
-    def from_coco(segmentations: Sequence[Sequence[Sequence[float]]], size: tuple[int, int]) -> "PolygonMasks":
+    def from_coco(
+        segmentations: Sequence[Sequence[Sequence[float]]], size: tuple[int, int]
+    ) -> "PolygonMasks":
         """Return the masks of COCO annotations: [x, y, x, y, ...] for each polygon of each object."""
         arrays = (
             tuple(np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in parts)
@@ -37,6 +39,11 @@ class PolygonMasks:
 
     def __len__(self) -> int:
         return len(self.polygons)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, H, W), as of a tensor of masks."""
+        return (len(self.polygons), *self.size)
 
     def __getitem__(self, kept: Tensor) -> "PolygonMasks":
         """Return the objects for which ``kept``, (K,) bool, is true."""

@@ -23,7 +23,13 @@ class DetectorTransform(GeneralizedRCNNTransform):
 
     Args:
         plain: torchvision's transform, whose settings this object reuses.
+
+    Attributes:
+        mask_threshold: with None, masks are probabilities, as torchvision's. Otherwise they are bool, true
+            where the probability is at least this, which takes a quarter of the memory.
     """
+
+    mask_threshold: float | None = None
 
     def __init__(self, plain: GeneralizedRCNNTransform) -> None:
         super().__init__(
@@ -83,8 +89,8 @@ class DetectorTransform(GeneralizedRCNNTransform):
     ) -> Targets:
         """Scale predictions to the original size of each image, and remove those with an empty box.
 
-        ``boxes`` become (N, 4) XYXY in px of the original image, and ``masks`` (N, 1, H, W) probabilities for
-        the whole image.
+        ``boxes`` become (N, 4) XYXY in px of the original image, and ``masks`` (N, 1, H, W) for the whole
+        image, of the type that ``mask_threshold`` determines.
 
         Args:
             result: a prediction for each scaled image, with (N, 1, M, M) masks in the cells of their boxes.
@@ -94,7 +100,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
         if self.training:
             return result
         images = zip(result, image_shapes, original_image_sizes, strict=True)
-        return [_to_original_size(*image) for image in images]
+        return [_to_original_size(*image, self.mask_threshold) for image in images]
 
 
 def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
@@ -120,7 +126,10 @@ def scale_image(image: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def _to_original_size(
-    detections: dict[str, Tensor], scaled: tuple[int, int], shape: tuple[int, int]
+    detections: dict[str, Tensor],
+    scaled: tuple[int, int],
+    shape: tuple[int, int],
+    mask_threshold: float | None,
 ) -> dict[str, Tensor]:
     boxes = detections["boxes"]
     scale_y, scale_x = shape[0] / scaled[0], shape[1] / scaled[1]
@@ -128,6 +137,6 @@ def _to_original_size(
     kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
     detections = {name: values[kept] for name, values in (detections | {"boxes": boxes}).items()}
     if "masks" in detections:
-        masks = paste_masks(detections["masks"][:, 0], detections["boxes"], shape)
+        masks = paste_masks(detections["masks"][:, 0], detections["boxes"], shape, mask_threshold)
         detections["masks"] = masks[:, None]
     return detections

@@ -31,7 +31,8 @@ BOX = [90, 30, 20, 40]
 # Folder layouts that tools write: the files, and the splits that are expected.
 LAYOUTS = {
     "Roboflow": {
-        "data.yaml": "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 1\nnames: ['cat']\n",
+        "data.yaml": "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n"
+        "\nnc: 1\nnames: ['cat']\n\nroboflow:\n  workspace: cats\n",
         "README.roboflow.txt": "cats\n",
         "train/images/a_jpg.rf.1.jpg": None,
         "train/labels/a_jpg.rf.1.txt": LABEL,
@@ -47,7 +48,8 @@ LAYOUTS = {
         "valid/b.txt": LABEL,
     },
     "Ultralytics": {
-        "coco8.yaml": "path: ../datasets/coco8\ntrain: images/train\nval: images/val\ntest:\nnames:\n  0: cat\n",
+        "coco8.yaml": "path: ../datasets/coco8\ntrain: images/train\nval: images/val\ntest:\n"
+        "names:\n  0: cat\n",
         "images/train/a.jpg": None,
         "images/val/b.jpg": None,
         "labels/train/a.txt": LABEL,
@@ -125,15 +127,16 @@ def test_images_labels_and_ids(tmp_path):
         for number, name in enumerate(("a.png", "b.png", "c.png"), start=1)
     ]
     common = {"image_id": 2, "iscrowd": 0}
+    source = tmp_path / "labels/b.txt"
     assert contents.data["annotations"] == [
-        {"id": 1, "category_id": 0, "bbox": pytest.approx(BOX), "_source": "labels/b.txt: line 1", **common},
-        {"id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "_source": "labels/b.txt: line 2", **common},
+        {"id": 1, "category_id": 0, "bbox": pytest.approx(BOX), "_source": f"{source}: line 1", **common},
+        {"id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "_source": f"{source}: line 2", **common},
         {
             "id": 3,
             "category_id": 1,
             "bbox": [0, 0, 100, 100],
             "segmentation": [[0, 0, 100, 0, 100, 100]],
-            "_source": "labels/b.txt: line 3",
+            "_source": f"{source}: line 3",
             **common,
         },
     ]
@@ -145,12 +148,17 @@ def test_images_labels_and_ids(tmp_path):
 
 
 def test_sizes_are_those_of_upright_images(tmp_path):
-    write(tmp_path, {"classes.txt": "cat\n", "images/b.jpg": None, "labels/a.txt": LABEL, "labels/b.txt": LABEL})
+    write(
+        tmp_path, {"classes.txt": "cat\n", "images/b.jpg": None, "labels/a.txt": LABEL, "labels/b.txt": LABEL}
+    )
     exif = Image.Exif()
     exif[274] = 6  # turned by 90 degrees
     Image.new("RGB", (200, 100)).save(tmp_path / "images/a.jpg", exif=exif)
     contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
-    assert [(image["width"], image["height"]) for image in contents.data["images"]] == [(100, 200), (200, 100)]
+    assert [(image["width"], image["height"]) for image in contents.data["images"]] == [
+        (100, 200),
+        (200, 100),
+    ]
     assert boxes(contents)["a.jpg"] == [[45, 60, 10, 80]]
 
 
@@ -166,7 +174,9 @@ def test_errors_of_a_whole_set(tmp_path):
     with pytest.raises(InputError, match="has labels/ as in YOLO, but no data.yaml and no classes.txt"):
         yolo.recognize(tmp_path / "a")
     write(tmp_path / "b", {"data.yaml": "train: images\nnames: [cat]", "images/a.jpg": None})
-    with pytest.raises(InputError, match="no image of the train split has a label file; expected .*images/a.txt"):
+    with pytest.raises(
+        InputError, match="no image of the train split has a label file; expected .*images/a.txt"
+    ):
         yolo.read(tmp_path / "b", yolo.recognize(tmp_path / "b"), "train")
     write(tmp_path / "c", {"data.yaml": "train: images\nnames: [cat]", "images/a.md": ""})
     with pytest.raises(InputError, match="images: contains no images; the train split of .* is empty"):

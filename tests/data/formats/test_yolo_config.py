@@ -37,13 +37,17 @@ def test_names_of_other_tools(tmp_path):
     assert find_config(tmp_path / "train" / "images") is None
 
 
-@pytest.mark.parametrize("stated", ["images/train", "../images/train", "./images/train/", "/content/data/images/train"])
+@pytest.mark.parametrize(
+    "stated", ["images/train", "../images/train", "./images/train/", "/content/data/images/train"]
+)
 def test_paths_of_the_machine_of_the_export_are_found(tmp_path, stated):
     folder = tmp_path / "set"
     (folder / "images/train").mkdir(parents=True)
     (tmp_path / "images/train").mkdir(parents=True)  # of another data set
     assert resolve(stated, folder) == folder / "images/train"
-    write(folder / "data.yaml", f"path: ../datasets/set\ntrain: {stated}\nval:\ntest: images/test\nnames: [cat]")
+    write(
+        folder / "data.yaml", f"path: ../datasets/set\ntrain: {stated}\nval:\ntest: images/test\nnames: [cat]"
+    )
     assert find_config(folder).images == {"train": (folder / "images/train",)}
 
 

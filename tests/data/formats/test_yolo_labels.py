@@ -6,28 +6,32 @@ NAMES = {0: "cat", 1: "dog"}
 SIZE = (200, 100)
 
 
+def parse(line):
+    return parse_label(line.split(), NAMES, SIZE)
+
+
 def test_a_box_is_converted_to_pixels():
-    label = parse_label("1 0.5 0.5 0.1 0.4".split(), NAMES, SIZE)
+    label = parse("1 0.5 0.5 0.1 0.4")
     assert label == {"category_id": 1, "bbox": pytest.approx([90, 30, 20, 40])}
 
 
 @pytest.mark.parametrize("text", ["0 0.1 0.1 0.5 0.1 0.5 0.8", "0.0 0.1 0.1 0.5 0.1 0.5 0.8"])
 def test_a_polygon_keeps_its_points_and_gets_their_box(text):
-    label = parse_label(text.split(), NAMES, SIZE)
+    label = parse(text)
     assert label["category_id"] == 0
     assert label["segmentation"] == [pytest.approx([20, 10, 100, 10, 100, 80])]
     assert label["bbox"] == pytest.approx([20, 10, 80, 70])
 
 
 def test_an_oriented_box_is_a_polygon_of_four_points():
-    label = parse_label("0 0.5 0 1 0.5 0.5 1 0 0.5".split(), NAMES, SIZE)
+    label = parse("0 0.5 0 1 0.5 0.5 1 0 0.5")
     assert label["segmentation"] == [[100, 0, 200, 50, 100, 100, 0, 50]]
     assert label["bbox"] == [0, 0, 200, 100]
 
 
 def test_rounding_beyond_the_image_is_accepted():
-    assert parse_label("0 -0.0005 0 1.0009 0 1 1".split(), NAMES, SIZE)["bbox"] == [0, 0, 200, 100]
-    assert "bbox" in parse_label("0 0.5 0.5 1.0009 1".split(), NAMES, SIZE)
+    assert parse("0 -0.0005 0 1.0009 0 1 1")["bbox"] == [0, 0, 200, 100]
+    assert "bbox" in parse("0 0.5 0.5 1.0009 1")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,7 @@ def test_rounding_beyond_the_image_is_accepted():
 )
 def test_a_bad_line_is_named(line, kind, message):
     with pytest.raises(LabelError, match=message) as error:
-        parse_label(line.split(), NAMES, SIZE)
+        parse(line)
     assert error.value.kind == kind
 
 
@@ -58,9 +62,9 @@ def test_a_file_with_a_byte_order_mark_and_other_line_ends(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbf0 0.5 0.5 0.5 0.5  \r\n\r\n9 0.5 0.5 0.5 0.5\r\n\t1 0.5 0.5 1 1\r\n")
     objects, problems = read_labels(path, NAMES, SIZE)
-    assert [(each["line"], each["category_id"], each["bbox"]) for each in objects] == [
-        (1, 0, [50, 25, 100, 50]),
-        (4, 1, [0, 0, 200, 100]),
+    assert [(each["_source"], each["category_id"], each["bbox"]) for each in objects] == [
+        (f"{path}: line 1", 0, [50, 25, 100, 50]),
+        (f"{path}: line 4", 1, [0, 0, 200, 100]),
     ]
     assert [str(problem) for problem in problems] == [
         f"{path}: line 3: the class 9 is not among the classes 0 to 1"

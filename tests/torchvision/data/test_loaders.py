@@ -1,20 +1,20 @@
-from mvit_det.data.annotations import read_coco
+from mvit_det.data.dataset import read_dataset
 from mvit_det.torchvision.data.augmentation import to_float
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 
 
 def test_every_process_evaluates_the_same_number_of_images(coco_folder):
-    truth = read_coco(coco_folder / "data.json")  # two images
+    data = read_dataset(coco_folder / "data.json", coco_folder / "images")  # two images
     shares = []
     for rank in range(3):
-        loader = build_val_loader(truth, coco_folder / "images", rank=rank, world_size=3, workers=0)
+        loader = build_val_loader(data, rank=rank, world_size=3, workers=0)
         shares.append([target["image_id"] for _, targets in loader for target in targets])
     assert shares == [[3], [7], [3]]
 
 
 def test_training_batches(coco_folder):
-    data = read_coco(coco_folder / "data.json")
-    (batch,) = build_train_loader(data, coco_folder / "images", to_float, 2, workers=0)
+    data = read_dataset(coco_folder / "data.json", coco_folder / "images")
+    (batch,) = build_train_loader(data, to_float, 2, workers=0)
     images, targets = batch
     assert len(images) == len(targets) == 2
     assert {target["image_id"] for target in targets} == {3, 7}

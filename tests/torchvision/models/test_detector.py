@@ -81,6 +81,20 @@ def test_predictions_have_the_form_of_torchvision(model, batch):
         assert y2.max() <= image.shape[1] + 1e-3
 
 
+@pytest.mark.parametrize("method", ["linear", "gaussian"])
+def test_soft_nms_finds_the_same_best_object_and_more_objects(method, batch):
+    sizes = {"min_size": 64, "max_size": 128, "box_detections_per_img": 10_000}
+    model = build_detector("mvitv2_nano", 4, soft_nms=method, **sizes)
+    assert model.roi_heads.soft_nms == method
+    model.roi_heads.mask_roi_pool = model.roi_heads.mask_head = model.roi_heads.mask_predictor = None
+    soft = predict(model, batch[0])
+    model.roi_heads.soft_nms = None
+    for detections, selected in zip(soft, predict(model, batch[0]), strict=True):
+        assert detections["boxes"][0].tolist() == selected["boxes"][0].tolist()
+        assert detections["scores"][0] == selected["scores"][0]
+        assert len(detections["boxes"]) > len(selected["boxes"]) > 0
+
+
 def test_autocast_does_not_round_boxes_to_half_precision(model, batch):
     with torch.autocast("cpu", torch.bfloat16):
         boxes = predict(model, batch[0])[0]["boxes"]
@@ -132,3 +146,5 @@ def test_bad_arguments_are_refused():
         build_detector("mvit_nano", 2)
     with pytest.raises(ValueError, match="head 'mask-rcnn': did you mean 'mask_rcnn'.*cascade_mask_rcnn"):
         build_detector("mvitv2_nano", 2, "mask-rcnn")
+    with pytest.raises(ValueError, match="method of soft-NMS 'soft'.*expected one of gaussian, linear"):
+        build_detector("mvitv2_nano", 2, soft_nms="soft")

@@ -1,0 +1,109 @@
+"""Which files and folders of a data set belong to which split."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mvit_det.data.images import SUFFIXES
+from mvit_det.errors import InputError
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}  # name -> adjective for messages
+_SPLIT_OF_WORD = {
+    "train": "train",
+    "training": "train",
+    "trainval": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a file or a folder belongs to by its name, such as "val" for "valid2017".
+
+    The name of the split is a word of its own. If there are several, the last one counts.
+    """
+    words = re.findall("[a-z]+", name.lower())
+    splits = [_SPLIT_OF_WORD[word] for word in words if word in _SPLIT_OF_WORD]
+    return splits[-1] if splits else None
+
+
+def choose_by_split(paths: Iterable[Path], what: str) -> dict[str, Path]:
+    """Return split -> the path that has its name. A name that is the split's alone takes precedence.
+
+    Raises:
+        InputError: if several paths belong to one split. ``what`` describes them in the message.
+    """
+    by_split: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        if split := split_of(path.stem):
+            by_split.setdefault(split, []).append(path)
+    chosen = {}
+    for split, candidates in by_split.items():
+        exact = [path for path in candidates if path.stem.lower() == split]
+        if len(exact or candidates) > 1:
+            names = ", ".join(path.name for path in candidates)
+            raise InputError(
+                f"{candidates[0].parent}: holds several {what} of the {SPLITS[split]} set: {names}; "
+                f"keep one, or name it {split}{candidates[0].suffix}"
+            )
+        chosen[split] = (exact or candidates)[0]
+    return chosen
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders directly inside ``folder``, sorted, without hidden ones."""
+    if not folder.is_dir():
+        return []
+    names = (path for path in folder.iterdir() if path.is_dir())
+    return sorted(path for path in names if not path.name.startswith((".", "__MACOSX")))
+
+
+def walk(folder: Path, depth: int = 2) -> Iterator[Path]:
+    """Yield ``folder`` and its subfolders down to ``depth`` levels, sorted."""
+    yield folder
+    if depth:
+        for path in subfolders(folder):
+            yield from walk(path, depth - 1)
+
+
+def annotation_folders(root: Path) -> Iterator[Path]:
+    """Yield the folders in which the annotations of a data set may be: ``root`` and some of its subfolders.
+
+    A subfolder that holds images is a data set of its own, unless its name is that of a split.
+    """
+    yield root
+    for folder in subfolders(root):
+        folders = list(walk(folder, 1))
+        named = split_of(folder.name) is not None or folder.name.lower() == "annotations"
+        if named or not any(has_files(each, "image") for each in folders):
+            yield from folders
+
+
+def common_folder(paths: Iterable[Path]) -> Path:
+    """Return the folder that contains all files."""
+    return Path(os.path.commonpath([path.parent for path in paths]))
+
+
+def shown(path: Path, folder: Path) -> str:
+    """Return a path relative to ``folder``, for messages."""
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a path has the suffix of an image, and is not a hidden file."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def has_files(folder: Path, *suffixes: str) -> bool:
+    """Return whether files directly inside ``folder`` have each of the suffixes; "image" means any image."""
+    missing = set(suffixes)
+    if folder.is_dir():
+        for path in folder.iterdir():
+            missing -= {path.suffix.lower(), "image" if is_image(path) else ""}
+            if not missing:
+                return True
+    return False

@@ -1,0 +1,96 @@
+"""Start the processes of a run, or join those that torchrun or srun started."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+
+import torch
+from detectron2.engine import launch
+from detectron2.utils import comm
+from torch import distributed
+from torch.multiprocessing.spawn import ProcessExitedException
+
+from mvit_det.errors import InputError
+from mvit_det.launchers import find_launch
+
+
+def set_processes(args: Namespace) -> None:
+    """Set ``num_gpus``, ``num_machines`` and ``machine_rank`` where they are None.
+
+    If torchrun or srun started this process, the numbers are those of the launcher, and 1, 1 and 0 otherwise.
+
+    Raises:
+        InputError: if one is set to another number than that of the launcher.
+    """
+    found = find_launch()
+    defaults = {"num_gpus": 1, "num_machines": 1, "machine_rank": 0}
+    if found is not None:
+        machine_rank = found.rank // found.local_size
+        defaults = {
+            "num_gpus": found.local_size,
+            "num_machines": found.num_machines,
+            "machine_rank": machine_rank,
+        }
+    for name, default in defaults.items():
+        value = getattr(args, name)
+        if found is not None and value not in (None, default):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} {value}: torchrun or srun has set {default}; leave the flag out")
+        setattr(args, name, default if value is None else value)
+
+
+def join_processes() -> bool:
+    """Connect this process with the others if torchrun or srun started them; return whether it did.
+
+    Raises:
+        InputError: if this machine has fewer GPUs than processes.
+    """
+    found = find_launch()
+    if found is None or found.world_size == 1:
+        return False
+    found.export()
+    num_gpus = torch.cuda.device_count()
+    if num_gpus:
+        if found.local_size > num_gpus:
+            raise InputError(f"{found.local_size} processes on a machine with {num_gpus} GPUs")
+        torch.cuda.set_device(found.local_rank)
+    distributed.init_process_group("nccl" if num_gpus else "gloo")
+    comm.create_local_process_group(found.local_size)
+    comm.synchronize()
+    return True
+
+
+def check_once(check: Callable[[], None]) -> None:
+    """Call ``check`` in the first process. If it fails there, the other processes exit silently."""
+    error = None
+    if comm.is_main_process():
+        try:
+            check()
+        except Exception as caught:
+            error = caught
+    has_failed = any(comm.all_gather(error is not None))
+    if error is not None:
+        raise error
+    if has_failed:
+        sys.exit(2)
+
+
+def start_processes(run: Callable[[Namespace], None], args: Namespace) -> None:
+    """Call ``run(args)`` in every process of a run, starting the processes of this machine.
+
+    Raises:
+        SystemExit: if a process fails; it has printed its error.
+    """
+    try:
+        launch(
+            run,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except ProcessExitedException as error:
+        if error.exit_code < 0:  # killed by a signal
+            raise SystemExit(str(error)) from None
+        sys.exit(error.exit_code)

@@ -1,0 +1,90 @@
+"""The data sets that the keys under ``data`` of a config name."""
+
+import json
+
+import pytest
+from detectron2.data import DatasetCatalog
+
+from mvit_det.detectron2.data.user_data import (
+    categories_of,
+    count_classes,
+    count_steps,
+    mask_format,
+    register_split,
+)
+from mvit_det.errors import InputError
+
+
+def keys(root=None, train=None, val=None, images=None, drop_invalid=False):
+    """The keys under ``data`` of a config."""
+    paths = {"json": None, "images": None}
+    paths_of = {"train": {"json": train and str(train), "images": images and str(images)}}
+    paths_of["val"] = paths | {"json": val and str(val)}
+    return {"root": root and str(root), "drop_invalid": drop_invalid, **paths_of}
+
+
+def test_values_computed_from_the_training_set(coco_folder):
+    data = keys(train=coco_folder / "data.json", images=coco_folder / "images")
+    assert categories_of(data) == {4: "bolt", 90: "nut"}
+    assert count_classes(data) == 2
+    assert count_steps(data, epochs=5, batch_size=2) == 3  # one image has objects
+    assert mask_format(data) == "bitmask"  # a mask is RLE
+
+
+def test_classes_need_no_images(coco_folder):
+    assert count_classes(keys(train=coco_folder / "data.json")) == 2
+
+
+def test_split_is_registered_once_and_without_a_validation_set_there_is_none(coco_folder):
+    data = keys(train=coco_folder / "data.json", images=coco_folder / "images")
+    name = register_split(data, "train")
+    assert register_split(data, "train") == name
+    assert len(DatasetCatalog.get(name)) == 2
+    with pytest.raises(InputError, match=r"^data.val.json is not set: add data.val.json="):
+        register_split(data, "val")
+
+
+@pytest.mark.parametrize(
+    ("num_masks", "message"),
+    [(0, "data.json: 0 of 2 objects have a mask"), (1, "data.json: 1 of 2 objects have a mask")],
+)
+def test_mask_format_of_objects_without_masks_raises(coco_folder, coco_data, num_masks, message):
+    for annotation in coco_data["annotations"][num_masks:2]:
+        del annotation["segmentation"]
+    (coco_folder / "data.json").write_text(json.dumps(coco_data))
+    data = keys(train=coco_folder / "data.json", images=coco_folder / "images")
+    with pytest.raises(InputError, match=f"{message}.*use a config such as finetune_faster_rcnn_mvitv2_t"):
+        mask_format(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": None}, "data.train.json is not set: add data.train.json="),
+        ({"images": None}, "data.train.images is not set"),
+        ({"root": "folder"}, "data.root and data.train.json are both set"),
+    ],
+)
+def test_missing_or_superfluous_key_raises(coco_folder, changes, message):
+    data = keys(**{"train": coco_folder / "data.json", "images": coco_folder / "images"} | changes)
+    with pytest.raises(InputError, match=message):
+        register_split(data, "train")
+
+
+def test_value_that_is_not_a_path_raises(coco_folder):
+    with pytest.raises(InputError, match="data.root is 5: expected a path"):
+        register_split(keys() | {"root": 5}, "train")
+
+
+def test_other_categories_in_the_validation_set_raise(coco_folder, coco_data):
+    coco_data["categories"][0]["name"] = "screw"
+    (coco_folder / "val.json").write_text(json.dumps(coco_data))
+    data = keys(train=coco_folder / "data.json", val=coco_folder / "val.json", images=coco_folder / "images")
+    with pytest.raises(InputError, match=r"val.json.*categories"):
+        register_split(data, "val")
+
+
+def test_missing_image_raises(coco_folder):
+    (coco_folder / "images/a.png").unlink()
+    with pytest.raises(InputError, match=r"a.png: no such"):
+        register_split(keys(train=coco_folder / "data.json", images=coco_folder / "images"), "train")
