@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import SPLITS, annotation_folders, split_of, walk
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, shown, split_of, walk
 from mvit_det.data.json_files import read_json
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -59,6 +59,14 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
     }
 
 
+def explain(folder: Path) -> str | None:
+    """Return what a folder lacks that has some files of this format."""
+    paths = _json_files(annotation_folders(folder))
+    return (
+        f"{shown(paths[0], folder)} does not have the lists images and annotations of COCO" if paths else None
+    )
+
+
 def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
     """Read the annotation file of a split.
 
@@ -93,13 +101,14 @@ def _placeholder(data: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _annotation_files(folders: Iterable[Path]) -> list[Path]:
-    names = (
-        entry for folder in folders for entry in os.scandir(folder) if entry.name.lower().endswith(".json")
-    )
-    paths = sorted(Path(entry) for entry in names if entry.is_file())
-    found = [path for path in paths if _has_keys(path, "images", "annotations")]
+    found = [path for path in _json_files(folders) if _has_keys(path, "images", "annotations")]
     # Files that lack the categories, such as captions, are left out if others have them.
     return [path for path in found if _has_keys(path, "categories")] or found
+
+
+def _json_files(folders: Iterable[Path]) -> list[Path]:
+    entries = (entry for folder in folders for entry in os.scandir(folder))
+    return sorted(Path(each) for each in entries if each.name.lower().endswith(".json") and each.is_file())
 
 
 def _has_keys(path: Path, *keys: str) -> bool:
@@ -166,7 +175,7 @@ def find_images(path: Path, split: str, root: Path, folders: list[Path]) -> Path
             return candidates[hits.index(max(hits))]
     raise InputError(
         f"{path}: its images, such as {names[0]!r}, are neither in {root} nor in its subfolders; "
-        "put them there"
+        "put them there, or give the file and the folder of its images"
     )
 
 

@@ -86,6 +86,16 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
     }
 
 
+def explain(folder: Path) -> str | None:
+    """Return what a folder lacks that has some files of this format."""
+    path = next((path for each in annotation_folders(folder) for path in sorted(each.glob("*.xml"))), None)
+    return (
+        None
+        if path is None
+        else f"{shown(path, folder)} does not have the root element <annotation> of Pascal VOC"
+    )
+
+
 def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
     """Convert the XML files of a split. The classes are those of all splits, sorted by name, with ids from 1.
 
@@ -116,7 +126,7 @@ def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
                 source = f"{file.path}: {obj.field}"
                 fields = {"category_id": category_ids[obj.name], "iscrowd": int(obj.difficult)}
                 objects.append(fields | _shape(obj, origin) | {"_source": source})
-        converter.add(image_paths[file.path], file.size, objects)
+        converter.add(image_paths[file.path], file.size, objects, source=file.path)
     return Contents(converter.data, folder, converter.folder, problems)
 
 

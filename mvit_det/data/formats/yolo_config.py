@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from mvit_det.data.formats.layout import walk
+from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.errors import InputError
 
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels")  # of labelImg and Label Studio, CVAT, Roboflow
@@ -58,15 +58,19 @@ def resolve(text: str, folder: Path) -> Path:
 
     Exporters write paths that are valid elsewhere, such as ``../train/images`` (Roboflow),
     ``data/obj_train_data/1.jpg`` (CVAT) or the absolute path on the machine of the export. Leading parts are
-    left out until the rest exists in ``folder``. If nothing exists, returns ``folder / text``.
+    left out until the rest exists in ``folder``, but not the part that names the split. If nothing exists,
+    returns ``folder / text``.
     """
     text = text.replace("\\", "/")
     literal = folder / text
     if not text.startswith("..") and literal.exists():
         return literal
     parts = [part for part in text.split("/") if part not in ("", ".", "..")]
-    suffixes = (folder.joinpath(*parts[start:]) for start in range(len(parts)))
-    return next((path for path in suffixes if path.exists()), literal)
+    for start in range(len(parts)):
+        rest = "/".join(parts[start:])
+        if split_of(rest) == split_of(text) and (folder / rest).exists():
+            return folder / rest
+    return literal
 
 
 def _read_yaml(path: Path) -> Any:
@@ -99,7 +103,8 @@ def _parse(path: Path, data: dict[str, Any]) -> YoloConfig:
         stated = next((data[key] for key in keys if data.get(key)), None)
         texts = [text for each in (stated if isinstance(stated, list) else [stated]) if (text := _text(each))]
         paths = [_find(text, root, path.parent) for text in texts]
-        if split == "test":  # Roboflow names the folder even if the split is empty
+        if split == "test" or (split == "val" and "roboflow" in data):
+            # Roboflow names the folders even if the splits are empty.
             paths = [each for each in paths if each.exists()]
         for text, each in zip(texts, paths, strict=False):
             if not each.exists():

@@ -176,3 +176,4 @@ def test_other_json_files_are_not_recognized(tmp_path):
         {"notes.json": {"categories": []}, "a.json": {"shapes": [], "imagePath": "a.jpg"}, "b.json": b""},
     )
     assert coco.recognize(tmp_path) is None
+    assert coco.explain(tmp_path) == "a.json does not have the lists images and annotations of COCO"

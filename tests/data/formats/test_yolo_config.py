@@ -51,6 +51,15 @@ def test_paths_of_the_machine_of_the_export_are_found(tmp_path, stated):
     assert find_config(folder).images == {"train": (folder / "images/train",)}
 
 
+def test_another_split_is_not_taken_for_a_missing_one(tmp_path):
+    (tmp_path / "images").mkdir()
+    path = write(tmp_path / "data.yaml", "train: images\nval: ../valid/images\nnames: [cat]")
+    with pytest.raises(InputError, match=f"{path}: val: '../valid/images' does not exist; correct the path"):
+        find_config(tmp_path)
+    path.write_text(path.read_text() + "\nroboflow:\n  version: 1\n")  # the split is empty
+    assert list(find_config(tmp_path).images) == ["train"]
+
+
 def test_the_stated_root_and_lists_of_folders(tmp_path):
     for name in ("yaml", "data/a", "data/b", "data/c"):
         (tmp_path / name).mkdir(parents=True)
