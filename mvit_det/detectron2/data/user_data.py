@@ -115,10 +115,8 @@ def count_classes(data: Keys) -> int:
 
 
 def count_steps(data: Keys, epochs: int, batch_size: int) -> int:
-    """Return the number of steps in ``epochs`` passes over the training images with an object, rounded up."""
-    objects = read_split(data, "train").coco.anns.values()
-    num_images = len({entry["image_id"] for entry in objects if not entry["iscrowd"]})
-    return -(-num_images * epochs // batch_size)
+    """Return the number of steps in ``epochs`` passes over the training images, rounded up."""
+    return -(-len(read_split(data, "train").coco.imgs) * epochs // batch_size)
 
 
 def mask_format(data: Keys) -> str:

@@ -88,3 +88,17 @@ def test_crops_of_polygons_need_shapely(monkeypatch):
         DetectionMapper(True, use_instance_mask=True, **keywords)
     DetectionMapper(True, **keywords)
     DetectionMapper(True, use_instance_mask=True, image_format="RGB", augmentations=[T.RandomFlip()])
+
+
+def test_an_image_with_only_a_crowd_has_no_objects(tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "image.png")
+    crowd = {"bbox": [0, 1, 2, 2], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 1}
+    for annotations in ([], [crowd]):
+        mapper = DetectionMapper(
+            True, augmentations=[], image_format="RGB", use_instance_mask=True, recompute_boxes=True
+        )
+        path = str(tmp_path / "image.png")
+        mapped = mapper({"file_name": path, "height": 4, "width": 6, "annotations": annotations})
+        assert len(mapped["instances"]) == 0
+        assert mapped["instances"].gt_boxes.tensor.shape == (0, 4)
+        assert "annotations" not in mapped
