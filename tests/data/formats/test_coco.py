@@ -30,7 +30,10 @@ def found(root):
     """Return split -> (JSON file, image folder), relative to ``root``."""
     splits = coco.recognize(root)
     return splits and {
-        split: (each.json.relative_to(root).as_posix(), each.images.relative_to(root).as_posix())
+        split: (
+            each.json.relative_to(root).as_posix(),
+            coco.find_images(each.json, split, root, each.folders).relative_to(root).as_posix(),
+        )
         for split, each in splits.items()
     }
 
@@ -167,7 +170,7 @@ def test_two_files_of_one_split_and_missing_images(tmp_path):
         coco.recognize(tmp_path / "a")
     write(tmp_path / "b", {"train.json": data("a.jpg"), "b.jpg": None})
     with pytest.raises(InputError, match=r"train.json: its images, such as 'a.jpg', are neither in .*b nor"):
-        coco.recognize(tmp_path / "b")
+        coco.read(tmp_path / "b", coco.recognize(tmp_path / "b"), "train")
 
 
 def test_other_json_files_are_not_recognized(tmp_path):
