@@ -23,7 +23,7 @@ OTHER_TASKS = ("person_keypoints", "captions", "image_info", "stuff", "panoptic"
 NUM_SAMPLES = 20  # file names by which the folder of images is found
 
 _FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
-_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # byte-order mark -> encoding
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class CocoSplit:
 def recognize(folder: Path) -> dict[str, CocoSplit] | None:
     """Find the annotation file of each split.
 
-    A file belongs to the split that its name names, or else the name of its folder. A single file without a
-    split is the training set. Of a file, only its keys are looked at.
+    A file belongs to the split that its name names, or else the name of its folder. If none is
+    the training set, a file without a split is. Of a file, only its keys are looked at.
 
     Raises:
         InputError: if two files belong to the same split.
@@ -50,8 +50,8 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
         by_split.setdefault(_split(path, folder), []).append(path)
     if not by_split:
         return None
-    if list(by_split) == [None]:
-        by_split = {"train": by_split[None]}
+    if None in by_split:
+        by_split.setdefault("train", by_split.pop(None))
     folders = tuple(walk(folder))
     return {
         split: CocoSplit(_choose(by_split[split], split), folders) for split in SPLITS if split in by_split
@@ -114,16 +114,16 @@ def _json_files(folders: Iterable[Path]) -> list[Path]:
 def _has_keys(path: Path, *keys: str) -> bool:
     """Return whether a JSON file contains the strings ``keys``, without parsing it."""
     with _mapped(path) as content:
-        encoding = _UTF16.get(bytes(content[:2]), "utf-8")
-        return all(content.find(f'"{key}"'.encode(encoding)) >= 0 for key in keys)
+        return all(content.find(f'"{key}"'.encode()) >= 0 for key in keys)
 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap | bytearray]:
-    """Map a file into memory. An empty file, which cannot be mapped, gives an empty array."""
+    """Map a file into memory. A file in UTF-16 is read and converted to UTF-8."""
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            yield bytearray()
+        start = file.read(2)
+        if start in _UTF16 or not start:  # an empty file cannot be mapped
+            yield bytearray((start + file.read()).decode("utf-16", "replace").encode())
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content

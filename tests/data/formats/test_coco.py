@@ -124,6 +124,10 @@ def test_a_project_with_objects_of_its_own_name_keeps_its_category(tmp_path):
             },
             {"train": ("my-cats_training.json", "."), "val": ("my-cats.validation.json", "pics")},
         ),
+        (
+            {"cats.json": ["a.jpg"], "cats-val.json": ["b.jpg"], "images": ["a.jpg", "b.jpg"]},
+            {"train": ("cats.json", "images"), "val": ("cats-val.json", "images")},
+        ),
         (  # paths of another machine
             {"train.json": ["/home/me/data/a.jpg", "/home/me/data/b.jpg"], "imgs": ["a.jpg", "b.jpg"]},
             {"train": ("train.json", "imgs")},
@@ -149,8 +153,8 @@ def test_names_of_users(tmp_path, files, expected):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_encodings(tmp_path, encoding):
-    write(tmp_path, {"train.json": json.dumps(data("a.jpg")).encode(encoding), "a.jpg": None})
-    assert found(tmp_path) == {"train": ("train.json", ".")}
+    write(tmp_path, {"train.json": json.dumps(data("ä.jpg")).encode(encoding), "imgs/ä.jpg": None})
+    assert found(tmp_path) == {"train": ("train.json", "imgs")}
 
 
 def test_a_damaged_file_is_recognized_so_that_its_reader_names_the_damage(tmp_path):
