@@ -141,9 +141,7 @@ def train(options: TrainOptions) -> Metrics:
         processes=processes,
         console=console,
     )
-    train_loader, val_loader = _build_loaders(
-        options, config, processes, train_set, val_set, augment
-    )
+    train_loader, val_loader = _build_loaders(options, config, processes, train_set, val_set, augment)
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
         ckpt_path = last if options.resume else None

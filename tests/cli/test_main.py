@@ -54,7 +54,6 @@ def test_the_example_of_every_help_parses(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "head"),
     [
-        ([], "mask_rcnn"),
         ([], "auto"),
         (["--cascade"], "auto_cascade"),
         (["--head", "cascade_mask_rcnn"], "cascade_mask_rcnn"),
