@@ -146,7 +146,9 @@ def _image_sets(folder: Path) -> dict[str, list[str]]:
     splits = {}
     for name, path in by_name.items():
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        splits[str(split_of(name))] = [line.strip() for line in lines if line.strip()]
+        names = [line.strip() for line in lines if line.strip()]
+        # Some tools list file names or whole paths of images.
+        splits[str(split_of(name))] = [Path(each).stem if is_image(Path(each)) else each for each in names]
     return splits
 
 

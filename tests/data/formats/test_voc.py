@@ -53,7 +53,7 @@ LAYOUTS = {
         "JPEGImages/a.jpg": None,
         "JPEGImages/b.jpg": None,
         "ImageSets/Main/trainval.txt": "a\n",
-        "ImageSets/Main/valid.txt": "b\n",
+        "ImageSets/Main/valid.txt": "/home/me/JPEGImages/b.jpg\n",
     },
     "Roboflow": {
         "train/a_jpg.rf.1.jpg": None,
