@@ -270,6 +270,25 @@ def test_run_without_a_validation_set_is_not_evaluated(nano_arguments, tmp_path)
     assert not (tmp_path / "inference").exists()
 
 
+def test_what_cannot_be_used_is_dropped_and_listed(nano_arguments, shapes, tmp_path):
+    data = json.loads((shapes / "train.json").read_text())
+    data["annotations"][0]["bbox"] = [10, 10, 0, 5]
+    data["images"][-1]["file_name"] = "gone.png"
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    options = (f"data.train.json={tmp_path}/train.json", "data.val.json=null", "train.max_iter=1")
+    with pytest.raises(InputError, match="and 1 more problem.*mvit-det check"):
+        main(command(nano_arguments, tmp_path / "out", *options))
+    assert not (tmp_path / "out").exists()
+    run(nano_arguments, tmp_path / "out", *options, "data.drop_invalid=True")
+    lines = (tmp_path / "out/data_problems.txt").read_text().splitlines()
+    dropped = sorted(line for line in lines if line.startswith("drop: "))
+    assert [("gone.png" in line, "annotations[0].bbox" in line) for line in dropped] in (
+        [(True, False), (False, True)],
+        [(False, True), (True, False)],
+    )
+    assert re.search(r"7 images.*dropped: 1 .*, 1 ", (tmp_path / "out/log.txt").read_text(), re.DOTALL)
+
+
 @pytest.mark.slow
 def test_detector_of_boxes_trains_on_a_yolo_folder_and_is_evaluated(nano_arguments, shapes, tmp_path):
     write_yolo(shapes, tmp_path / "yolo")
