@@ -109,8 +109,8 @@ def train(options: TrainOptions) -> Metrics:
     if processes.rank == 0:
         _prepare_folder(options, config, schedule, data, truth, console)
     console.print(schedule.explanation, highlight=False, soft_wrap=True)
-    if processes.world_size > 1 and not torch.cuda.is_available():
-        console.print(f"no GPU: {processes.devices} processes share the CPU of each machine", highlight=False)
+    if processes.devices > 1 and not torch.cuda.is_available():
+        console.print(f"no GPU: {processes.devices} processes share the CPU of a machine", highlight=False)
 
     module = DetectorModule(config, detector, truth, schedule)
     trainer = build_fitting_trainer(
