@@ -34,6 +34,13 @@ def check_conventions(objects: Objects, sizes: Array, findings: Findings) -> Non
             f"{where}: {example} and all other boxes are fractions of the image; {EXPECTED}: multiply x and "
             "width by the width of the image, y and height by its height"
         )
+    has_polygons = np.isfinite(bounds).all(1)
+    if has_polygons.any() and bounds[has_polygons].max() <= 1.001 and boxes[has_polygons, 2:].max() > 2:
+        index = objects.index[present][has_polygons][0]
+        raise InputError(
+            f"{findings.source}: annotations[{index}].segmentation: this and all other polygons are "
+            "fractions of the image; expected [x, y, x, y, ...] in pixels"
+        )
     if _are_corners(boxes, sizes) or _corners_match(boxes, bounds):
         raise InputError(
             f"{where}: {example} and all other boxes look like [x1, y1, x2, y2]: as such they fit their "

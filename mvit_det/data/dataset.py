@@ -121,8 +121,7 @@ def dataset_from(
         entries, image_ids = read_image_entries(data["images"], folder, findings)
         objects = read_objects(data["annotations"], image_ids, category_ids, findings)
         entries, objects = check_entries(entries, objects, images, findings, clip=drop_invalid)
-        find_oddities(objects, findings)
-        _find_unused_categories(data["categories"], objects, findings)
+        find_oddities(objects, data["categories"], findings)
         if not drop_invalid:
             stop_at(findings.problems, source)
         if not entries:
@@ -138,14 +137,6 @@ def _check_lists(data: dict[str, Any], source: Path) -> None:
             raise InputError(f"{source}: {name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
     if not data["images"]:
         raise InputError(f"{source}: images: is empty; expected at least one entry")
-
-
-def _find_unused_categories(categories: list[dict[str, Any]], objects: Objects, findings: Findings) -> None:
-    used = {entry["category_id"] for entry in objects.entries}
-    for index, category in enumerate(categories):
-        if category["id"] not in used:
-            message = f"{category['name']!r} has no objects"
-            findings.add("unused_category", "categories", index, category, message)
 
 
 def _first_drop(findings: Findings) -> Problem:

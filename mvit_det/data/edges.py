@@ -30,7 +30,7 @@ def check_edges(objects: Objects, sizes: Array, findings: Findings, *, clip: boo
     """
     usable = np.ones(len(objects.entries), bool)
 
-    def drop(bad: NDArray[np.bool_], kind: str, field: str, message: Any) -> None:
+    def drop(bad: Any, kind: str, field: str, message: Any) -> None:
         for row in np.flatnonzero(bad & usable).tolist():
             _add(objects, row, findings, kind, field, message(row))
         usable[bad] = False
@@ -108,7 +108,8 @@ def check_rle_masks(objects: Objects, sizes: Array, findings: Findings) -> Objec
         if type(mask) is dict:
             width, height = sizes[row].astype(int).tolist()
             try:
-                check_rle(mask, "segmentation", {"width": width, "height": height})
+                if check_rle(mask, "segmentation", {"width": width, "height": height}) == 0:
+                    _add(objects, row, findings, "flat_mask", "segmentation", "the mask has no pixels")
             except FieldError as error:
                 _add(objects, row, findings, error.kind, error.field, error.message)
                 usable[row] = False

@@ -1,6 +1,5 @@
 """The checks of images and objects that depend on the sizes of the images."""
 
-import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,8 @@ from mvit_det.data.problems import Findings
 from mvit_det.errors import InputError
 
 Image = dict[str, Any]
+
+MAX_AREA = 2  # times the area of the box, beyond which a stated area is not believed; masks are rounded
 
 FRAMES = {
     "upright": "its annotations fit the image and are used as they are",
@@ -93,7 +94,7 @@ def _misfits(images: Mapping[int, Image], objects: Objects) -> list[int]:
     sizes = _sizes_of(images, objects)
     low = np.fmin(objects.boxes[:, :2], objects.bounds[:, :2])
     high = np.fmax(objects.boxes[:, :2] + objects.boxes[:, 2:], objects.bounds[:, 2:])
-    misfit = ((low < -TOLERANCE) | (high > sizes + TOLERANCE)).any(1)
+    misfit: NDArray[np.bool_] = ((low < -TOLERANCE) | (high > sizes + TOLERANCE)).any(1)
     for row, entry in enumerate(objects.entries):
         mask = entry.get("segmentation")
         if type(mask) is dict and mask.get("size") != [sizes[row, 1], sizes[row, 0]]:
@@ -180,25 +181,25 @@ def _complete_boxes(objects: Objects, findings: Findings) -> None:
 
 
 def _complete_areas(objects: Objects, findings: Findings) -> None:
-    for row, entry in enumerate(objects.entries):
+    limits = MAX_AREA * objects.boxes[:, 2:].prod(1) + 1
+    for row, (entry, limit) in enumerate(zip(objects.entries, limits.tolist(), strict=True)):
         area = entry.get("area")
-        if (type(area) is float or type(area) is int) and 0 < area < math.inf:
+        if (type(area) is float or type(area) is int) and 0 < area <= limit:
             continue
         number = to_number(area)
-        if number is not None and 0 < number < math.inf:  # in a string
+        if number is not None and 0 < number <= limit:  # in a string
             entry["area"] = number
             continue
         entry["area"] = _area(objects, row)
         if area is not None:
-            message = f"{shorten(area)} is not a positive number; it is computed as {entry['area']:g}"
+            message = f"{shorten(area)} is not the area of the object, which is {entry['area']:g}"
             findings.add("area", "annotations", int(objects.index[row]), entry, message, "area")
 
 
 def _area(objects: Objects, row: int) -> float:
     mask = objects.entries[row].get("segmentation")
-    if isinstance(mask, dict):
-        return float(coco_mask.area(_compressed(mask)))
-    return float(objects.polygon_area[row] or objects.boxes[row, 2:].prod())
+    area = coco_mask.area(_compressed(mask)) if isinstance(mask, dict) else objects.polygon_area[row]
+    return float(area or objects.boxes[row, 2:].prod())
 
 
 def _compressed(rle: Annotation) -> Any:

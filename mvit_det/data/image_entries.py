@@ -74,6 +74,7 @@ class _Reader:
 
     def read(self, index: int, image: Any) -> None:
         """Read the entry ``index``, except for its size."""
+        name: Any = None
         try:
             if not isinstance(image, dict):
                 raise FieldError("", f"{shorten(image)} is not an object")

@@ -1,5 +1,6 @@
 """Checks of a single mask: polygons or RLE."""
 
+import math
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +45,7 @@ def outline_problem(bounds: Any, outline: float, width: int, height: int) -> str
     """
     side = max(width, height)
     low, high = min(bounds), max(bounds)
-    if not (low == low and abs(low) < float("inf") and abs(high) < float("inf")):
+    if not all(map(math.isfinite, bounds)):
         return "the polygon is not finite; expected coordinates in pixels"
     if low < -side or high > 2 * side:
         return f"the polygon spans {low:g} to {high:g}, far outside its image of {width} x {height} px"

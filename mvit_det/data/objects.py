@@ -13,8 +13,10 @@ from mvit_det.data.fields import FieldError, shorten, to_number
 from mvit_det.data.ids import id_key
 from mvit_det.data.polygons import Measures, read_polygons
 from mvit_det.data.problems import Findings
+from mvit_det.data.rle import normalize_rle
 
 _CROWD = {0: 0, 1: 1, None: 0, "0": 0, "1": 1, "false": 0, "true": 1}  # True and 1.0 are equal to 1
+MAX_COORDINATE = 1e9  # px, far beyond the largest image
 _BOX = "[x, y, width, height] in pixels"
 _NO_BOX = (math.nan,) * 4
 
@@ -132,7 +134,8 @@ class _Reader:
             entry["segmentation"] = mask = mask[0]
             self._repaired("mask_form", index, entry, "segmentation", "RLE in a list")
         if type(mask) is dict and mask:
-            return []  # RLE depends on the size of the image
+            normalize_rle(mask)
+            return []  # it is checked when the size of the image is known
         if not mask or mask == [[]]:
             entry.pop("segmentation", None)
             return []
@@ -163,10 +166,11 @@ class _Reader:
                 entry["bbox"] = converted
                 numbers = array("d", [value for value in converted if value is not None])
                 self._repaired("numbers", index, entry, "bbox", shorten(box))
-            bad = next((value for value in numbers if not math.isfinite(value)), None)
-            if bad is not None:
-                raise FieldError("bbox", f"contains {bad}, which is not finite; expected {_BOX}", "bad_box")
-            return numbers
+            if max(map(abs, numbers)) < MAX_COORDINATE and not any(map(math.isnan, numbers)):
+                return numbers
+            bad = next(value for value in numbers if not abs(value) < MAX_COORDINATE)
+            problem = "is too large" if math.isfinite(bad) else "is not finite"
+            raise FieldError("bbox", f"contains {bad:g}, which {problem}; expected {_BOX}", "bad_box")
         if box is not None and box != []:
             raise FieldError("bbox", f"{shorten(box)} is not {_BOX}", "bad_box")
         if "segmentation" not in entry:

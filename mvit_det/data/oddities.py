@@ -1,5 +1,7 @@
 """Warnings of objects that can be used, but are suspicious."""
 
+from typing import Any
+
 import numpy as np
 
 from mvit_det.data.objects import Objects
@@ -8,8 +10,12 @@ from mvit_det.data.problems import Findings
 MIN_OVERLAP = 0.5  # IoU of a box with the bounds of its mask, below which the two are said not to match
 
 
-def find_oddities(objects: Objects, findings: Findings) -> None:
-    """Find tiny boxes, polygons without area, masks beside their boxes, and identical annotations."""
+def find_oddities(objects: Objects, categories: list[dict[str, Any]], findings: Findings) -> None:
+    """Find objects and categories that can be used, but may be mistakes.
+
+    These are tiny boxes, polygons without area, masks beside their boxes, identical annotations, and
+    categories without objects.
+    """
     for row in np.flatnonzero((objects.boxes[:, 2:] < 1).any(1)).tolist():
         width, height = objects.boxes[row, 2:].tolist()
         _add(objects, row, findings, "tiny_box", "bbox", f"the box is {width:g} x {height:g} px")
@@ -28,6 +34,7 @@ def find_oddities(objects: Objects, findings: Findings) -> None:
             message = f"the mask covers {bounds}, and the box is {entry['bbox']}"
             _add(objects, row, findings, "mask_beside_box", "segmentation", message)
     _warn_of_repetitions(objects, findings)
+    _warn_of_unused_categories(objects, categories, findings)
 
 
 def _warn_of_repetitions(objects: Objects, findings: Findings) -> None:
@@ -42,6 +49,16 @@ def _warn_of_repetitions(objects: Objects, findings: Findings) -> None:
             place = other.get("_source") or f"annotations[{objects.index[first]}]"
             message = f"is identical to {place}"
             _add(objects, second, findings, "repeated_annotation", "", message)
+
+
+def _warn_of_unused_categories(
+    objects: Objects, categories: list[dict[str, Any]], findings: Findings
+) -> None:
+    used = {entry["category_id"] for entry in objects.entries}
+    for index, category in enumerate(categories):
+        if category["id"] not in used:
+            message = f"{category['name']!r} has no objects"
+            findings.add("unused_category", "categories", index, category, message)
 
 
 def _add(objects: Objects, row: int, findings: Findings, kind: str, field: str, message: str) -> None:

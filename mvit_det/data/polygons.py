@@ -107,20 +107,20 @@ class Measures:
         starts = np.concatenate([[0], np.cumsum(num_points)[:-1]])
         following = np.arange(1, len(x) + 1)
         following[starts + num_points - 1] = starts  # the last point of a polygon is joined to its first
-        with np.errstate(invalid="ignore", over="ignore"):
-            step_x, step_y = x[following] - x, y[following] - y
-            lengths = np.maximum(abs(step_x), abs(step_y)) + 1
-            areas = abs(np.add.reduceat(x * step_y - y * step_x, starts)) / 2
         objects = np.array(self._objects)
         first = np.flatnonzero(np.diff(objects, prepend=-1))  # the first polygon of each object
         points = starts[first]
         index = objects[first]
-        self.bounds[index, 0] = np.minimum.reduceat(x, points)
-        self.bounds[index, 1] = np.minimum.reduceat(y, points)
-        self.bounds[index, 2] = np.maximum.reduceat(x, points)
-        self.bounds[index, 3] = np.maximum.reduceat(y, points)
-        self.outline[index] = np.add.reduceat(lengths, points)
-        self.area[index] = np.add.reduceat(areas, first)
+        with np.errstate(invalid="ignore", over="ignore"):  # the caller finds what is not finite
+            step_x, step_y = x[following] - x, y[following] - y
+            lengths = np.maximum(abs(step_x), abs(step_y)) + 1
+            areas = abs(np.add.reduceat(x * step_y - y * step_x, starts)) / 2
+            self.bounds[index, 0] = np.minimum.reduceat(x, points)
+            self.bounds[index, 1] = np.minimum.reduceat(y, points)
+            self.bounds[index, 2] = np.maximum.reduceat(x, points)
+            self.bounds[index, 3] = np.maximum.reduceat(y, points)
+            self.outline[index] = np.add.reduceat(lengths, points)
+            self.area[index] = np.add.reduceat(areas, first)
         del x, y
         self._coordinates = array("d")
         self._num_points, self._objects = [], []

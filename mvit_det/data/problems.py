@@ -1,5 +1,6 @@
 """The problems that are found in a data set, and what happens to the entries that have them."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ KINDS = {
     ),
     "numbers": Kind("numbers of another form", "repair", "Nothing: the numbers are read."),
     "missing_box": Kind("missing boxes", "repair", "Nothing: the box is that of the mask."),
-    "area": Kind("areas that are not positive numbers", "repair", "Nothing: the area is computed again."),
+    "area": Kind("impossible areas", "repair", "Nothing: the area is computed again."),
     "mask_form": Kind("masks of another form", "repair", "Nothing: the mask is read."),
     "mask_part": Kind(
         "polygons of fewer than 3 points beside others", "repair", "Nothing: they are left out."
@@ -133,7 +134,7 @@ KINDS = {
     "mask_beside_box": Kind(
         "masks that do not match their box", "warn", "Check that both belong to the same object."
     ),
-    "flat_mask": Kind("polygons without area", "warn", "Draw the polygon again, or remove it."),
+    "flat_mask": Kind("masks without area", "warn", "Draw the mask again, or remove it."),
     "missing_label_file": Kind(
         "images without a label file", "warn", "Add an empty file if the image shows no object."
     ),
@@ -211,5 +212,6 @@ def stop_at(problems: Iterable[Problem], path: Path) -> None:
     if num_more:
         kinds = "of the same kind" if num_kinds == 1 else f"({num_kinds} kinds in all)"
         problem = "problem" if num_more == 1 else "problems"
-        message += f"; and {num_more:,} more {problem} {kinds}; `mvit-det check {path}` lists them all"
+        command = f"mvit-det check {shlex.quote(str(path))}"
+        message += f"; and {num_more:,} more {problem} {kinds}; `{command}` lists them all"
     raise InputError(message)

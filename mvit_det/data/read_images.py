@@ -35,8 +35,9 @@ def read_all(
             cache.add(name, size)
         return size
 
+    pool = ThreadPoolExecutor()
     try:
-        with ThreadPoolExecutor() as pool:
-            return list(track(pool.map(read, names), len(names)))
-    finally:  # what has been read before an interrupt need not be read again
-        cache.save()
+        return list(track(pool.map(read, names), len(names)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cache.save()  # what has been read before an interrupt need not be read again

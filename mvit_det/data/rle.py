@@ -3,11 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mvit_det.data.fields import FieldError, shorten
+from mvit_det.data.fields import FieldError, shorten, to_whole_number
 
 
-def check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> None:
+def normalize_rle(rle: dict[str, Any]) -> None:
+    """Turn the numbers of an RLE mask that are whole floats or strings into ints, in place."""
+    for key in ("size", "counts"):
+        values = rle.get(key)
+        if isinstance(values, list) and not all(type(value) is int for value in values):
+            numbers = [to_whole_number(value) for value in values]
+            if None not in numbers:
+                rle[key] = numbers
+
+
+def check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> int:
     """Check that the RLE ``rle`` is a mask of ``image``, an entry of ``images``.
+
+    Returns:
+        The number of pixels of the mask.
 
     Raises:
         FieldError: if its size is not that of the image, if it cannot be decoded, or if its runs do not cover
@@ -35,6 +48,7 @@ def check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> N
             f"the runs cover {sum(runs)} pixels; the image has {size[0] * size[1]}",
             "bad_mask",
         )
+    return sum(runs[1::2])
 
 
 def decode_counts(text: str, where: str) -> list[int]:

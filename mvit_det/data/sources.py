@@ -1,10 +1,9 @@
 """The data sets of a run, from a folder or from JSON files."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from mvit_det.data.dataset import Dataset, read_dataset
-from mvit_det.data.folders import DataFolder, open_folder, read_split
+from mvit_det.data.folders import open_folder, read_split
 from mvit_det.errors import InputError
 
 MAX_NAMES = 8  # of classes, in a summary
@@ -49,8 +48,8 @@ def read_train_and_val(
     else:
         _refuse_both(data, json, images, val_json, val_images)
         folder = open_folder(data)
-        train = _read_split(folder, "train", drop_invalid)
-        val = _read_split(folder, "val", drop_invalid) if "val" in folder.splits else None
+        train = read_split(folder, "train", drop_invalid=drop_invalid)
+        val = read_split(folder, "val", drop_invalid=drop_invalid) if "val" in folder.splits else None
     check_has_objects(train)
     if val is not None:
         check_same_categories(train, val)
@@ -87,7 +86,7 @@ def read_evaluation_set(
     folder = open_folder(data)
     if split == "val" and "val" not in folder.splits and "test" in folder.splits:
         split = "test"
-    return _read_split(folder, split, drop_invalid)
+    return read_split(folder, split, drop_invalid=drop_invalid)
 
 
 def describe(dataset: Dataset) -> str:
@@ -130,6 +129,20 @@ def check_same_categories(train: Dataset, val: Dataset) -> None:
     raise InputError(f"{first} and {second} have different categories: {difference}; expected the same list")
 
 
+def check_has_objects(train: Dataset) -> None:
+    """Check that a training set has an object that is not a crowd.
+
+    Raises:
+        InputError: if it has none.
+    """
+    if train.num_objects == 0:
+        num_crowds = len(train.coco.anns)
+        reason = (
+            f"its {_count(num_crowds, 'annotation')} are crowds" if num_crowds else "it has no annotations"
+        )
+        raise InputError(f"{_title(train)}: has no object to train on: {reason}")
+
+
 def _check_paths(json: Path | None, images: Path | None, name: str) -> None:
     if json is None:
         raise InputError(
@@ -149,25 +162,6 @@ def _refuse_both(data: Path, *others: Path | None) -> None:
     for other in others:
         if other is not None:
             raise InputError(f"{data} and {other}: expected either a folder, or JSON files and their images")
-
-
-def _read_split(folder: DataFolder, split: str, drop_invalid: bool) -> Dataset:
-    dataset = read_split(folder, split, drop_invalid=drop_invalid)
-    return replace(dataset, format=folder.format, split=split)
-
-
-def check_has_objects(train: Dataset) -> None:
-    """Check that a training set has an object that is not a crowd.
-
-    Raises:
-        InputError: if it has none.
-    """
-    if train.num_objects == 0:
-        num_crowds = len(train.coco.anns)
-        reason = (
-            f"its {_count(num_crowds, 'annotation')} are crowds" if num_crowds else "it has no annotations"
-        )
-        raise InputError(f"{_title(train)}: has no object to train on: {reason}")
 
 
 def _title(dataset: Dataset) -> str:

@@ -203,6 +203,25 @@ READ = {
         first("area"),
         200,
     ),
+    "RLE without pixels": (
+        change(SECOND, "segmentation", {"size": [40, 60], "counts": [2400]}),
+        ["flat_mask"],
+        lambda coco: coco.anns[2]["area"],
+        1200,
+    ),
+    "RLE of floats": (
+        change(SECOND, "segmentation", {"size": [40.0, 60], "counts": [1200.0, 1200.0]}),
+        [],
+        lambda coco: coco.annToMask(coco.anns[2]).sum(),
+        1200,
+    ),
+    "RLE in a list": (
+        change(SECOND, "segmentation", [{"size": [40, 60], "counts": [1200, 1200]}]),
+        ["mask_form"],
+        lambda coco: coco.annToMask(coco.anns[2]).sum(),
+        1200,
+    ),
+    "area of more than the box": (change(FIRST, "area", 1e6), ["area"], first("area"), 200),
     "extra keys": (change(FIRST, "keypoints", [1, 2, 2]), [], first("keypoints"), [1, 2, 2]),
 }
 
@@ -283,7 +302,7 @@ DROPPED = [
         r"\[0\]: 7 numbers are not a polygon",
     ),
     (
-        change(FIRST, "segmentation", [[1, 2, 3, 4, math.nan, 6]]),
+        change(FIRST, "segmentation", [[1, 2, 3, math.nan, 5, 6]]),
         "bad_mask",
         r"the polygon is not finite",
     ),
@@ -348,6 +367,13 @@ def test_an_entry_that_cannot_be_used_stops_the_run_or_is_dropped(
     assert set(dataset.coco.imgToAnns) <= set(dataset.coco.imgs)
 
 
+def test_an_absolute_path_inside_the_folder_is_read(coco_folder, coco_data):
+    coco_data["images"][0]["file_name"] = str(coco_folder / "images" / "a.png")
+    dataset = read(coco_folder, coco_data)
+    assert kinds(dataset) == ["file_name"]
+    assert dataset.coco.imgs[7]["file_name"] == "a.png"
+
+
 def test_the_error_counts_all_problems(coco_folder, coco_data):
     coco_data["annotations"][0]["bbox"] = [1, 2, 0, 4]
     coco_data["annotations"][1]["image_id"] = 8
@@ -408,6 +434,10 @@ WHOLE = [
     (
         boxes([40, 20, 60, 40], [20, 25, 50, 30], [1, 1, 9, 9]),
         r"annotations\[0\]\.bbox: \[40\.0, 20\.0, 60\.0, 40\.0\] and all other boxes look like \[x1, y1, x2",
+    ),
+    (
+        change(FIRST, "segmentation", [[0.1, 0.1, 0.4, 0.1, 0.4, 0.3]]),
+        r"annotations\[0\]\.segmentation: this and all other polygons are fractions",
     ),
     (change(FIRST, "bbox", [10, 5, 30, 15]), r"look like \[x1, y1, x2, y2\]"),  # the corners of its polygon
 ]

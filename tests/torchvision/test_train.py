@@ -1,6 +1,7 @@
 """Training on a few small images, and resuming from its checkpoints."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
 def test_a_detector_of_boxes_alone(options, data, capsys):
     options = replace(options, head="faster_rcnn", val_json=data / "val.json")
     assert set(train(options)) == {"box"}
-    assert "mask" not in capsys.readouterr().err
+    assert not re.search(r"mask (AP|[0-9])", capsys.readouterr().err)  # neither a metric nor a loss
     assert set(json.loads((options.out / "metrics.json").read_text())) == {"box"}
     detector, config = load_detector(options.out / "best.ckpt")
     assert config.head == "faster_rcnn"
@@ -106,7 +107,7 @@ def test_a_detector_of_boxes_alone(options, data, capsys):
 def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **keywords):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mvit_det.torchvision.train.read_train_and_val", interrupt)
