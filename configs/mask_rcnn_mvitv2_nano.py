@@ -9,7 +9,7 @@ from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 
 from mvit_det.backbone.mvit import variant_keywords
-from mvit_det.recipes import recipe_for, scaled_long_side, warmup_fraction
+from mvit_det.recipes import recipe_for, scaled_long_side
 
 from .finetune_mask_rcnn_mvitv2_t import data, dataloader, lr_multiplier, model, optimizer, train
 
@@ -48,7 +48,6 @@ dataloader.train.num_workers = 2
 dataloader.test.num_workers = 0  # a forked process would hold another copy of the model
 
 optimizer.lr = _recipe.lr
-lr_multiplier.warmup_length = L(warmup_fraction)(num_steps="${train.max_iter}")
 train.epochs = _recipe.epochs
 train.device = "cpu"
 train.amp.enabled = False

@@ -2,6 +2,7 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 from mvit_det.errors import DependencyError, unknown_name
 
@@ -29,3 +30,8 @@ def check_tracker(name: str | None) -> None:
 def project_name(name: str) -> str:
     """Return the name of the project that contains the runs, which an environment variable can set."""
     return os.environ.get(TRACKERS[name][1], "mvit_det")
+
+
+def mlflow_uri(folder: Path) -> str:
+    """Return where MLflow stores runs: MLFLOW_TRACKING_URI or, if it is not set, a database in ``folder``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.absolute() / 'mlflow.db'}"

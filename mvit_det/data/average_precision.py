@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mvit_det.data.annotations import category_names, index_coco
+from mvit_det.data.crowd_masks import with_crowd_masks
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 Metrics = dict[str, dict[str, Any]]
@@ -38,7 +39,8 @@ def evaluate(coco: COCO, results: list[dict[str, Any]], *, has_masks: bool) -> M
             # With a box, loadRes would take the area of the box for that of the detection, which decides
             # whether it counts as small, medium or large.
             masks = [{key: value for key, value in entry.items() if key != "bbox"} for entry in results]
-            metrics["mask"] = _average_precision(coco, _load_results(coco, masks), "segm")
+            truth = index_coco({**coco.dataset, "annotations": with_crowd_masks(coco.dataset["annotations"])})
+            metrics["mask"] = _average_precision(truth, _load_results(truth, masks), "segm")
     return metrics
 
 

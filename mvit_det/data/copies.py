@@ -26,31 +26,33 @@ def find_copies(splits: Mapping[str, Dataset], track: Track, *, compare_all: boo
         compare_all: compare the bytes of all image files. Otherwise, only files that have the same name in
             several splits are compared.
     """
-    splits_of: dict[Path, list[str]] = defaultdict(list)
+    splits_of: dict[str, list[str]] = defaultdict(list)
     for split, dataset in splits.items():
         for entry in dataset.coco.dataset["images"]:
-            splits_of[Path(os.path.normpath(dataset.images / entry["file_name"]))].append(split)
+            splits_of[os.path.normpath(os.path.join(dataset.images, entry["file_name"]))].append(split)
     problems = [
-        Problem("shared_image", path, "", f"is in {first} and in {other}")
+        Problem("shared_image", Path(path), "", f"is in {first} and in {other}")
         for path, (first, *others) in splits_of.items()
         for other in others
     ]
     paths = list(splits_of)
     if not compare_all:
-        names = _groups(paths, lambda path: path.name)
-        paths = [path for group in names if len({splits_of[path][0] for path in group}) > 1 for path in group]
+        groups = _groups(paths, os.path.basename)
+        paths = [
+            path for group in groups if len({splits_of[path][0] for path in group}) > 1 for path in group
+        ]
     for first, *copies in _identical_files(paths, track):
         for path in copies:
             (split, *_), (first_split, *_) = splits_of[path], splits_of[first]
             if split == first_split:
-                problems.append(Problem("copied_image", path, "", f"has the same contents as {first}"))
+                problems.append(Problem("copied_image", Path(path), "", f"has the same contents as {first}"))
             else:
                 message = f"is in {split} and has the same contents as {first} in {first_split}"
-                problems.append(Problem("shared_image", path, "", message))
+                problems.append(Problem("shared_image", Path(path), "", message))
     return problems
 
 
-def _identical_files(paths: Iterable[Path], track: Track) -> list[list[Path]]:
+def _identical_files(paths: Iterable[str], track: Track) -> list[list[str]]:
     """Return groups of files with the same contents. Only files of the same size are read."""
     candidates = [path for group in _groups(paths, _size) for path in group]
     with ThreadPoolExecutor() as pool:
@@ -66,16 +68,16 @@ def _groups(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     return [group for value, group in groups.items() if value is not None and len(group) > 1]
 
 
-def _size(path: Path) -> int | None:
+def _size(path: str) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:  # a missing image is a problem of its own
         return None
 
 
-def _digest(path: Path) -> bytes | None:
+def _digest(path: str) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return hashlib.file_digest(file, "blake2b").digest()
     except OSError:
         return None

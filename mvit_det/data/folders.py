@@ -64,7 +64,9 @@ def open_folder(path: Path) -> DataFolder:
             "with one of them"
         )
     if not opened:
-        raise InputError(f"{path}: is no data set; looked for {_looked_for()}; it holds {_contents(path)}")
+        reasons = [reason for module in FORMATS.values() if (reason := module.explain(path))]
+        found = "; ".join(reasons) or f"it holds {_contents(path)}"
+        raise InputError(f"{path}: is no data set; looked for {_looked_for()}; {found}")
     return opened[0]
 
 

@@ -135,7 +135,7 @@ def min_median_max(values: NDArray[Any]) -> dict[str, float] | None:
 
 
 def _array(values: Iterable[Any], dtype: type, columns: int = 0) -> NDArray[Any]:
-    array = np.fromiter(values, dtype)
+    array: NDArray[Any] = np.fromiter(values, dtype)
     return array.reshape(-1, columns) if columns else array
 
 

@@ -110,7 +110,9 @@ def _plot_image_sizes(axis: Axes, splits: Splits) -> None:
     for (name, split), color, marker in zip(splits.items(), COLORS, MARKERS, strict=False):
         sizes, counts = np.unique(split.image_sizes, axis=0, return_counts=True)
         area = 16 + 300 * counts / counts.sum()  # square points
-        axis.scatter(*sizes.T, s=area, color=color, marker=marker, alpha=0.5, linewidth=0, label=name)
+        axis.scatter(
+            sizes[:, 0], sizes[:, 1], s=area, color=color, marker=marker, alpha=0.5, linewidth=0, label=name
+        )
     axis.set(title="sizes of images (large marker: many images)", xlabel="width, px", ylabel="height, px")
     axis.margins(0.1)
     for limits in (axis.xaxis, axis.yaxis):

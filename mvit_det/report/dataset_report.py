@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from mvit_det.data.check import CheckedData, check_data
+from mvit_det.data.formats.layout import SPLITS
 from mvit_det.data.json_files import write_json
 from mvit_det.data.problems import EFFECTS, KINDS, Problem
 from mvit_det.data.sources import describe
@@ -107,8 +108,9 @@ def write_report(data: CheckedData, out: Path) -> list[str]:
         The names of the files. If no image can be read, there are no samples.
     """
     clear_output(out, FILES)
-    lines = [f"{problem.effect}: {KINDS[problem.kind].title}: {problem}\n" for problem in data.problems]
-    (out / PROBLEMS).write_text("".join(lines), encoding="utf-8")
+    lines = [f"error: {message}" for message in data.errors]
+    lines += [f"{problem.effect}: {KINDS[problem.kind].title}: {problem}" for problem in data.problems]
+    (out / PROBLEMS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     counts = {
         kind: len(group) for effect in HEADINGS for kind, group in _groups(data.problems, effect).items()
     }
@@ -128,7 +130,7 @@ def write_report(data: CheckedData, out: Path) -> list[str]:
 
 
 def write_fixed(data: CheckedData, path: Path, console: Console) -> None:
-    """Write what can be used of each split as a COCO-format JSON, and print how to train on it.
+    """Write what can be used of each split as a COCO-format JSON, and print how to use it.
 
     Args:
         data: the data set.
@@ -137,11 +139,11 @@ def write_fixed(data: CheckedData, path: Path, console: Console) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for name, dataset in data.splits.items():
-        file = path.with_suffix(f".{name}.json") if len(data.splits) > 1 else path
+        file = _fixed_file(path, name) if len(data.splits) > 1 else path
         write_json(file, dataset.coco.dataset)
         console.print(
             f"wrote {file}: {len(dataset.coco.imgs):,} images, {dataset.num_objects:,} objects; "
-            f"train on it with --json {file} --images {dataset.images}"
+            f"use it with --json {file} --images {dataset.images}"
         )
 
 
@@ -157,5 +159,10 @@ def _groups(problems: Sequence[Problem], effect: str) -> dict[str, list[Problem]
 def _check_fix(path: Path) -> None:
     if path.suffix.lower() != ".json":
         raise InputError(f"{path}: expected a file name that ends with .json")
-    if path.exists():
-        raise InputError(f"{path}: already exists; choose another name")
+    for file in (path, *(_fixed_file(path, split) for split in SPLITS)):
+        if file.exists():
+            raise InputError(f"{file}: already exists; choose another name")
+
+
+def _fixed_file(path: Path, split: str) -> Path:
+    return path.with_suffix(f".{split}.json")

@@ -116,13 +116,14 @@ def train(options: TrainOptions) -> Metrics:
         console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
     del start  # frees its weights
     if processes.rank == 0:
+    if processes.rank == 0:
         _prepare_folder(options, config, schedule, train_set)
         datasets = list(filter(None, (train_set, val_set)))
         for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
             console.print(line, highlight=False, soft_wrap=True)
     console.print(f"{explanation}\n{schedule.explanation}", highlight=False, soft_wrap=True)
-    if processes.world_size > 1 and not torch.cuda.is_available():
-        console.print(f"no GPU: {processes.devices} processes share the CPU of each machine", highlight=False)
+    if processes.devices > 1 and not torch.cuda.is_available():
+        console.print(f"no GPU: {processes.devices} processes share the CPU of a machine", highlight=False)
 
     module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
     trainer = build_fitting_trainer(
@@ -141,9 +142,7 @@ def train(options: TrainOptions) -> Metrics:
         processes=processes,
         console=console,
     )
-    train_loader, val_loader = _build_loaders(
-        options, config, processes, train_set, val_set, augment
-    )
+    train_loader, val_loader = _build_loaders(options, config, processes, train_set, val_set, augment)
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
         ckpt_path = last if options.resume else None

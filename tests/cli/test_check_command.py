@@ -43,6 +43,7 @@ def test_each_split_is_fixed(coco_folder):
     for split in ("train", "val"):
         dataset = read_dataset(coco_folder / "out" / f"fixed.{split}.json", coco_folder / "images")
         assert dataset.num_objects == 2
+    assert check(coco_folder, "--fix", coco_folder / "out" / "fixed.json", "--out", coco_folder / "out") == 2
 
 
 @pytest.mark.parametrize(

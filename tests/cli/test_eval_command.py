@@ -14,9 +14,14 @@ def eval_arguments(data, checkpoint, out):
     return [*arguments, "--out", out, "--workers", 0]
 
 
-def test_the_best_checkpoint_has_the_metrics_of_the_run(trained, data, tmp_path):
-    run_command(*eval_arguments(data, trained / "best.ckpt", tmp_path / "eval"))
+def test_the_best_checkpoint_has_the_metrics_of_the_run(capfd, trained, data, tmp_path):
+    arguments = eval_arguments(data, trained, tmp_path / "eval")  # the folder stands for its best.ckpt
+    run_command(*arguments)
     assert (tmp_path / "eval" / "metrics.json").read_text() == (trained / "metrics.json").read_text()
+    assert_rejected(
+        capfd, arguments, "already holds metrics.json", "choose another folder, or add --overwrite"
+    )
+    assert_rejected(capfd, eval_arguments(data, data, tmp_path / "eval"), "is a folder without best.ckpt")
 
 
 def test_a_training_run_is_not_overwritten(capfd, trained, data):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +55,6 @@ def test_the_example_of_every_help_parses(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "head"),
     [
-        ([], "mask_rcnn"),
         ([], "auto"),
         (["--cascade"], "auto_cascade"),
         (["--head", "cascade_mask_rcnn"], "cascade_mask_rcnn"),
@@ -75,6 +75,11 @@ def test_the_head(arguments, head):
         (["--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["--head", "x"], "argument --head: invalid choice: 'x'"),
         (["--cascade", "--head", "cascade_mask_rcnn"], "--head: not allowed with argument --cascade"),
+        (["--ema", "1"], "argument --ema: 1 must be between 0 and 1"),
+        (["--logger", "x"], "argument --logger: invalid choice: 'x'"),
+        (["--jsn", "a.json"], "unknown argument --jsn: did you mean --json?"),
+        (["--val-jsn=a.json"], "unknown argument --val-jsn: did you mean --val-json?"),
+        (["--zzz"], "unknown argument --zzz: see mvit-det train --help"),
         (["--resume", "--overwrite"], "--overwrite: not allowed with argument --resume"),
     ],
 )
@@ -82,6 +87,33 @@ def test_a_bad_value_is_named(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         build_parser().parse_args([*TRAIN, *arguments])
     assert message in capsys.readouterr().err
+
+
+def test_a_misspelled_required_flag_is_named_rather_than_missing(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(["train", "--jsn", "a.json"])
+    assert "mvit-det train: error: unknown argument --jsn: did you mean --json?" in capsys.readouterr().err
+
+
+def test_abbreviations_and_values_after_a_double_dash_remain():
+    assert build_parser().parse_args([*TRAIN, "--val-j", "b.json"]).val_json.name == "b.json"
+    assert build_parser().parse_args(["inspect", "--", "--odd.pth"]).source == "--odd.pth"
+
+
+@pytest.mark.parametrize(("arguments", "ema"), [([], None), (["--ema"], 0.9998), (["--ema", "0.5"], 0.5)])
+def test_the_average(arguments, ema):
+    assert build_parser().parse_args([*TRAIN, *arguments]).ema == ema
+
+
+@pytest.mark.parametrize(
+    ("arguments", "out"),
+    [
+        (["eval", "--checkpoint", "a", "--json", "b", "--images", "c"], "runs/eval"),
+        (["predict", "a.png", "--checkpoint", "a"], "runs/predictions"),
+    ],
+)
+def test_results_have_a_default_folder(arguments, out):
+    assert build_parser().parse_args(arguments).out == Path(out)
 
 
 @pytest.mark.slow

@@ -88,6 +88,25 @@ def test_many_options_together(data, tmp_path):
     assert read_checkpoint(out / "last.ckpt").head == "cascade_mask_rcnn"
 
 
+def test_averaged_weights_are_evaluated_and_kept_also_after_resuming(capfd, data, tmp_path):
+    out = tmp_path / "out"
+    validation = ("--val-json", data / "val.json", "--draw", 0, "--epochs", 4, "--eval-every", 3)
+    run_command(*train_arguments(data, out, *validation, "--ema", 0.5, "--patience", 9))
+    shown = [line.partition(":")[0] for line in capfd.readouterr().err.splitlines() if "after step" in line]
+    assert shown == ["after step 9", "after step 12"]
+    options = json.loads((out / "run.json").read_text())["options"]
+    assert (options["ema"], options["eval_every"], options["patience"]) == (0.5, 3, 9)
+    last, best = load(out / "last.ckpt"), load(out / "best.ckpt")
+    key = "detector.roi_heads.box_predictor.cls_score.weight"
+    assert not torch.equal(last["state_dict"][key], last["current_model_state"][key])
+    assert "current_model_state" not in best
+    assert last["averaging_state"]["n_averaged"] == 12
+    if best["global_step"] == 12:
+        assert torch.equal(last["state_dict"][key], best["state_dict"][key])
+    message = ("was trained with ema 0.5, not None", "resume with the same options")
+    assert_rejected(capfd, train_arguments(data, out, *validation, "--resume"), *message)
+
+
 def test_mixed_precision_keeps_weights_in_float32(data, tmp_path):
     """Without cascade: bfloat16 convolutions take minutes on a CPU that does not support them."""
     run_command(*train_arguments(data, tmp_path / "out", "--precision", "bf16", "--epochs", 1))
@@ -97,13 +116,19 @@ def test_mixed_precision_keeps_weights_in_float32(data, tmp_path):
     assert dtypes == {torch.float32}
 
 
-def test_two_processes_share_the_training_and_the_evaluation(data, tmp_path):
+@pytest.mark.parametrize(
+    ("launcher", "options"),
+    [([], ["--devices", 2]), (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], [])],
+    ids=["lightning", "torchrun"],
+)
+def test_two_processes_share_the_training_and_the_evaluation(data, tmp_path, launcher, options):
     out = tmp_path / "out"
-    arguments = train_arguments(data, out, "--devices", 2, "--epochs", 1, "--val-json", data / "val.json")
-    command = [sys.executable, "-m", "mvit_det", *arguments]
+    arguments = train_arguments(data, out, *options, "--epochs", 1, "--val-json", data / "val.json")
+    command = [sys.executable, *launcher, "-m", "mvit_det", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "a step = 2 a batch x 2 devices" in done.stderr
+    assert "no GPU: 2 processes share the CPU of a machine" in done.stderr or torch.cuda.is_available()
     assert done.stderr.count("average precision") == 1
     single = tmp_path / "single"
     arguments = ["eval", "--checkpoint", out / "best.ckpt", "--json", data / "val.json", "--images"]

@@ -5,8 +5,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mvit_det.data.annotations import index_coco, read_coco
+from mvit_det.data.annotations import read_coco
 from mvit_det.data.average_precision import evaluate
+from mvit_det.data.coco_index import index_coco
 from mvit_det.data.json_files import write_json
 from mvit_det.data.results import to_results
 

@@ -6,6 +6,7 @@ import pytest
 import supervision
 from PIL import Image
 
+from mvit_det.data.average_precision import evaluate
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import InputError
@@ -68,6 +69,24 @@ def test_polygons_stay_polygons(tmp_path):
     assert dataset.has_masks
     assert dataset.coco.anns[1]["segmentation"] == [pytest.approx([20, 10, 100, 10, 100, 80])]
     assert dataset.coco.anns[2]["area"] == pytest.approx(100 * 200 / 2, rel=0.02)
+
+
+def test_difficult_objects_without_masks_beside_objects_with_masks(tmp_path):
+    Image.new("RGB", (200, 100)).save(tmp_path / "a.jpg")
+    box = "<name>cat</name><bndbox><xmin>11</xmin><ymin>21</ymin><xmax>30</xmax><ymax>60</ymax></bndbox>"
+    points = "<x1>11</x1><y1>21</y1><x2>31</x2><y2>21</y2><x3>31</x3><y3>61</y3><x4>11</x4><y4>61</y4>"
+    objects = (
+        f"<object>{box}<polygon>{points}</polygon></object><object>{box}<difficult>1</difficult></object>"
+    )
+    (tmp_path / "a.xml").write_text(f"<annotation><filename>a.jpg</filename>{objects}</annotation>")
+    dataset = read_split(open_folder(tmp_path), "train")
+    assert dataset.has_masks
+    assert dataset.coco.anns[2]["segmentation"] == [[10, 20, 30, 20, 30, 60, 10, 60]]
+    mask = dataset.coco.annToRLE(dataset.coco.anns[1])
+    result = {"image_id": 1, "category_id": 1, "bbox": [10, 20, 20, 40], "score": 0.9, "segmentation": mask}
+    # The second detection lies on the difficult object, and is neither right nor wrong.
+    metrics = evaluate(dataset.coco, [result, result | {"score": 0.95}], has_masks=True)
+    assert metrics["box"]["AP"] == metrics["mask"]["AP"] == pytest.approx(100)
 
 
 def add(root, form):
@@ -162,9 +181,7 @@ def test_problems_stop_the_run_or_are_dropped(tmp_path):
     add(tmp_path, "YOLO")
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n0 5 5 1 1\n")
     folder = open_folder(tmp_path)
-    with pytest.raises(
-        InputError, match=r"a.txt: line 2: the class 7 is not among the classes 0.*1 more problem"
-    ):
+    with pytest.raises(InputError, match=r"a.txt: line 2: there is no class 7; expected 0; .*1 more problem"):
         read_split(folder, "train")
     dataset = read_split(folder, "train", drop_invalid=True)
     assert dataset.num_objects == 1

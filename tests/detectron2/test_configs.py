@@ -50,6 +50,7 @@ def test_every_config_is_in_the_table():
 def test_config_builds_its_model_and_schedule(name):
     num_classes = 1203 if name.startswith("lvis/") else 80
     cfg = load_config(name, [f"model.roi_heads.num_classes={num_classes}", "train.max_iter=67500"])
+    assert set(cfg) - {"data"} == {"dataloader", "lr_multiplier", "model", "optimizer", "train"}
     with torch.device("meta"):
         model = build(cfg.model)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == PARAMETERS[name]

@@ -102,8 +102,10 @@ def losses_in_torchvision(model, batch):
 def losses_in_detectron2(model, batch):
     samples = []
     for image, labels, masks in batch:
-        objects = Instances(image.shape[:2], gt_classes=labels - 1, gt_masks=BitMasks(masks))
-        objects.gt_boxes = objects.gt_masks.get_bounding_boxes()
+        objects = Instances(image.shape[:2], gt_classes=labels - 1)
+        objects.gt_boxes = BitMasks(masks).get_bounding_boxes()
+        if len(labels):  # Detectron2's mapper gives no masks to an image without objects
+            objects.gt_masks = BitMasks(masks)
         samples.append({"image": torch.from_numpy(image).permute(2, 0, 1), "instances": objects})
     with EventStorage():
         return model(samples)

@@ -131,6 +131,22 @@ def test_training_lowers_the_loss_and_eval_only_reproduces_the_result(nano_argum
 
 
 @pytest.mark.slow
+def test_run_ends_early_and_continues_with_a_higher_patience(nano_arguments, tmp_path):
+    """At a learning rate of 0, every evaluation has the same result, so that the first is the best."""
+    options = ("train.max_iter=5", "train.eval_period=1", "optimizer.lr=0.0", ALL_SCORES)
+
+    def run_with(patience, *more):
+        run(nano_arguments, tmp_path, *options, f"train.patience={patience}", *more)
+        iteration = torch.load(tmp_path / "model_final.pth", map_location="cpu")["iteration"]
+        return iteration, torch.load(tmp_path / "model_best.pth", map_location="cpu")["iteration"]
+
+    assert run_with(2) == (2, 0)  # two evaluations after the first
+    assert "stopped early: 2 evaluations without a better bbox/AP than" in (tmp_path / "log.txt").read_text()
+    assert run_with(2, "--resume") == (2, 0)
+    assert run_with(9, "--resume") == (4, 0)
+
+
+@pytest.mark.slow
 def test_two_processes_and_accumulation_give_the_weights_of_one_process(nano_arguments, tmp_path):
     options = ("train.max_iter=3", *COMPARABLE)
     one = run(nano_arguments, tmp_path / "one", *options)
@@ -148,6 +164,14 @@ def test_two_processes_and_accumulation_give_the_weights_of_one_process(nano_arg
     two = weights(tmp_path / "two/model_final.pth")
     assert_same(one, parts, tolerance=1e-6)
     assert_same(one, two, tolerance=1e-6)
+    program = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "tools/train_net.py"]
+    arguments = command(nano_arguments, tmp_path / "launched", *options, "train.ddp.fp16_compression=False")
+    status, printed = run_process(program, arguments)
+    assert status == 0, printed
+    assert_same(one, weights(tmp_path / "launched/model_final.pth"), tolerance=1e-6)
+    status, printed = run_process(program, arguments)
+    assert status == 1, printed
+    assert printed.count("already contains a run with model_final.pth") == 1
     other_batch = run(nano_arguments, tmp_path / "other", *options, "dataloader.train.seed=1")
     key = "backbone.fpn_output2.weight"
     assert (one[key] - other_batch[key]).abs().max() > 5e-4  # the weights depend on the batches
@@ -214,6 +238,10 @@ def test_out_of_memory_reports_the_need_and_the_remedies(nano_arguments, tmp_pat
         (["train.max_iter=abc"], "train.max_iter is 'abc': expected an integer of at least 1"),
         (["train.checkpointer.period=0"], "train.checkpointer.period is 0"),
         (["train.clip_norm=-1"], "train.clip_norm is -1: expected a number above 0"),
+        (["train.patience=0"], "train.patience is 0: expected an integer of at least 1, or null"),
+        (["train.patience=2"], "train.patience is 2: needs a train.eval_period of at least 1"),
+        (["train.logger=wandbb"], "unknown logger 'wandbb': did you mean 'wandb'?"),
+        (["--num-gpus", "9999"], "--num-gpus 9999: this machine has"),
         (["train.ema.decay=2"], "train.ema.decay is 2: expected a number of at least 0 and below 1"),
         (["train.ema.enabled=no"], "train.ema.enabled is 'no': expected true or false"),
         (["train.amp=True"], "train.amp is a group of keys: enabled, precision"),
@@ -270,6 +298,25 @@ def test_run_without_a_validation_set_is_not_evaluated(nano_arguments, tmp_path)
     assert not (tmp_path / "inference").exists()
 
 
+def test_what_cannot_be_used_is_dropped_and_listed(nano_arguments, shapes, tmp_path):
+    data = json.loads((shapes / "train.json").read_text())
+    data["annotations"][0]["bbox"] = [10, 10, 0, 5]
+    data["images"][-1]["file_name"] = "gone.png"
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    options = (f"data.train.json={tmp_path}/train.json", "data.val.json=null", "train.max_iter=1")
+    with pytest.raises(InputError, match="and 1 more problem.*mvit-det check"):
+        main(command(nano_arguments, tmp_path / "out", *options))
+    assert not (tmp_path / "out").exists()
+    run(nano_arguments, tmp_path / "out", *options, "data.drop_invalid=True")
+    lines = (tmp_path / "out/data_problems.txt").read_text().splitlines()
+    dropped = sorted(line for line in lines if line.startswith("drop: "))
+    assert [("gone.png" in line, "annotations[0].bbox" in line) for line in dropped] in (
+        [(True, False), (False, True)],
+        [(False, True), (True, False)],
+    )
+    assert re.search(r"7 images.*dropped: 1 .*, 1 ", (tmp_path / "out/log.txt").read_text(), re.DOTALL)
+
+
 @pytest.mark.slow
 def test_detector_of_boxes_trains_on_a_yolo_folder_and_is_evaluated(nano_arguments, shapes, tmp_path):
     write_yolo(shapes, tmp_path / "yolo")
@@ -284,7 +331,9 @@ def test_detector_of_boxes_trains_on_a_yolo_folder_and_is_evaluated(nano_argumen
     assert results["bbox/AP"] >= 0
     assert not [name for name in results if name.startswith("segm")]
     assert re.search(
-        r"train: .*yolo.*8 images.*val: .*4 images", (tmp_path / "out/log.txt").read_text(), re.S
+        r"YOLO, train: 8 images.*YOLO, val: 4 images.*Start inference on 4",
+        (tmp_path / "out/log.txt").read_text(),
+        re.S,
     )
 
 

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -59,10 +60,12 @@ def test_the_files_hold_everything(coco_data, coco_folder):
     (coco_folder / "data.json").write_text(json.dumps(coco_data))
     data = check_data(coco_folder / "data.json")
     out = coco_folder / "new" / "report"
+    data = replace(data, errors=("the whole is bad",))
     for _ in range(2):  # a second check replaces the files of the first
         assert write_report(data, out) == ["samples.png", "statistics.png", "report.json", "problems.txt"]
     lines = (out / "problems.txt").read_text().splitlines()
-    assert len(lines) == len(data.problems)
+    assert lines[0] == "error: the whole is bad"
+    assert len(lines) == 1 + len(data.problems)
     expected = f"drop: boxes without area: {coco_folder / 'data.json'}: annotations[0].bbox: "
     assert any(line.startswith(expected) for line in lines)
     report = json.loads((out / "report.json").read_text())

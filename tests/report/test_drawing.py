@@ -1,5 +1,6 @@
 import numpy as np
 
+from mvit_det.report.comparisons import draw_entries
 from mvit_det.report.drawing import draw_objects, side_by_side, write_image
 
 
@@ -54,3 +55,17 @@ def test_two_images_are_placed_side_by_side(tmp_path):
     assert (canvas[-30:, -90:] == right).all()
     write_image(tmp_path / "new" / "canvas.png", canvas)
     assert (tmp_path / "new" / "canvas.png").stat().st_size > 0
+
+
+def test_objects_without_masks_are_drawn_as_boxes():
+    image = np.full((80, 120, 3), 128, np.uint8)
+    entries = [{"bbox": [10, 30, 30, 30], "category_id": 4}, {"bbox": [70, 30, 30, 30], "category_id": 9}]
+    drawn = draw_entries(image, entries, {4: "", 9: ""})
+    colored = (drawn != 128).any(axis=2)
+    assert colored[30, 15:35].all()  # an edge
+    assert not colored[35:55, 15:35].any()  # the inside
+    entries[1]["segmentation"] = [[70, 30, 100, 30, 100, 60, 70, 60]]
+    drawn = draw_entries(image, entries, {4: "", 9: ""}, zoom=2)
+    colored = (drawn != 128).any(axis=2)
+    assert not colored[70:110, 30:70].any()
+    assert colored[70:110, 150:190].all()

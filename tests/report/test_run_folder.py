@@ -1,7 +1,7 @@
 import pytest
 
 from mvit_det.errors import InputError
-from mvit_det.report.run_folder import check_output, clear_output, refuse_training_run
+from mvit_det.report.run_folder import check_output, clear_output, find_checkpoint, refuse_training_run
 
 NAMES = ("metrics.json", "pictures")
 
@@ -17,8 +17,10 @@ def folder(tmp_path):
 
 
 def test_an_earlier_run_is_replaced_only_on_request(folder):
-    with pytest.raises(InputError, match=r"already holds metrics.json, pictures .* add --overwrite"):
+    with pytest.raises(InputError, match=r"already holds metrics.json, pictures .* add --overwrite$"):
         check_output(folder, NAMES, overwrite=False, inputs=())
+    with pytest.raises(InputError, match=r"add --overwrite, or --resume to continue that run$"):
+        check_output(folder, NAMES, overwrite=False, inputs=(), can_resume=True)
     check_output(folder, NAMES, overwrite=True, inputs=())
     clear_output(folder, NAMES)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
@@ -42,3 +44,12 @@ def test_results_are_kept_out_of_training_runs(folder, name):
     (folder / name).touch()
     with pytest.raises(InputError, match="already holds a training run; choose another folder"):
         refuse_training_run(folder)
+
+
+def test_the_best_checkpoint_of_a_folder_is_found(folder):
+    with pytest.raises(InputError, match=r"is a folder without best.ckpt, .* or model_final.pth"):
+        find_checkpoint(folder)
+    for name in ("model_final.pth", "last.ckpt", "best.ckpt"):
+        (folder / name).touch()
+        assert find_checkpoint(folder) == folder / name
+    assert find_checkpoint(folder / "none.ckpt") == folder / "none.ckpt"

@@ -1,17 +1,21 @@
 """Training on a few small images, and resuming from its checkpoints."""
 
 import json
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import InputError
+from mvit_det.report.comparisons import draw_entries
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
+from mvit_det.torchvision.predict import detect
 from mvit_det.torchvision.train import TrainOptions, train
 
 
@@ -85,10 +89,25 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
     assert resumed[CONFIG_KEY]["head"] == "cascade_mask_rcnn"
 
 
+def test_a_detector_of_boxes_alone(options, data, capsys):
+    options = replace(options, head="faster_rcnn", val_json=data / "val.json")
+    assert set(train(options)) == {"box"}
+    assert not re.search(r"mask (AP|[0-9])", capsys.readouterr().err)  # neither a metric nor a loss
+    assert set(json.loads((options.out / "metrics.json").read_text())) == {"box"}
+    detector, config = load_detector(options.out / "best.ckpt")
+    assert config.head == "faster_rcnn"
+    detector.roi_heads.score_thresh = 0.0  # so that the untrained detector finds something
+    image = np.zeros((50, 60, 3), np.uint8)
+    entries = detect(detector, config, image, 1)
+    assert len(entries) > 0
+    assert not any("segmentation" in entry for entry in entries)
+    assert draw_entries(image, entries, config.categories).any()
+
+
 def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **keywords):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mvit_det.torchvision.train.read_train_and_val", interrupt)
@@ -98,7 +117,7 @@ def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, m
 
 def test_bad_options_are_refused_before_anything_is_written(options, data):
     for changes, message in (
-        ({"head": "cascade"}, "unknown head 'cascade': did you mean 'cascade_mask_rcnn'"),
+        ({"head": "cascade"}, "unknown head 'cascade': did you mean 'cascade_rcnn'"),
         ({"variant": "mvitv2_nana"}, "unknown variant 'mvitv2_nana': did you mean 'mvitv2_nano'"),
         ({"val_images": data / "images"}, "val_images .*: needs val_json"),
     ):

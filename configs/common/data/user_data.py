@@ -15,6 +15,7 @@ data = dict(
 )
 
 dataloader.train.dataset.names = L(register_split)(data="${data}", split="train")
+dataloader.train.dataset.filter_empty = False  # images without objects are trained on
 dataloader.test.dataset.names = L(register_split)(data="${data}", split="val")
 dataloader.train.mapper.instance_mask_format = L(mask_format)(data="${data}")
 dataloader.evaluator._target_ = DatasetEvaluator

@@ -6,14 +6,14 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import SPLITS, annotation_folders, split_of, walk
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, shown, split_of, walk
 from mvit_det.data.json_files import read_json
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -23,56 +23,64 @@ OTHER_TASKS = ("person_keypoints", "captions", "image_info", "stuff", "panoptic"
 NUM_SAMPLES = 20  # file names by which the folder of images is found
 
 _FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
-_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # byte-order mark -> encoding
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 
 
 @dataclass(frozen=True)
 class CocoSplit:
-    """An annotation file and the folder of its images."""
+    """An annotation file, and the folders where its images may be."""
 
     json: Path
-    images: Path
+    folders: tuple[Path, ...]
 
 
 def recognize(folder: Path) -> dict[str, CocoSplit] | None:
-    """Find the annotation file of each split and the folders of their images.
+    """Find the annotation file of each split.
 
-    A file belongs to the split that its name names, or else the name of its folder. A single file without a
-    split is the training set. Only the keys and the first file names of a file are looked at.
+    A file belongs to the split that its name names, or else the name of its folder. If none is
+    the training set, a file without a split is. Of a file, only its keys are looked at.
 
     Raises:
-        InputError: if two files belong to the same split, or if the images are not found.
+        InputError: if two files belong to the same split.
     """
     if not folder.is_dir():
         return None
-    folders = list(walk(folder))
     by_split: dict[str | None, list[Path]] = {}
     for path in _annotation_files(annotation_folders(folder)):
         by_split.setdefault(_split(path, folder), []).append(path)
     if not by_split:
         return None
-    if list(by_split) == [None]:
-        by_split = {"train": by_split[None]}
-    chosen = {split: _choose(by_split[split], split) for split in SPLITS if split in by_split}
+    if None in by_split:
+        by_split.setdefault("train", by_split.pop(None))
+    folders = tuple(walk(folder))
     return {
-        split: CocoSplit(path, find_images(path, split, folder, folders)) for split, path in chosen.items()
+        split: CocoSplit(_choose(by_split[split], split), folders) for split in SPLITS if split in by_split
     }
 
 
+def explain(folder: Path) -> str | None:
+    """Return what a folder lacks that has some files of this format."""
+    paths = _json_files(annotation_folders(folder))
+    return (
+        f"{shown(paths[0], folder)} does not have the lists images and annotations of COCO" if paths else None
+    )
+
+
 def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
-    """Read the annotation file of a split.
+    """Read the annotation file of a split, and find the folder of its images.
 
     Raises:
-        InputError: if it is not JSON.
+        InputError: if the file is not JSON, or if its images are not found.
     """
     path = splits[split].json
+    images = find_images(path, split, folder, splits[split].folders)
     data = read_json(path, dict, "an object with images, annotations and categories")
     problems = []
     if (placeholder := _placeholder(data)) is not None:
         data["categories"].remove(placeholder)
         message = f"the category {placeholder['name']!r}, the name of a Roboflow project, is left out"
         problems.append(Problem("placeholder_category", path, "categories", message))
-    return Contents(data, path, splits[split].images, problems)
+    return Contents(data, path, images, problems)
 
 
 def _placeholder(data: dict[str, Any]) -> dict[str, Any] | None:
@@ -93,28 +101,29 @@ def _placeholder(data: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _annotation_files(folders: Iterable[Path]) -> list[Path]:
-    names = (
-        entry for folder in folders for entry in os.scandir(folder) if entry.name.lower().endswith(".json")
-    )
-    paths = sorted(Path(entry) for entry in names if entry.is_file())
-    found = [path for path in paths if _has_keys(path, "images", "annotations")]
+    found = [path for path in _json_files(folders) if _has_keys(path, "images", "annotations")]
     # Files that lack the categories, such as captions, are left out if others have them.
     return [path for path in found if _has_keys(path, "categories")] or found
+
+
+def _json_files(folders: Iterable[Path]) -> list[Path]:
+    entries = (entry for folder in folders for entry in os.scandir(folder))
+    return sorted(Path(each) for each in entries if each.name.lower().endswith(".json") and each.is_file())
 
 
 def _has_keys(path: Path, *keys: str) -> bool:
     """Return whether a JSON file contains the strings ``keys``, without parsing it."""
     with _mapped(path) as content:
-        encoding = _UTF16.get(bytes(content[:2]), "utf-8")
-        return all(content.find(f'"{key}"'.encode(encoding)) >= 0 for key in keys)
+        return all(content.find(f'"{key}"'.encode()) >= 0 for key in keys)
 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap | bytearray]:
-    """Map a file into memory. An empty file, which cannot be mapped, gives an empty array."""
+    """Map a file into memory. A file in UTF-16 is read and converted to UTF-8."""
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            yield bytearray()
+        start = file.read(2)
+        if start in _UTF16 or not start:  # an empty file cannot be mapped
+            yield bytearray((start + file.read()).decode("utf-16", "replace").encode())
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content
@@ -142,7 +151,7 @@ def _choose(paths: list[Path], split: str) -> Path:
     return candidates[0]
 
 
-def find_images(path: Path, split: str, root: Path, folders: list[Path]) -> Path:
+def find_images(path: Path, split: str, root: Path, folders: Sequence[Path]) -> Path:
     """Return the folder, among ``folders``, that holds most of the first images of an annotation file.
 
     If several do, the folder of the file takes precedence, then a folder whose name is that of the split,
@@ -166,7 +175,7 @@ def find_images(path: Path, split: str, root: Path, folders: list[Path]) -> Path
             return candidates[hits.index(max(hits))]
     raise InputError(
         f"{path}: its images, such as {names[0]!r}, are neither in {root} nor in its subfolders; "
-        "put them there"
+        "put them there, or give the file and the folder of its images"
     )
 
 

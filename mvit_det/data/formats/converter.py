@@ -18,16 +18,20 @@ class Converter:
         categories = [{"id": id_, "name": name} for id_, name in sorted(names.items())]
         self.data: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
 
-    def add(self, image: Path, size: tuple[int, int] | None, objects: Iterable[dict[str, Any]]) -> None:
+    def add(
+        self, image: Path, size: tuple[int, int] | None, objects: Iterable[dict[str, Any]], source: Path
+    ) -> None:
         """Add an image and its objects.
 
         Args:
             image: the image, inside ``folder``.
             size: width and height in pixels; None: leave them to the check of the images.
             objects: annotations without ``id`` and ``image_id``; ``iscrowd`` is 0 by default.
+            source: the file that messages about the image name.
         """
         images, annotations = self.data["images"], self.data["annotations"]
         entry = {"id": len(images) + 1, "file_name": image.relative_to(self.folder).as_posix()}
+        entry["_source"] = str(source)
         if size is not None:
             entry |= {"width": size[0], "height": size[1]}
         images.append(entry)

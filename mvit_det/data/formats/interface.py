@@ -42,6 +42,13 @@ class Format(Protocol):
         """
         ...
 
+    def explain(self, folder: Path) -> str | None:
+        """Return what a folder lacks that has some files of this format but is not recognized.
+
+        Returns None if it has none of them.
+        """
+        ...
+
     def read(self, folder: Path, splits: Mapping[str, Any], split: str) -> Contents:
         """Convert one split to COCO's format.
 

@@ -86,6 +86,16 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
     }
 
 
+def explain(folder: Path) -> str | None:
+    """Return what a folder lacks that has some files of this format."""
+    path = next((path for each in annotation_folders(folder) for path in sorted(each.glob("*.xml"))), None)
+    return (
+        None
+        if path is None
+        else f"{shown(path, folder)} does not have the root element <annotation> of Pascal VOC"
+    )
+
+
 def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
     """Convert the XML files of a split. The classes are those of all splits, sorted by name, with ids from 1.
 
@@ -116,7 +126,7 @@ def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
                 source = f"{file.path}: {obj.field}"
                 fields = {"category_id": category_ids[obj.name], "iscrowd": int(obj.difficult)}
                 objects.append(fields | _shape(obj, origin) | {"_source": source})
-        converter.add(image_paths[file.path], file.size, objects)
+        converter.add(image_paths[file.path], file.size, objects, source=file.path)
     return Contents(converter.data, folder, converter.folder, problems)
 
 
@@ -136,7 +146,9 @@ def _image_sets(folder: Path) -> dict[str, list[str]]:
     splits = {}
     for name, path in by_name.items():
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        splits[str(split_of(name))] = [line.strip() for line in lines if line.strip()]
+        names = [line.strip() for line in lines if line.strip()]
+        # Some tools list file names or whole paths of images.
+        splits[str(split_of(name))] = [Path(each).stem if is_image(Path(each)) else each for each in names]
     return splits
 
 

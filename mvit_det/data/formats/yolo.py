@@ -9,7 +9,14 @@ from typing import Any
 
 from mvit_det.data.formats.converter import Converter
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import choose_by_split, common_folder, has_files, is_image, subfolders
+from mvit_det.data.formats.layout import (
+    choose_by_split,
+    common_folder,
+    has_files,
+    is_image,
+    split_of,
+    subfolders,
+)
 from mvit_det.data.formats.yolo_config import NAMES_FILES, find_config, resolve
 from mvit_det.data.formats.yolo_labels import read_labels
 from mvit_det.data.images import read_size
@@ -41,15 +48,11 @@ def recognize(folder: Path) -> dict[str, YoloSplit] | None:
         folder: the folder, or its ``data.yaml``.
 
     Raises:
-        InputError: if ``data.yaml`` cannot be used, or if there are labels but no names of classes.
+        InputError: if ``data.yaml`` cannot be used.
     """
     config = find_config(folder)
     root = folder.parent if folder.is_file() else folder
     if config is None:
-        if _has_labels_folder(root):
-            raise InputError(
-                f"{root}: has labels/ as in YOLO, but no data.yaml and no classes.txt to name the classes"
-            )
         return None
     images = config.images
     if not images:
@@ -57,6 +60,18 @@ def recognize(folder: Path) -> dict[str, YoloSplit] | None:
         if not any(label_file(image).is_file() for sources in images.values() for image in _images(sources)):
             return None
     return {split: YoloSplit(config.path, config.names, sources) for split, sources in images.items()}
+
+
+def explain(folder: Path) -> str | None:
+    """Return what a folder lacks that has some files of this format."""
+    for path in (folder / "data.yaml", folder / "data.yml"):
+        if path.is_file():
+            return f"{path.name} has no key names"
+    in_splits = [path / "labels" for path in subfolders(folder) if split_of(path.name)]
+    labels = [folder / "labels", *subfolders(folder / "labels"), *in_splits]
+    if any(has_files(each, ".txt") for each in labels):
+        return "it has labels/ as in YOLO, but no data.yaml and no classes.txt to name the classes"
+    return None
 
 
 def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
@@ -89,7 +104,7 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
             objects, new = read_labels(label, splits[split].names, size)
             problems += new
         if objects is not None:  # else the image cannot be used
-            converter.add(path, size, objects)
+            converter.add(path, size, objects, source=path)
     return Contents(converter.data, root, converter.folder, problems)
 
 
@@ -115,11 +130,6 @@ def _label_folder(images: Path) -> Path:
         if labels.is_dir():
             return labels
     return images
-
-
-def _has_labels_folder(root: Path) -> bool:
-    folders = [root / "labels", *subfolders(root / "labels"), *(path / "labels" for path in subfolders(root))]
-    return any(has_files(folder, ".txt") for folder in folders)
 
 
 def _find_sources(root: Path) -> dict[str, Path]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import yaml
 
-from mvit_det.data.formats.layout import walk
+from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.errors import InputError
 
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels")  # of labelImg and Label Studio, CVAT, Roboflow
+MAX_CLASSES = 100_000
 KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
@@ -38,7 +39,7 @@ def find_config(path: Path) -> YoloConfig | None:
         InputError: if the file has values that cannot be used, or if several YAML files name classes.
     """
     configs = [path] if path.is_file() else sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
-    contents = {config: data for config in configs if (data := _read_yaml(config)) and _has_names(data)}
+    contents = {config: data for config in configs if _has_names(data := _read_yaml(config, path))}
     if named_data := [config for config in contents if config.stem.lower() == "data"]:
         contents = {named_data[0]: contents[named_data[0]]}
     if len(contents) > 1:
@@ -58,27 +59,34 @@ def resolve(text: str, folder: Path) -> Path:
 
     Exporters write paths that are valid elsewhere, such as ``../train/images`` (Roboflow),
     ``data/obj_train_data/1.jpg`` (CVAT) or the absolute path on the machine of the export. Leading parts are
-    left out until the rest exists in ``folder``. If nothing exists, returns ``folder / text``.
+    left out until the rest exists in ``folder``, but not the part that names the split. If nothing exists,
+    returns ``folder / text``.
     """
     text = text.replace("\\", "/")
     literal = folder / text
     if not text.startswith("..") and literal.exists():
         return literal
     parts = [part for part in text.split("/") if part not in ("", ".", "..")]
-    suffixes = (folder.joinpath(*parts[start:]) for start in range(len(parts)))
-    return next((path for path in suffixes if path.exists()), literal)
+    for start in range(len(parts)):
+        rest = "/".join(parts[start:])
+        if split_of(rest) == split_of(text) and (folder / rest).exists():
+            return folder / rest
+    return literal
 
 
-def _read_yaml(path: Path) -> Any:
+def _read_yaml(config: Path, path: Path) -> Any:
+    """Return the contents of a YAML file; None if it is damaged and need not belong to the data set."""
     try:
         # The base loader leaves every value a string: a class may be called "no" or "1.0".
-        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        return yaml.load(config.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        if config != path and config.stem.lower() != "data":
+            return None
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}: is not YAML: {getattr(error, 'problem', None) or error}{where}") from None
+        raise InputError(
+            f"{config}: is not YAML: {getattr(error, 'problem', None) or error}{where}"
+        ) from None
 
 
 def _has_names(data: Any) -> bool:
@@ -99,7 +107,8 @@ def _parse(path: Path, data: dict[str, Any]) -> YoloConfig:
         stated = next((data[key] for key in keys if data.get(key)), None)
         texts = [text for each in (stated if isinstance(stated, list) else [stated]) if (text := _text(each))]
         paths = [_find(text, root, path.parent) for text in texts]
-        if split == "test":  # Roboflow names the folder even if the split is empty
+        if split == "test" or (split == "val" and "roboflow" in data):
+            # Roboflow names the folders even if the splits are empty.
             paths = [each for each in paths if each.exists()]
         for text, each in zip(texts, paths, strict=False):
             if not each.exists():
@@ -123,23 +132,31 @@ def _text(value: Any) -> str:
 
 def _names(path: Path, data: dict[str, Any]) -> dict[int, str]:
     names = data.get("names")
-    count = _text(data.get("nc"))
-    if count and not count.isdecimal():
-        raise InputError(f"{path}: nc: {count!r} is not the number of classes")
-    if names is None:
-        names = [f"class{number}" for number in range(int(count))]
+    count = _whole_number(data["nc"]) if _text(data.get("nc")) else None
+    if count is None and _text(data.get("nc")):
+        raise InputError(f"{path}: nc: is not the number of classes; expected a whole number")
+    if names is None and count is not None:
+        names = [f"class{number}" for number in range(count)]
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
         raise InputError(f"{path}: names: expected a list of the names of the classes, or number: name")
     result = {}
     for key, name in names.items():
-        if not str(key).isdecimal() or not isinstance(name, str):
-            raise InputError(f"{path}: names: {key}: {name} is not number: name")
-        result[int(key)] = name
-    if count and int(count) != len(result):
+        number = _whole_number(key)
+        if number is None or not isinstance(name, str):
+            raise InputError(f"{path}: names: {key}: expected the number of a class and its name")
+        result[number] = name
+    if count is not None and count != len(result):
         raise InputError(f"{path}: nc is {count}, but names has {len(result)} classes; correct one of them")
     return result
+
+
+def _whole_number(value: Any) -> int | None:
+    """Return a whole number from 0 to ``MAX_CLASSES``, or None if ``value`` is anything else."""
+    text = str(value).strip() if isinstance(value, (str, int)) else ""
+    number = int(text) if text.isdecimal() and len(text) <= len(str(MAX_CLASSES)) else -1
+    return number if 0 <= number <= MAX_CLASSES else None
 
 
 def _read_names(path: Path) -> YoloConfig:

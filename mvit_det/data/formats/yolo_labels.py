@@ -62,7 +62,7 @@ def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, in
         raise LabelError("bad_label", f"the class {fields[0]} is not a whole number")
     if int(number) not in names:
         known = f"{min(names)} to {max(names)}" if len(names) > 1 else f"{min(names)}"
-        raise LabelError("unknown_category", f"the class {fields[0]} is not among the classes {known}")
+        raise LabelError("unknown_category", f"there is no class {fields[0]}; expected {known}")
     for text, value in zip(fields[1:], coordinates, strict=True):
         if not -TOLERANCE <= value <= 1 + TOLERANCE:
             raise LabelError(

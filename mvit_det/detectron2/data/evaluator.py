@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 
+from mvit_det.data.crowd_masks import with_crowd_masks
 from mvit_det.data.json_files import write_json
 from mvit_det.detectron2.data.registration import registered_dataset
 
@@ -27,7 +28,8 @@ class DatasetEvaluator(COCOEvaluator):
             kwargs.setdefault("tasks", ("bbox",))
         with TemporaryDirectory() as folder:
             json = str(Path(folder, "ground_truth.json"))
-            write_json(Path(json), dataset.coco.dataset)
+            truth = dataset.coco.dataset
+            write_json(Path(json), truth | {"annotations": with_crowd_masks(truth["annotations"])})
             MetadataCatalog.get(json).set(**metadata | {"name": json, "json_file": json})
             super().__init__(json, **kwargs)
             MetadataCatalog.pop(json)

@@ -8,7 +8,11 @@ import numpy as np
 import torch
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
-from detectron2.data.detection_utils import check_image_size, convert_PIL_to_numpy
+from detectron2.data.detection_utils import (
+    annotations_to_instances,
+    check_image_size,
+    convert_PIL_to_numpy,
+)
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -58,8 +62,11 @@ class DetectionMapper(DatasetMapper):
         sample["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         if not self.is_train:
             sample.pop("annotations", None)
-        elif "annotations" in sample:
+        elif any(not entry.get("iscrowd", 0) for entry in sample.get("annotations", [])):
             self._transform_annotations(sample, transforms, augmented.image.shape[:2])
+        elif "annotations" in sample:  # without objects, from whose masks boxes could be recomputed
+            sample.pop("annotations")
+            sample["instances"] = annotations_to_instances([], augmented.image.shape[:2])
         return sample
 
 

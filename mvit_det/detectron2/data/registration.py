@@ -34,6 +34,12 @@ def register(name: str, dataset: Dataset, **metadata: Any) -> None:
     )
 
 
+def unregister(name: str) -> None:
+    """Remove a data set from Detectron2's catalogs."""
+    DatasetCatalog.pop(name)
+    MetadataCatalog.pop(name)
+
+
 def registered_dataset(name: str) -> Dataset:
     """Return a data set that :func:`register` has registered."""
     dataset: Dataset = MetadataCatalog.get(name).dataset

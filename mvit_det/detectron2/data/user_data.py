@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.sources import read_evaluation_set, read_train_and_val
-from mvit_det.detectron2.data.registration import register
+from mvit_det.detectron2.data.registration import register, unregister
 from mvit_det.errors import InputError
 from mvit_det.report.console import check_images_with_progress
 from mvit_det.report.data_problems import report_data
@@ -32,9 +32,22 @@ def register_split(data: Keys, split: str) -> str:
         InputError: if the data cannot be used; see :func:`read_split`.
     """
     dataset = read_split(data, split)
-    name = f"{dataset.source}:{dataset.images}" + (":dropped" if data["drop_invalid"] else "")
+    option = "drop_invalid" if data["drop_invalid"] else ""
+    name = ":".join(filter(None, (str(dataset.source), str(dataset.images), dataset.split, option)))
     register(name, dataset)
     return name
+
+
+def release_training_set(cfg: DictConfig) -> None:
+    """Free the memory of the training set, after its data loader has been built.
+
+    The loader has a serialized copy. Python objects would in addition be copied by each worker process.
+    """
+    if "data" not in cfg:
+        return
+    unregister(register_split(cfg.data, "train"))
+    for function in (_train_and_val, _training_file, _checked_train):
+        function.cache_clear()
 
 
 def read_split(data: Keys, split: str) -> Dataset:
@@ -102,10 +115,8 @@ def count_classes(data: Keys) -> int:
 
 
 def count_steps(data: Keys, epochs: int, batch_size: int) -> int:
-    """Return the number of steps in ``epochs`` passes over the training images with an object, rounded up."""
-    objects = read_split(data, "train").coco.anns.values()
-    num_images = len({entry["image_id"] for entry in objects if not entry["iscrowd"]})
-    return -(-num_images * epochs // batch_size)
+    """Return the number of steps in ``epochs`` passes over the training images, rounded up."""
+    return -(-len(read_split(data, "train").coco.imgs) * epochs // batch_size)
 
 
 def mask_format(data: Keys) -> str:

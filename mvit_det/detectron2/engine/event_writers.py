@@ -11,7 +11,7 @@ from detectron2.utils.events import CommonMetricPrinter, EventStorage, EventWrit
 from omegaconf import DictConfig, OmegaConf
 
 from mvit_det.detectron2.engine.hooks import TimedEvaluation
-from mvit_det.trackers import project_name
+from mvit_det.trackers import mlflow_uri, project_name
 
 WINDOW = 20  # steps over which a metric is smoothed, as in Detectron2's other writers
 
@@ -99,8 +99,7 @@ def _open_mlflow(cfg: DictConfig) -> tuple[Log, Callable[[], Any]]:
     import mlflow
 
     folder = Path(cfg.train.output_dir)
-    if not mlflow.is_tracking_uri_set():
-        mlflow.set_tracking_uri((folder.absolute() / "mlruns").as_uri())
+    mlflow.set_tracking_uri(mlflow_uri(folder))
     mlflow.set_experiment(project_name("mlflow"))
     mlflow.start_run(run_name=folder.absolute().name)
     mlflow.log_params(_flat(cfg))

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
-from mvit_det.detectron2.data.user_data import has_validation_set, log_data
+from mvit_det.detectron2.data.user_data import has_validation_set, log_data, release_training_set
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
 from mvit_det.detectron2.engine.event_writers import build_writers
@@ -72,6 +72,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     cfg.optimizer.params.model = model
     optimizer = build(cfg.optimizer)
     loader = build(cfg.dataloader.train)
+    release_training_set(cfg)
     average = averaged_copy(model, settings.ema.decay) if settings.ema.enabled else None
     if settings.compile:
         _compile_backbone(model)

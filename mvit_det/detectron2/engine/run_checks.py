@@ -154,6 +154,8 @@ def _check_data(cfg: DictConfig, eval_only: bool) -> None:
             check_classes(cfg, len(registered_categories(name)))
             if loader == "test":
                 check_lvis(name)
+    if not eval_only and cfg.train.patience is not None and not loaders["test"]:
+        raise InputError(f"train.patience is {cfg.train.patience}, but there is no validation set")
     if not eval_only:
         build(cfg.dataloader.train.mapper)  # whose mask format requires masks
 

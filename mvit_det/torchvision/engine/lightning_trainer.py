@@ -120,7 +120,7 @@ def build_fitting_trainer(
         max_epochs=epochs,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip_norm,
-        logger=build_loggers(out, logger),
+        logger=build_loggers(out, logger if processes.rank == 0 else None),
         log_every_n_steps=min(LOG_INTERVAL, schedule.steps),
         check_val_every_n_epoch=eval_every,
     )

@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from mvit_det.report import run_folder
-from mvit_det.trackers import project_name
+from mvit_det.trackers import mlflow_uri, project_name
 
 
 def build_loggers(out: Path, tracker: str | None) -> list[Logger]:
@@ -17,8 +17,8 @@ def build_loggers(out: Path, tracker: str | None) -> list[Logger]:
     Args:
         out: the run's folder, whose name is also the name of the run in the tracker.
         tracker: ``"wandb"``, ``"mlflow"`` or None. Environment variables configure both, such as
-            WANDB_PROJECT, WANDB_MODE and MLFLOW_TRACKING_URI. By default, MLflow writes to ``mlruns`` in the
-            logs of the run.
+            WANDB_PROJECT, WANDB_MODE and MLFLOW_TRACKING_URI. By default, MLflow writes to ``mlflow.db`` in
+            the logs of the run.
     """
     csv = CSVLogger(out, name=run_folder.LOGS)
     loggers: list[Logger] = [csv, TensorBoardLogger(out, name=run_folder.LOGS, version=csv.version)]
@@ -26,7 +26,8 @@ def build_loggers(out: Path, tracker: str | None) -> list[Logger]:
     if tracker == "wandb":
         loggers.append(WandbLogger(name=name, project=project_name(tracker), save_dir=logs))
     elif tracker == "mlflow":
-        loggers.append(MLFlowLogger(project_name(tracker), run_name=name, save_dir=str(logs / "mlruns")))
+        logs.mkdir(parents=True, exist_ok=True)  # for the database
+        loggers.append(MLFlowLogger(project_name(tracker), run_name=name, tracking_uri=mlflow_uri(logs)))
     return loggers
 
 

@@ -30,7 +30,10 @@ def found(root):
     """Return split -> (JSON file, image folder), relative to ``root``."""
     splits = coco.recognize(root)
     return splits and {
-        split: (each.json.relative_to(root).as_posix(), each.images.relative_to(root).as_posix())
+        split: (
+            each.json.relative_to(root).as_posix(),
+            coco.find_images(each.json, split, root, each.folders).relative_to(root).as_posix(),
+        )
         for split, each in splits.items()
     }
 
@@ -121,6 +124,10 @@ def test_a_project_with_objects_of_its_own_name_keeps_its_category(tmp_path):
             },
             {"train": ("my-cats_training.json", "."), "val": ("my-cats.validation.json", "pics")},
         ),
+        (
+            {"cats.json": ["a.jpg"], "cats-val.json": ["b.jpg"], "images": ["a.jpg", "b.jpg"]},
+            {"train": ("cats.json", "images"), "val": ("cats-val.json", "images")},
+        ),
         (  # paths of another machine
             {"train.json": ["/home/me/data/a.jpg", "/home/me/data/b.jpg"], "imgs": ["a.jpg", "b.jpg"]},
             {"train": ("train.json", "imgs")},
@@ -146,8 +153,8 @@ def test_names_of_users(tmp_path, files, expected):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_encodings(tmp_path, encoding):
-    write(tmp_path, {"train.json": json.dumps(data("a.jpg")).encode(encoding), "a.jpg": None})
-    assert found(tmp_path) == {"train": ("train.json", ".")}
+    write(tmp_path, {"train.json": json.dumps(data("ä.jpg")).encode(encoding), "imgs/ä.jpg": None})
+    assert found(tmp_path) == {"train": ("train.json", "imgs")}
 
 
 def test_a_damaged_file_is_recognized_so_that_its_reader_names_the_damage(tmp_path):
@@ -167,7 +174,7 @@ def test_two_files_of_one_split_and_missing_images(tmp_path):
         coco.recognize(tmp_path / "a")
     write(tmp_path / "b", {"train.json": data("a.jpg"), "b.jpg": None})
     with pytest.raises(InputError, match=r"train.json: its images, such as 'a.jpg', are neither in .*b nor"):
-        coco.recognize(tmp_path / "b")
+        coco.read(tmp_path / "b", coco.recognize(tmp_path / "b"), "train")
 
 
 def test_other_json_files_are_not_recognized(tmp_path):
@@ -176,3 +183,4 @@ def test_other_json_files_are_not_recognized(tmp_path):
         {"notes.json": {"categories": []}, "a.json": {"shapes": [], "imagePath": "a.jpg"}, "b.json": b""},
     )
     assert coco.recognize(tmp_path) is None
+    assert coco.explain(tmp_path) == "a.json does not have the lists images and annotations of COCO"

@@ -53,7 +53,7 @@ LAYOUTS = {
         "JPEGImages/a.jpg": None,
         "JPEGImages/b.jpg": None,
         "ImageSets/Main/trainval.txt": "a\n",
-        "ImageSets/Main/valid.txt": "b\n",
+        "ImageSets/Main/valid.txt": "/home/me/JPEGImages/b.jpg\n",
     },
     "Roboflow": {
         "train/a_jpg.rf.1.jpg": None,
@@ -166,10 +166,11 @@ def test_problems_of_files(tmp_path):
             "JPEGImages/d.jpg": None,
         },
     )
+    folder = tmp_path / "Annotations"
     contents = read(tmp_path)
     assert contents.data["images"] == [
-        {"id": 1, "file_name": "a.jpg"},
-        {"id": 2, "file_name": "c.jpg", "width": 200, "height": 100},
+        {"id": 1, "file_name": "a.jpg", "_source": f"{folder}/a.xml"},
+        {"id": 2, "file_name": "c.jpg", "_source": f"{folder}/c.xml", "width": 200, "height": 100},
     ]
     assert {problem.kind: problem.file.name for problem in contents.problems} == {
         "bad_label": "b.xml",
@@ -194,3 +195,4 @@ def test_errors_of_a_whole_set(tmp_path):
 def test_other_xml_files_are_not_recognized(tmp_path):
     write(tmp_path, {"annotations.xml": "<annotations><version>1.1</version></annotations>", "a.jpg": None})
     assert voc.recognize(tmp_path) is None
+    assert voc.explain(tmp_path).startswith("annotations.xml does not have the root element <annotation>")

@@ -123,7 +123,13 @@ def test_images_labels_and_ids(tmp_path):
     contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
     assert contents.images == tmp_path / "images"
     assert contents.data["images"] == [
-        {"id": number, "file_name": name, "width": 200, "height": 100}
+        {
+            "id": number,
+            "file_name": name,
+            "_source": f"{tmp_path}/images/{name}",
+            "width": 200,
+            "height": 100,
+        }
         for number, name in enumerate(("a.png", "b.png", "c.png"), start=1)
     ]
     common = {"image_id": 2, "iscrowd": 0}
@@ -165,14 +171,14 @@ def test_sizes_are_those_of_upright_images(tmp_path):
 def test_an_image_that_cannot_be_read_is_left_to_the_check_of_images(tmp_path):
     write(tmp_path, {"classes.txt": "cat\n", "images/a.jpg": "no image", "labels/a.txt": LABEL})
     contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
-    assert contents.data["images"] == [{"id": 1, "file_name": "a.jpg"}]
+    assert contents.data["images"] == [{"id": 1, "file_name": "a.jpg", "_source": f"{tmp_path}/images/a.jpg"}]
     assert contents.data["annotations"] == []
 
 
 def test_errors_of_a_whole_set(tmp_path):
     write(tmp_path / "a", {"images/a.jpg": None, "labels/a.txt": LABEL})
-    with pytest.raises(InputError, match="has labels/ as in YOLO, but no data.yaml and no classes.txt"):
-        yolo.recognize(tmp_path / "a")
+    assert yolo.recognize(tmp_path / "a") is None
+    assert "has labels/ as in YOLO, but no data.yaml and no classes.txt" in yolo.explain(tmp_path / "a")
     write(tmp_path / "b", {"data.yaml": "train: images\nnames: [cat]", "images/a.jpg": None})
     with pytest.raises(
         InputError, match="no image of the train split has a label file; expected .*images/a.txt"

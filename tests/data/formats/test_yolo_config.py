@@ -31,6 +31,7 @@ def test_names_of_other_tools(tmp_path):
     write(tmp_path / "labels/classes.txt", "pear\r\n")  # labelImg
     assert find_config(tmp_path).names == {0: "pear"}
     write(tmp_path / "hyp.yaml", "lr0: 0.01")
+    write(tmp_path / "template.yaml", "{{ name }: [")  # no YAML, and no part of the data set
     assert find_config(tmp_path).names == {0: "pear"}
     write(tmp_path / "dataset.yaml", "names: [plum]")
     assert find_config(tmp_path).names == {0: "plum"}
@@ -51,6 +52,15 @@ def test_paths_of_the_machine_of_the_export_are_found(tmp_path, stated):
     assert find_config(folder).images == {"train": (folder / "images/train",)}
 
 
+def test_another_split_is_not_taken_for_a_missing_one(tmp_path):
+    (tmp_path / "images").mkdir()
+    path = write(tmp_path / "data.yaml", "train: images\nval: ../valid/images\nnames: [cat]")
+    with pytest.raises(InputError, match=f"{path}: val: '../valid/images' does not exist; correct the path"):
+        find_config(tmp_path)
+    path.write_text(path.read_text() + "\nroboflow:\n  version: 1\n")  # the split is empty
+    assert list(find_config(tmp_path).images) == ["train"]
+
+
 def test_the_stated_root_and_lists_of_folders(tmp_path):
     for name in ("yaml", "data/a", "data/b", "data/c"):
         (tmp_path / name).mkdir(parents=True)
@@ -65,8 +75,11 @@ def test_the_stated_root_and_lists_of_folders(tmp_path):
         ("names: [cat]\nnc: 2", "nc is 2, but names has 1 classes"),
         ("names: []", "names: expected a list"),
         ("names: cat", "names: expected a list"),
-        ("names: {cat: 0}", "names: cat: 0 is not number: name"),
-        ("names: [cat]\nnc: two", "nc: 'two' is not the number of classes"),
+        ("names: {cat: 0}", "names: cat: expected the number of a class and its name"),
+        ("names: [[cat]]", "names: 0: expected the number of a class and its name"),
+        ("names: [cat]\nnc: two", "nc: is not the number of classes; expected a whole number"),
+        ("nc:", "names: expected a list"),
+        ("nc: " + "9" * 5000, "nc: is not the number of classes"),
         ("names: [cat]\nval: ../valid/images", "val: '../valid/images' does not exist; correct the path"),
         ("names: [cat]\nkpt_shape: [17, 3]", "kpt_shape: labels with keypoints are not supported"),
         ("names: [cat", "is not YAML: .* in line 1"),

@@ -44,8 +44,8 @@ def test_rounding_beyond_the_image_is_accepted():
         ("0 0.5 nan 0.1 0.1", "bad_label", "'nan' is not a number"),
         ("0,0.5,0.5,0.1,0.1", "bad_label", "has 1 values"),
         ("0.5 0.5 0.5 0.1 0.1", "bad_label", "class 0.5 is not a whole number"),
-        ("2 0.5 0.5 0.1 0.1", "unknown_category", "class 2 is not among the classes 0 to 1"),
-        ("-1 0.5 0.5 0.1 0.1", "unknown_category", "class -1 is not among"),
+        ("2 0.5 0.5 0.1 0.1", "unknown_category", "there is no class 2; expected 0 to 1"),
+        ("-1 0.5 0.5 0.1 0.1", "unknown_category", "there is no class -1; expected"),
         ("0 100 50 20 40", "bad_label", "100 is outside 0 to 1"),
         ("0 0.5 0.5 -0.1 0.1", "bad_label", "-0.1 is outside 0 to 1"),
         ("0 0.5 0.5 0 0.1", "empty_box", "width of 0 and a height of 0.1"),
@@ -66,9 +66,7 @@ def test_a_file_with_a_byte_order_mark_and_other_line_ends(tmp_path):
         (f"{path}: line 1", 0, [50, 25, 100, 50]),
         (f"{path}: line 4", 1, [0, 0, 200, 100]),
     ]
-    assert [str(problem) for problem in problems] == [
-        f"{path}: line 3: the class 9 is not among the classes 0 to 1"
-    ]
+    assert [str(problem) for problem in problems] == [f"{path}: line 3: there is no class 9; expected 0 to 1"]
 
 
 def test_a_file_that_is_not_text(tmp_path):

@@ -10,9 +10,10 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from mvit_det.data.images import read_image
+from mvit_det.data.coco_index import index_coco
 from mvit_det.detectron2.data.mapper import DetectionMapper
 from mvit_det.errors import DependencyError
+from mvit_det.torchvision.data.dataset import CocoDataset
 
 
 def gray_16(path):
@@ -45,7 +46,10 @@ def test_pixels_are_those_of_the_image_reader(tmp_path, write, is_train):
     for image_format, order in (("RGB", [0, 1, 2]), ("BGR", [2, 1, 0])):
         mapped = DetectionMapper(is_train, augmentations=[], image_format=image_format)(sample)
         assert mapped["image"].permute(1, 2, 0).tolist() == expected[..., order].tolist()
-    assert np.asarray(read_image(path)).tolist() == expected.tolist()  # which the other integration uses
+    entry = {"id": 1, "file_name": path.name, "height": height, "width": width}
+    coco = index_coco({"images": [entry], "annotations": [], "categories": []})
+    image, _ = CocoDataset(coco, tmp_path)[0]  # of the other integration
+    assert image.permute(1, 2, 0).tolist() == expected.tolist()
     with pytest.raises(SizeMismatchError):
         DetectionMapper(is_train, augmentations=[], image_format="RGB")(sample | {"height": 9})
 
@@ -84,3 +88,17 @@ def test_crops_of_polygons_need_shapely(monkeypatch):
         DetectionMapper(True, use_instance_mask=True, **keywords)
     DetectionMapper(True, **keywords)
     DetectionMapper(True, use_instance_mask=True, image_format="RGB", augmentations=[T.RandomFlip()])
+
+
+def test_an_image_with_only_a_crowd_has_no_objects(tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "image.png")
+    crowd = {"bbox": [0, 1, 2, 2], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 1}
+    for annotations in ([], [crowd]):
+        mapper = DetectionMapper(
+            True, augmentations=[], image_format="RGB", use_instance_mask=True, recompute_boxes=True
+        )
+        path = str(tmp_path / "image.png")
+        mapped = mapper({"file_name": path, "height": 4, "width": 6, "annotations": annotations})
+        assert len(mapped["instances"]) == 0
+        assert mapped["instances"].gt_boxes.tensor.shape == (0, 4)
+        assert "annotations" not in mapped

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 from detectron2.data import DatasetCatalog
 from detectron2.evaluation import inference_on_dataset
+from detectron2.structures import Boxes, Instances
 
+from mvit_det.data.average_precision import evaluate
 from mvit_det.data.dataset import read_dataset
 from mvit_det.detectron2.data.evaluator import DatasetEvaluator
 from mvit_det.detectron2.data.mapper import DetectionMapper
@@ -57,6 +60,24 @@ def test_evaluator_accepts_annotations_without_ids_or_masks(
     assert "segm" not in result
     entries = json.loads((tmp_path / "coco_instances_results.json").read_text())
     assert [entry["category_id"] for entry in entries] == [90, 4]
+
+
+def test_crowd_without_a_mask_does_not_stop_the_evaluation_of_masks(coco_folder, coco_data, tmp_path):
+    del coco_data["annotations"][2]["segmentation"]
+    (coco_folder / "data.json").write_text(json.dumps(coco_data))
+    dataset = read_dataset(coco_folder / "data.json", coco_folder / "images")
+    register(str(tmp_path), dataset)
+    evaluator = DatasetEvaluator(str(tmp_path), output_dir=str(tmp_path))
+    evaluator.reset()
+    objects = Instances((40, 60), scores=torch.tensor([0.9]), pred_classes=torch.tensor([0]))
+    objects.pred_boxes = Boxes(torch.tensor([[30.0, 0, 60, 40]]))
+    objects.pred_masks = torch.zeros(1, 40, 60, dtype=torch.bool)
+    objects.pred_masks[:, :, 30:] = True  # one of the two objects
+    evaluator.process([{"image_id": 7}], [{"instances": objects}])
+    expected = evaluator.evaluate()
+    assert expected["segm"]["AP"] == expected["bbox"]["AP"] == pytest.approx(50)
+    results = json.loads((tmp_path / "coco_instances_results.json").read_text())
+    assert evaluate(dataset.coco, results, has_masks=True)["mask"]["AP"] == 50  # of the other integration
 
 
 def test_unknown_data_set_raises():

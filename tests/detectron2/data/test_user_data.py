@@ -1,16 +1,20 @@
 """The data sets that the keys under ``data`` of a config name."""
 
 import json
+import weakref
 
 import pytest
 from detectron2.data import DatasetCatalog
+from omegaconf import OmegaConf
 
 from mvit_det.detectron2.data.user_data import (
     categories_of,
     count_classes,
     count_steps,
     mask_format,
+    read_split,
     register_split,
+    release_training_set,
 )
 from mvit_det.errors import InputError
 
@@ -27,7 +31,7 @@ def test_values_computed_from_the_training_set(coco_folder):
     data = keys(train=coco_folder / "data.json", images=coco_folder / "images")
     assert categories_of(data) == {4: "bolt", 90: "nut"}
     assert count_classes(data) == 2
-    assert count_steps(data, epochs=5, batch_size=2) == 3  # one image has objects
+    assert count_steps(data, epochs=5, batch_size=4) == 3  # of two images, one of them without objects
     assert mask_format(data) == "bitmask"  # a mask is RLE
 
 
@@ -42,6 +46,16 @@ def test_split_is_registered_once_and_without_a_validation_set_there_is_none(coc
     assert len(DatasetCatalog.get(name)) == 2
     with pytest.raises(InputError, match=r"^data.val.json is not set: add data.val.json="):
         register_split(data, "val")
+
+
+def test_released_training_set_is_freed_and_read_again(coco_folder):
+    data = keys(train=coco_folder / "data.json", val=coco_folder / "data.json", images=coco_folder / "images")
+    first, val = weakref.ref(read_split(data, "train")), read_split(data, "val")
+    register_split(data, "train")
+    release_training_set(OmegaConf.create({"data": data}))
+    assert first() is None
+    assert read_split(data, "val") is val
+    assert read_split(data, "train").num_objects == 2
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,7 @@ def test_detections_equal_those_of_detectron2(head, build_detector):
 
 
 def test_boxes_without_masks_equal_those_of_detectron2(build_detector):
-    model = build_detector("mask_rcnn")
-    model.roi_heads.mask_on = False
+    model = build_detector("cascade_rcnn")
     ours = DetectorWithTTA(model, [64, 90], max_size=4000, flip=False)([sample()])[0]["instances"]
     with torch.no_grad():
         reference = detectron2_tta(model, [64, 90], flip=False)([sample()])[0]["instances"]

@@ -8,6 +8,7 @@ from torchvision import tv_tensors
 from mvit_det.recipes import recipe_for
 from mvit_det.torchvision.data.augmentation import build_augmentation, keep_visible, to_float
 from mvit_det.torchvision.data.resize import RandomCrop
+from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 DEFAULT, NANO = recipe_for("default"), recipe_for("mvitv2_nano")
 
@@ -94,6 +95,24 @@ def test_augmentation_can_be_pickled():
 def test_unknown_augmentation():
     with pytest.raises(ValueError, match="'multscale': did you mean 'multiscale'"):
         build_augmentation("multscale", DEFAULT, 80)
+
+
+@pytest.mark.parametrize("name", ["flip", "multiscale", "lsj"])
+def test_polygons_move_with_the_boxes(name):
+    torch.manual_seed(0)
+    augment = build_augmentation(name, DEFAULT, 80)
+    image, target = sample(100, 160)
+    rectangles = [[[10, 5, 60, 5, 60, 45, 10, 45]], [[70, 60, 150, 60, 150, 90, 70, 90]]]
+    target["masks"] = PolygonMasks.from_coco(rectangles, (100, 160))
+    for _ in range(20):
+        augmented, result = augment(image, target)
+        assert result["masks"].shape == (len(result["boxes"]), *augmented.shape[1:])
+        # LSJ leaves a margin of 1 px around the visible part of a mask.
+        margin = 1 if name == "lsj" else 0
+        torch.testing.assert_close(
+            result["masks"].visible_boxes(), result["boxes"], atol=margin + 1e-3, rtol=0
+        )
+    assert len(target["masks"]) == 2  # unchanged
 
 
 @pytest.mark.parametrize("name", ["flip", "multiscale", "lsj"])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torchvision import tv_tensors
@@ -23,6 +25,22 @@ def test_objects_of_an_image(dataset):
     assert target["boxes"].tolist() == [[10, 5, 30, 15], [30, 0, 60, 40]]
     assert target["masks"].flatten(1).sum(1).tolist() == [200, 1200]
     assert target["masks"][0, 5:15, 10:30].all()
+
+
+def test_masks_are_polygons_if_the_annotations_are(coco_data, coco_folder):
+    del coco_data["annotations"][1]  # the RLE of an object; that of the crowd is left
+    (coco_folder / "polygons.json").write_text(json.dumps(coco_data))
+    _, target = CocoDataset(read_coco(coco_folder / "polygons.json"), coco_folder / "images")[1]
+    assert target["masks"].polygons[0][0].tolist() == [[10, 5], [30, 5], [30, 15], [10, 15]]
+    assert target["masks"].shape == (1, 40, 60)
+
+
+def test_boxes_alone(coco_folder):
+    coco = read_coco(coco_folder / "data.json")
+    for entry in coco.anns.values():
+        entry.pop("segmentation")
+    _, target = CocoDataset(coco, coco_folder / "images", with_masks=False)[1]
+    assert set(target) == {"image_id", "boxes", "labels"}
 
 
 def test_an_image_without_objects(dataset):

@@ -6,16 +6,22 @@ from torchvision.models.detection import MaskRCNN
 
 from mvit_det.heads import HEADS
 from mvit_det.torchvision import build_detector
+from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 # Number of trainable parameters of Detectron2's detectors with 80 classes.
-NUM_PARAMETERS = {"mask_rcnn": 43_679_568, "cascade_mask_rcnn": 75_847_614}
+NUM_PARAMETERS = {
+    "faster_rcnn": 41_036_288,
+    "mask_rcnn": 43_679_568,
+    "cascade_rcnn": 73_203_310,
+    "cascade_mask_rcnn": 75_847_614,
+}
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_number_of_parameters(head):
     with torch.device("meta"):
         model = build_detector("mvitv2_t", 81, head)
-    assert isinstance(model, MaskRCNN)
+    assert isinstance(model, MaskRCNN) == HEADS[head].has_masks
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == NUM_PARAMETERS[head]
 
 
@@ -47,9 +53,12 @@ def model(request):
 
 @pytest.mark.parametrize("images", [slice(0, 2), slice(1, 2)], ids=["both", "without objects"])
 def test_losses_give_every_parameter_a_gradient(model, batch, images):
-    losses = model(batch[0][images], batch[1][images])
+    targets = batch[1][images]
+    if not model.roi_heads.has_mask():
+        targets = [{"boxes": target["boxes"], "labels": target["labels"]} for target in targets]
+    losses = model(batch[0][images], targets)
     stages = ("_1", "_2", "_3") if len(model.roi_heads.stages) > 1 else ("",)
-    expected = {"loss_objectness", "loss_rpn_box_reg", "loss_mask"}
+    expected = {"loss_objectness", "loss_rpn_box_reg"} | ({"loss_mask"} if "masks" in targets[0] else set())
     expected |= {f"loss_{kind}{stage}" for kind in ("classifier", "box_reg") for stage in stages}
     assert set(losses) == expected
     sum(losses.values()).backward()
@@ -71,7 +80,11 @@ def test_predictions_have_the_form_of_torchvision(model, batch):
     for image, prediction in zip(images, predict(model, images), strict=True):
         number = len(prediction["boxes"])
         assert number > 0
-        assert prediction["masks"].shape == (number, 1, *image.shape[1:])
+        if model.roi_heads.has_mask():
+            assert prediction["masks"].shape == (number, 1, *image.shape[1:])
+            assert prediction["masks"].dtype == torch.float32  # probabilities
+        else:
+            assert set(prediction) == {"boxes", "labels", "scores"}
         assert set(prediction["labels"].tolist()) <= {1, 2, 3}
         assert (prediction["scores"].diff() <= 0).all()
         x1, y1, x2, y2 = prediction["boxes"].unbind(1)
@@ -108,20 +121,19 @@ def test_a_thin_image_is_not_scaled_to_nothing(model):
         assert model([torch.rand(3, 1, 900)])[0]["boxes"].shape[1] == 4
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_a_head_without_masks(name, batch, monkeypatch):
-    monkeypatch.setitem(HEADS, "boxes", replace(HEADS[name], has_masks=False))
-    model = build_small("boxes")
-    assert not isinstance(model, MaskRCNN)
-    assert not any("mask" in key for key in model.state_dict())
+def test_polygons_and_pixels_give_similar_losses(batch):
     images, targets = batch
-    targets = [{"boxes": target["boxes"], "labels": target["labels"]} for target in targets]
-    losses = model(images, targets)
-    assert "loss_mask" not in losses
-    sum(losses.values()).backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
-    for prediction in predict(model, images):
-        assert set(prediction) == {"boxes", "labels", "scores"}
+    corners = [[10, 10, 40, 10, 40, 40, 10, 40], [50, 20, 90, 20, 90, 60, 50, 60]]
+    polygons = [
+        targets[0] | {"masks": PolygonMasks.from_coco([[corner] for corner in corners], (64, 96))},
+        targets[1] | {"masks": PolygonMasks.from_coco([], (80, 50))},
+    ]
+    model = build_small("mask_rcnn")
+    losses = []
+    for masks in (targets, polygons):
+        torch.manual_seed(0)  # of the sampled regions
+        losses.append(model(images, masks)["loss_mask"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_fields_of_a_head_set_its_layers(monkeypatch):

@@ -77,3 +77,13 @@ def test_predictions_return_to_the_original_size_without_empty_boxes(transform, 
         assert result["masks"].shape == (1, 1, 32, 128)
         assert result["masks"].sum() > 0.9 * 40 * 10
         assert (result["masks"][0, 0, 10:20, 20:60] > 0).all()
+
+
+def test_masks_are_bool_with_a_threshold(transform):
+    detections = {"boxes": torch.tensor([[0.0, 0, 64, 64]]), "masks": torch.zeros(1, 1, 2, 2)}
+    detections["masks"][..., 1] = 0.8  # the right half
+    transform.mask_threshold = 0.5
+    (result,) = transform.postprocess([detections], [(64, 64)], [(64, 64)])
+    assert result["masks"].dtype == torch.bool
+    # The probability is 0 at 16 px, 0.8 at 48 px and 0 at 80 px; it is 0.5 at 36 px and at 60 px.
+    assert torch.where(result["masks"][0, 0, 32])[0].tolist() == list(range(36, 60))

@@ -1,0 +1,40 @@
+import pytest
+from detectron2.utils.events import EventStorage
+
+from mvit_det.detectron2.engine.event_writers import MetricPrinter, TrackerWriter, evaluations_left
+from mvit_det.detectron2.engine.hooks import TimedEvaluation
+
+
+@pytest.mark.parametrize(
+    ("step", "max_iter", "period", "expected"),
+    [(0, 10, 0, 1), (0, 10, 3, 4), (3, 10, 3, 3), (9, 10, 3, 1), (0, 9, 3, 3), (8, 9, 3, 1)],
+)
+def test_evaluations_left(step, max_iter, period, expected):
+    """After the steps 3, 6, 9 and 10 of 10, and after 3, 6 and 9 of 9."""
+    assert evaluations_left(step, max_iter, period) == expected
+
+
+def test_the_remaining_time_includes_the_evaluations():
+    evaluation = TimedEvaluation(dict)
+    evaluation.seconds = 60.0
+    printer = MetricPrinter(max_iter=10, eval_period=3, evaluation=evaluation)
+    with EventStorage(4) as storage:
+        storage.put_scalar("time", 2.0)
+        assert printer._get_eta(storage) == "0:03:10"  # 5 steps of 2 s, 3 evaluations of 60 s
+        assert storage.latest()["eta_seconds"][0] == 190
+
+
+def test_every_scalar_is_logged_once_with_its_step():
+    logged, finished = [], []
+    writer = TrackerWriter(lambda metrics, step: logged.append((step, metrics)), lambda: finished.append(1))
+    with EventStorage(0) as storage:
+        storage.put_scalar("loss", 3.0)
+        writer.write()
+        writer.write()
+        storage.step()
+        storage.put_scalar("loss", 1.0)
+        storage.put_scalar("bbox/AP", 20.0, smoothing_hint=False)
+        writer.write()
+        writer.close()
+    assert logged == [(0, {"loss": 3.0}), (1, {"loss": 2.0, "bbox/AP": 20.0})]  # the median of 3 and 1
+    assert finished == [1]

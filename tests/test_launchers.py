@@ -1,0 +1,84 @@
+import os
+
+import pytest
+
+from mvit_det.errors import InputError
+from mvit_det.launchers import TORCHRUN, Launch, find_launch
+
+NAMES = (*TORCHRUN, "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
+NAMES += ("SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NODELIST", "SLURM_JOB_ID", "SLURM_STEP_ID")
+SRUN = {  # the last of six processes on three machines
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_STEP_NUM_TASKS": "6",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x3)",
+    "SLURM_STEP_NODELIST": "gpu[07-08,11],login",
+    "SLURM_JOB_ID": "1234567",
+    "SLURM_STEP_ID": "3",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """A function that sets the variables of a launcher, after removing those of this process."""
+
+    def replace(variables):
+        for name in NAMES:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return replace
+
+
+def test_torchrun(environment):
+    values = ("5", "6", "1", "10.0.0.1", "29500")
+    environment(dict(zip(TORCHRUN, values, strict=True)) | {"LOCAL_WORLD_SIZE": "2"})
+    launch = find_launch()
+    assert launch == Launch(5, 6, 1, 2, "10.0.0.1", 29500)
+    assert launch.num_machines == 3
+
+
+def test_srun(environment, monkeypatch):
+    environment(SRUN)
+    launch = find_launch()
+    assert launch == Launch(5, 6, 1, 2, "gpu07", 15_000 + 4570)  # (1234567 + 3) % 10000
+    for name in (*TORCHRUN, "LOCAL_WORLD_SIZE", "GROUP_RANK"):
+        monkeypatch.setenv(name, "")  # so that they are removed after the test
+    launch.export()
+    assert [os.environ[name] for name in TORCHRUN] == ["5", "6", "1", "gpu07", "19570"]
+    assert os.environ["GROUP_RANK"] == "2"
+    assert find_launch() == launch  # from the exported variables
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [("node1", "node1"), ("a1,a2", "a1"), ("n[3,5-9]", "n3"), ("rack[2-3]n[04-07]", "rack2n04")],
+)
+def test_the_first_host_of_a_list(environment, hosts, first):
+    environment(SRUN | {"SLURM_STEP_NODELIST": hosts})
+    assert find_launch().address == first
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, SRUN | {"SLURM_STEP_NUM_TASKS": "1"}, {"SLURM_PROCID": "0", "LOCAL_RANK": "0"}]
+)
+def test_other_processes_are_not_of_a_launcher(environment, variables):
+    """Neither is a single task, nor the batch script of a job, which has no step."""
+    environment(variables)
+    assert find_launch() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"SLURM_STEP_TASKS_PER_NODE": "2,4"}, "SLURM_STEP_TASKS_PER_NODE is '2,4': every machine needs"),
+        ({"SLURM_PROCID": "x"}, "SLURM_PROCID is 'x': expected an integer of at least 0"),
+        ({"SLURM_PROCID": "6"}, "process 6 of 6"),
+        ({"SLURM_STEP_NODELIST": ""}, "SLURM_STEP_NODELIST is empty: set MASTER_ADDR"),
+    ],
+)
+def test_bad_variables_are_named(environment, changes, message):
+    environment(SRUN | changes)
+    with pytest.raises(InputError, match=message):
+        find_launch()

@@ -1,0 +1,75 @@
+import os
+
+import pytest
+import torch
+
+from mvit_det.errors import InputError
+from mvit_det.launchers import TORCHRUN
+from mvit_det.torchvision.engine.processes import (
+    Processes,
+    find_processes,
+    is_first_process,
+    single_error,
+)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    """A machine with four CPU cores and no GPU, on which nothing has started this process."""
+    for name in (*TORCHRUN, "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4))
+
+
+def set_variables(monkeypatch, **variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def test_processes_that_lightning_starts(monkeypatch):
+    assert find_processes(None, None) == Processes(devices=1, num_nodes=1, rank=0)
+    set_variables(monkeypatch, NODE_RANK=1, MASTER_ADDR="a", MASTER_PORT=1)
+    assert find_processes(3, 2) == Processes(devices=3, num_nodes=2, rank=3)
+    assert not is_first_process()  # the first of the second machine
+    set_variables(monkeypatch, LOCAL_RANK=2)
+    assert find_processes(3, 2).rank == 5
+    assert find_processes(3, 2).world_size == 6
+
+
+def test_processes_of_torchrun(monkeypatch):
+    variables = {"RANK": 2, "WORLD_SIZE": 4, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2}
+    set_variables(monkeypatch, MASTER_ADDR="a", MASTER_PORT=1, **variables)
+    assert find_processes(None, None) == find_processes(2, 2) == Processes(devices=2, num_nodes=2, rank=2)
+    assert not is_first_process()
+    with pytest.raises(InputError, match="devices 4: torchrun or srun has started 2; leave it out"):
+        find_processes(4, None)
+    with pytest.raises(InputError, match="num_nodes 1: torchrun or srun has started 2"):
+        find_processes(None, 1)
+
+
+def test_bad_numbers_are_refused(monkeypatch):
+    with pytest.raises(InputError, match="devices 5: this machine has no GPU .* and 4 CPU cores"):
+        find_processes(5, None)
+    with pytest.raises(InputError, match="num_nodes 2: .* set NODE_RANK, MASTER_ADDR, MASTER_PORT on"):
+        find_processes(1, 2)
+    set_variables(monkeypatch, NODE_RANK=2, MASTER_ADDR="a", MASTER_PORT=1)
+    with pytest.raises(InputError, match="NODE_RANK 2: expected at most 1"):
+        find_processes(1, 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("NODE_RANK", "0")
+    with pytest.raises(InputError, match="devices 3: this machine has 2 GPUs"):
+        find_processes(3, None)
+
+
+def test_an_error_is_reported_once_on_each_machine(monkeypatch):
+    @single_error()
+    def fail():
+        raise InputError("a.json: no such file")
+
+    set_variables(monkeypatch, NODE_RANK=1)
+    with pytest.raises(InputError):
+        fail()
+    set_variables(monkeypatch, LOCAL_RANK=1)
+    with pytest.raises(SystemExit, match="2"):
+        fail()
