@@ -19,6 +19,7 @@ from mvit_det.data.frames import (
     extent_of,
     objects_of_images,
     resized_images,
+    rle_size,
     transform_objects,
 )
 from mvit_det.data.image_cache import ImageSize
@@ -94,10 +95,10 @@ def _misfits(images: Mapping[int, Image], objects: Objects) -> list[int]:
     sizes = _sizes_of(images, objects)
     low = np.fmin(objects.boxes[:, :2], objects.bounds[:, :2])
     high = np.fmax(objects.boxes[:, :2] + objects.boxes[:, 2:], objects.bounds[:, 2:])
-    misfit: NDArray[np.bool_] = ((low < -TOLERANCE) | (high > sizes + TOLERANCE)).any(1)
+    misfit = np.any((low < -TOLERANCE) | (high > sizes + TOLERANCE), axis=1)
     for row, entry in enumerate(objects.entries):
         mask = entry.get("segmentation")
-        if type(mask) is dict and mask.get("size") != [sizes[row, 1], sizes[row, 0]]:
+        if type(mask) is dict and rle_size(mask) != tuple(sizes[row].tolist()):
             misfit[row] = True
     return np.unique(objects.image_ids[misfit]).tolist()
 
