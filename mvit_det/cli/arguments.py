@@ -25,7 +25,7 @@ def add_data_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
-    """Add ``--checkpoint``, which names a detector, and ``--out``, the folder for its results.
+    """Add ``--checkpoint``, which names a detector, ``--soft-nms``, and ``--out``, the folder for results.
 
     Args:
         parser: the parser of the command.
@@ -37,6 +37,11 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, out: Path) -> None
         metavar="SOURCE",
         help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), the folder of a run, a "
         "URL or detectron2://...",
+    )
+    parser.add_argument(
+        "--soft-nms",
+        choices=("linear", "gaussian"),
+        help="reduce the scores of overlapping detections instead of removing them; default: remove them",
     )
     parser.add_argument("--out", type=Path, default=out, help="folder for the results; default: %(default)s")
 

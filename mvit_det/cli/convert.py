@@ -14,14 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("out", type=Path, help="file to write: NAME.safetensors or, for Detectron2, NAME.pth")
     parser.add_argument(
+        "--data",
         "--json",
         type=Path,
-        help="COCO-format JSON with the class names of a detector, if the source does not contain them",
+        help="the data set of a detector, a folder or a COCO-format JSON, if the source does not name its "
+        "classes",
     )
 
 
-def run(source: str, out: Path, json: Path | None) -> None:
+def run(source: str, out: Path, data: Path | None) -> None:
     """Convert weights."""
     from mvit_det.torchvision.convert import convert
 
-    convert(source, out, json)
+    convert(source, out, data)

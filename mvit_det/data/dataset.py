@@ -147,27 +147,11 @@ def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Obj
     """Number the annotations, and return the index of the entries that can be used."""
     for image in images:
         image.pop("_source", None)
-    _complete_crowds(objects.entries)
     for number, entry in enumerate(objects.entries, start=1):
         entry["id"] = number
         entry.pop("_source", None)
     contents = {"info": {}, "licenses": []} | data
     return index_coco(contents | {"images": images, "annotations": objects.entries})
-
-
-def _complete_crowds(annotations: list[dict[str, Any]]) -> None:
-    """Give crowds without a mask that of their box if every object has a mask.
-
-    pycocotools evaluates masks only if every annotation has one.
-    """
-    if not any("segmentation" in entry for entry in annotations if not entry["iscrowd"]):
-        return
-    if all("segmentation" in entry for entry in annotations if not entry["iscrowd"]):
-        for entry in annotations:
-            if "segmentation" not in entry:
-                x, y, width, height = entry["bbox"]
-                right, bottom = x + width, y + height
-                entry["segmentation"] = [[x, y, right, y, right, bottom, x, bottom]]
 
 
 def check_images(

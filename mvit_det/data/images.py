@@ -14,6 +14,9 @@ from mvit_det.errors import InputError
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
+# Where Pillow finds the EXIF orientation of a PNG in its header.
+ORIENTATION_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
+
 
 def read_image(path: Path) -> Image.Image:
     """Read an image as upright RGB with 8 bits per channel.
@@ -57,6 +60,8 @@ def read_size(path: Path) -> ImageSize:
         InputError: see :func:`read_image`.
     """
     with _one_line_errors(path), Image.open(path) as image:
+        if image.format == "PNG" and not ORIENTATION_KEYS & image.info.keys():
+            return ImageSize(*image.size)  # getexif would decode the pixels to look behind them
         orientation = _orientation(image)
         width, height = image.size
         if orientation >= 5 and image.format != "TIFF":  # Pillow turns the size of a TIFF itself

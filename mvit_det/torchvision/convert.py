@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from mvit_det.data.annotations import category_names, read_coco
+from mvit_det.data.dataset import read_dataset
+from mvit_det.data.folders import open_folder, read_split
 from mvit_det.errors import InputError
 from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, config_of
 from mvit_det.weights import (
@@ -15,7 +16,7 @@ from mvit_det.weights import (
 )
 
 
-def convert(source: str, out: Path, json: Path | None) -> None:
+def convert(source: str, out: Path, data: Path | None) -> None:
     """Convert weights to ``.safetensors``, or to ``.pth`` for Detectron2.
 
     The configuration of the model is written too: into the ``.pth`` file, or into a JSON file next to the
@@ -24,11 +25,11 @@ def convert(source: str, out: Path, json: Path | None) -> None:
     Args:
         source: a path or a URL, as for :func:`mvit_det.weights.load_weights`.
         out: the file to write; its suffix, ``.safetensors`` or ``.pth``, selects the format.
-        json: COCO-format JSON file with the categories of a detector; only for a file that does not name
-            them.
+        data: the folder of a data set, or a COCO-format JSON file, with the categories of a detector; only
+            for a file that does not name them.
 
     Raises:
-        InputError: if ``source`` or ``json`` cannot be used, if ``out`` has another suffix, or if it or the
+        InputError: if ``source`` or ``data`` cannot be used, if ``out`` has another suffix, or if it or the
             JSON file next to it exists.
     """
     if out.suffix not in (".safetensors", ".pth"):
@@ -39,12 +40,12 @@ def convert(source: str, out: Path, json: Path | None) -> None:
             raise InputError(f"{path}: exists already; delete it, or choose another name")
     checkpoint = read_checkpoint(local_file(source))
     is_detector = checkpoint.kind == "detector"
-    if json is not None and not is_detector:
-        raise InputError(f"{json}: {source} is not a detector, and needs no category names")
-    if json is not None and CONFIG_KEY in checkpoint.metadata:
-        raise InputError(f"{json}: {source} has category names already")
+    if data is not None and not is_detector:
+        raise InputError(f"{data}: {source} is not a detector, and needs no category names")
+    if data is not None and CONFIG_KEY in checkpoint.metadata:
+        raise InputError(f"{data}: {source} has category names already")
     if is_detector:
-        config = asdict(config_of(checkpoint, category_names(read_coco(json)) if json else None))
+        config = asdict(config_of(checkpoint, _read_categories(data) if data else None))
     else:
         config = {"variant": checkpoint.variant, "backbone": checkpoint.backbone_keywords}
     weights = checkpoint.weights
@@ -53,3 +54,10 @@ def convert(source: str, out: Path, json: Path | None) -> None:
     else:
         save_weights(to_torchvision(weights) if is_detector else weights, out, config)
     print(f"{source}: {checkpoint}\nwrote {out}")
+
+
+def _read_categories(data: Path) -> dict[int, str]:
+    if not data.is_dir():
+        return read_dataset(data, None, drop_invalid=True).categories
+    folder = open_folder(data)
+    return read_split(folder, min(folder.splits), drop_invalid=True).categories

@@ -32,6 +32,7 @@ class EvalOptions:
     json: Path | None = None
     images: Path | None = None
     drop_invalid: bool = False
+    soft_nms: str | None = None  # a key of mvit_det.nms.SOFT_NMS
     precision: str = "float32"
     devices: int | None = None  # None: those that torchrun or srun started, or 1
     num_nodes: int | None = None  # machines; None: as for devices
@@ -50,6 +51,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     console = build_console()
     processes = find_processes(options.devices, options.num_nodes)
     detector, config = load_detector(options.checkpoint)
+    detector.roi_heads.soft_nms = options.soft_nms
     if processes.rank == 0:
         run_folder.refuse_training_run(options.out)
         paths = (options.data, options.json, options.images, options.checkpoint)

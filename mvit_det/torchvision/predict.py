@@ -14,13 +14,18 @@ from mvit_det.torchvision.engine.lightning_module import MASK_THRESHOLD, predict
 from mvit_det.torchvision.engine.processes import build_console
 
 
-def predict(options: PredictOptions) -> None:
+def predict(options: PredictOptions, soft_nms: str | None = None) -> None:
     """Detect objects in an image, a folder of images or a video; see :func:`write_detections`.
+
+    Args:
+        options: the input, the checkpoint and the output folder.
+        soft_nms: a key of :data:`mvit_det.nms.SOFT_NMS`, or None for NMS.
 
     Raises:
         InputError: if an input cannot be used, in which case nothing is written.
     """
     detector, config = load_detector(options.checkpoint)
+    detector.roi_heads.soft_nms = soft_nms
     detector.transform.mask_threshold = MASK_THRESHOLD
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
     write_detections(options, partial(detect, detector, config), config.categories, build_console())

@@ -53,6 +53,15 @@ def test_the_size_is_that_of_the_upright_image(tmp_path, name):
     assert size.stored == (2, 3)
 
 
+def test_the_size_of_a_png_is_read_without_its_pixels(tmp_path):
+    path = tmp_path / "half.png"
+    Image.effect_noise((64, 32), 50).save(path)
+    path.write_bytes(path.read_bytes()[:500])
+    assert read_size(path) == ImageSize(64, 32)
+    with pytest.raises(InputError, match="half.png"):
+        read_whole(path)
+
+
 def test_transparent_pixels_are_put_on_white(tmp_path):
     pixels = np.zeros((1, 3, 4), np.uint8)
     pixels[0, :, 0] = 200

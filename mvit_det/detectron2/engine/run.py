@@ -134,7 +134,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     try:
         trainer.train(start, settings.max_iter)
     except StoppedEarly:
-        checkpointer.save("model_final")
+        checkpointer.save("model_final", iteration=trainer.iter)
         logger.info(stop_early)
 
 
