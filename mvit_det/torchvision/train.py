@@ -116,7 +116,6 @@ def train(options: TrainOptions) -> Metrics:
         console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
     del start  # frees its weights
     if processes.rank == 0:
-    if processes.rank == 0:
         _prepare_folder(options, config, schedule, train_set)
         datasets = list(filter(None, (train_set, val_set)))
         for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
