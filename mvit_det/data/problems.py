@@ -146,7 +146,7 @@ KINDS = {
 }
 
 
-class Findings:
+class ProblemCollector:
     """Collects the problems of one data set while it is read.
 
     Args:

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mvit_det.data.fields import (
+from mvit_det.data.coco.fields import (
     FieldError,
     check_box,
     check_objects,
     check_references,
     shorten,
 )
+from mvit_det.data.coco.masks import read_segmentation
 from mvit_det.data.json_files import read_json
-from mvit_det.data.masks import read_segmentation
 from mvit_det.errors import InputError
 
 

@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Hashable
 from typing import Any
 
-from mvit_det.data.fields import FieldError, shorten, to_whole_number
-from mvit_det.data.ids import id_key, number_ids
-from mvit_det.data.image_folder import ImageFolder
+from mvit_det.data.coco.fields import FieldError, shorten, to_whole_number
+from mvit_det.data.coco.ids import id_key, number_ids
+from mvit_det.data.coco.image_folder import ImageFolder
 from mvit_det.data.images import read_size
-from mvit_det.data.problems import Findings
+from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
 MAX_SIDE = 32_767  # px; pycocotools' allocations overflow above it
@@ -18,7 +18,7 @@ Image = dict[str, Any]
 
 
 def read_image_entries(
-    entries: list[Any], folder: ImageFolder | None, findings: Findings
+    entries: list[Any], folder: ImageFolder | None, collector: ProblemCollector
 ) -> tuple[list[Image], dict[Hashable, int | None]]:
     """Read the list ``images``.
 
@@ -28,28 +28,28 @@ def read_image_entries(
     Args:
         entries: the list.
         folder: the folder of the images; None: do not look for the images.
-        findings: receives the problems.
+        collector: receives the problems.
 
     Returns:
-        The usable images, and key (see :func:`mvit_det.data.ids.id_key`) -> id; the id is None for an image
-        that cannot be used.
+        The usable images, and key -> id as :func:`mvit_det.data.coco.ids.number_ids` returns it, but None for
+        an image that cannot be used.
 
     Raises:
         InputError: if none of the images is in the folder.
     """
-    reader = _Reader(folder, findings)
+    reader = _Reader(folder, collector)
     for index, image in enumerate(entries):
         reader.read(index, image)
     reader.refuse_a_folder_without_images()
     unique = reader.drop_repeated_ids()
-    ids = number_ids(unique, "images", reader.raw_ids, findings)
+    ids = number_ids(unique, "images", reader.raw_ids, collector)
     result: dict[Hashable, int | None] = dict.fromkeys(reader.unusable)
     by_name: dict[str, tuple[Hashable, Image]] = {}
     for key, (index, image) in unique.items():
         first_key, first = by_name.setdefault(image["file_name"], (key, image))
         if first is not image:
             message = f"{image['file_name']} is listed again; all its annotations belong to one image"
-            findings.add("repeated_image", "images", index, image, message, "file_name")
+            collector.add("repeated_image", "images", index, image, message, "file_name")
             if (image["width"], image["height"]) != (first["width"], first["height"]):
                 first["width"] = None  # one of them is wrong
         result[key] = ids[first_key]
@@ -64,9 +64,9 @@ def read_image_entries(
 
 
 class _Reader:
-    def __init__(self, folder: ImageFolder | None, findings: Findings) -> None:
+    def __init__(self, folder: ImageFolder | None, collector: ProblemCollector) -> None:
         self.folder = folder
-        self.findings = findings
+        self.collector = collector
         self.images: dict[Hashable, list[tuple[int, Image]]] = defaultdict(list)
         self.unusable: list[Hashable] = []
         self.raw_ids: list[Any] = []
@@ -92,9 +92,9 @@ class _Reader:
             if error.kind == "missing_image":
                 assert self.folder is not None
                 self.missing.append(name)
-                self.findings.add_file(error.kind, self.folder.path / name, error.message)
+                self.collector.add_file(error.kind, self.folder.path / name, error.message)
             else:
-                self.findings.add(error.kind, "images", index, image, error.message, error.field)
+                self.collector.add(error.kind, "images", index, image, error.message, error.field)
             return
         for field in ("width", "height"):
             if type(image.get(field)) is not int or not 0 < image[field] <= MAX_SIDE:
@@ -111,7 +111,7 @@ class _Reader:
         image["file_name"] = self.folder.find(name)
         if image["file_name"] != name:
             message = f"{name} is read as {image['file_name']}"
-            self.findings.add("file_name", "images", index, image, message, "file_name")
+            self.collector.add("file_name", "images", index, image, message, "file_name")
 
     def refuse_a_folder_without_images(self) -> None:
         if self.missing and not self.images:
@@ -122,7 +122,7 @@ class _Reader:
                 f"it is in {places[0]}" if places else "expected the folder that file names are relative to"
             )
             raise InputError(
-                f"{folder}: contains none of the {len(self.missing):,} images of {self.findings.source}, "
+                f"{folder}: contains none of the {len(self.missing):,} images of {self.collector.source}, "
                 f"such as {name}; {hint}"
             )
 
@@ -135,12 +135,12 @@ class _Reader:
                 unique[key] = group[0]
                 for index, image in others:
                     message = f"{image['file_name']} is listed again with the same id"
-                    self.findings.add("repeated_image", "images", index, image, message)
+                    self.collector.add("repeated_image", "images", index, image, message)
             else:
                 self.unusable.append(key)
                 for index, image in group:
                     message = f"the id {image['id']} is repeated for another image; ids must be unique"
-                    self.findings.add("repeated_id", "images", index, image, message)
+                    self.collector.add("repeated_id", "images", index, image, message)
         return unique
 
     def complete_size(self, index: int, image: Image) -> bool:
@@ -149,19 +149,19 @@ class _Reader:
             return True
         if self.folder is None:
             message = f"width or height is not a whole number from 1 to {MAX_SIDE} px"
-            self.findings.add("bad_entry", "images", index, image, message)
+            self.collector.add("bad_entry", "images", index, image, message)
             return False
         path = self.folder.path / image["file_name"]
         try:
             size = read_size(path)
         except InputError as error:
-            self.findings.add_file("damaged_image", path, str(error).removeprefix(f"{path}: "))
+            self.collector.add_file("damaged_image", path, str(error).removeprefix(f"{path}: "))
             return False
         if max(size.width, size.height) > MAX_SIDE:
             message = f"is {size.width} x {size.height} px; expected at most {MAX_SIDE} px"
-            self.findings.add_file("damaged_image", path, message)
+            self.collector.add_file("damaged_image", path, message)
             return False
         image["width"], image["height"] = size.width, size.height
         message = f"width or height is unknown; the image is {size.width} x {size.height} px"
-        self.findings.add("size", "images", index, image, message)
+        self.collector.add("size", "images", index, image, message)
         return True

@@ -5,9 +5,9 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
-from mvit_det.data.fields import FieldError, shorten
-from mvit_det.data.polygons import MAX_OUTLINE, Measures, read_polygons
-from mvit_det.data.rle import check_rle
+from mvit_det.data.coco.fields import FieldError, shorten
+from mvit_det.data.coco.polygons import MAX_OUTLINE, Measures, read_polygons
+from mvit_det.data.coco.rle import check_rle
 
 
 def read_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -> Any:

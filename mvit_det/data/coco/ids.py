@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from mvit_det.data.fields import shorten, to_whole_number
-from mvit_det.data.problems import Findings
+from mvit_det.data.coco.fields import shorten, to_whole_number
+from mvit_det.data.problems import ProblemCollector
 
 MAX_ID = 2**53  # larger whole numbers are not exact in the arrays of pycocotools
 
@@ -24,7 +24,7 @@ def id_key(value: Any) -> Hashable:
 
 
 def number_ids(
-    keys: Iterable[Hashable], name: str, raw_ids: Iterable[Any], findings: Findings
+    keys: Iterable[Hashable], name: str, raw_ids: Iterable[Any], collector: ProblemCollector
 ) -> dict[Any, int]:
     """Return key -> id of the entries of a list.
 
@@ -34,16 +34,16 @@ def number_ids(
         keys: the keys of the entries, from :func:`id_key`.
         name: the name of the list.
         raw_ids: the ids in the file.
-        findings: receives a problem if the ids are not the numbers in the file.
+        collector: receives a problem if the ids are not the numbers in the file.
     """
     keys = list(dict.fromkeys(keys))
     if all(isinstance(key, int) and abs(key) <= MAX_ID for key in keys):
         changed = next((raw for raw in raw_ids if isinstance(raw, str)), None)
         if changed is not None:
             message = f"{shorten(changed)} is a string; the ids are read as whole numbers"
-            findings.add_list("ids", name, "id", message)
+            collector.add_list("ids", name, "id", message)
         return {key: key for key in keys if isinstance(key, int)}
     other = next(key for key in keys if not (isinstance(key, int) and abs(key) <= MAX_ID))
     message = f"{shorten(other)} is not a whole number; the {name} are numbered 1, 2, ... in their order"
-    findings.add_list("ids", name, "id", message)
+    collector.add_list("ids", name, "id", message)
     return {key: number for number, key in enumerate(keys, start=1)}

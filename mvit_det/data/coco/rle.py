@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mvit_det.data.fields import FieldError, shorten, to_whole_number
+from mvit_det.data.coco.fields import FieldError, shorten, to_whole_number
 
 
 def normalize_rle(rle: dict[str, Any]) -> None:

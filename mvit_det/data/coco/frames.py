@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mvit_det.data.fields import FieldError
-from mvit_det.data.image_cache import ImageSize
-from mvit_det.data.objects import Objects
-from mvit_det.data.rle import check_rle
+from mvit_det.data.coco.annotations import Objects
+from mvit_det.data.coco.fields import FieldError
+from mvit_det.data.coco.rle import check_rle
+from mvit_det.data.images import ImageSize
 
 TOLERANCE = 1.0  # px that an object may reach over the edge of its image; COCO's own objects do
 MAX_ASPECT_DIFFERENCE = 0.01  # relative; sides are rounded to whole pixels when an image is resized

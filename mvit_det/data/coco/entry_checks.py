@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mvit_det.data.conventions import check_conventions
-from mvit_det.data.edges import check_edges, check_rle_masks
-from mvit_det.data.fields import shorten, to_number
-from mvit_det.data.frames import (
+from mvit_det.data.coco.annotations import Annotation, Objects
+from mvit_det.data.coco.box_format import check_box_format
+from mvit_det.data.coco.edges import check_image_edges, check_rle_masks
+from mvit_det.data.coco.fields import shorten, to_number
+from mvit_det.data.coco.frames import (
     TOLERANCE,
     choose_frame,
     extent_of,
@@ -22,11 +23,9 @@ from mvit_det.data.frames import (
     rle_size,
     transform_objects,
 )
-from mvit_det.data.image_cache import ImageSize
-from mvit_det.data.image_entries import MAX_SIDE
-from mvit_det.data.images import read_size
-from mvit_det.data.objects import Annotation, Objects
-from mvit_det.data.problems import Findings
+from mvit_det.data.coco.image_entries import MAX_SIDE
+from mvit_det.data.images import ImageSize, read_size
+from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
 Image = dict[str, Any]
@@ -44,7 +43,7 @@ def check_entries(
     images: list[Image],
     objects: Objects,
     folder: Path | None,
-    findings: Findings,
+    collector: ProblemCollector,
     *,
     clip: bool,
     actual: Mapping[int, ImageSize] | None = None,
@@ -55,7 +54,7 @@ def check_entries(
         images: the entries of the images.
         objects: the objects.
         folder: the folder of the images; None: do not look at the images.
-        findings: receives the problems.
+        collector: receives the problems.
         clip: whether to clip what reaches over the edge of its image.
         actual: image id -> size of the image itself. None: look at the images whose objects do not fit.
 
@@ -69,17 +68,17 @@ def check_entries(
     unusable: set[int] = set()
     if folder is not None:
         if actual is None:
-            actual = _read_sizes(by_id, _misfits(by_id, objects), folder, findings, unusable)
-        unusable |= _settle_frames(by_id, objects, actual, folder, findings)
+            actual = _read_sizes(by_id, _images_that_do_not_fit(by_id, objects), folder, collector, unusable)
+        unusable |= _transform_to_upright(by_id, objects, actual, folder, collector)
     if unusable:
         images = [image for image in images if image["id"] not in unusable]
         objects = objects.select(~np.isin(objects.image_ids, list(unusable)))
-    objects = check_rle_masks(objects, _sizes_of(by_id, objects), findings)
-    _complete_boxes(objects, findings)
+    objects = check_rle_masks(objects, _sizes_of(by_id, objects), collector)
+    _complete_boxes(objects, collector)
     sizes = _sizes_of(by_id, objects)
-    check_conventions(objects, sizes, findings)
-    objects = check_edges(objects, sizes, findings, clip=clip)
-    _complete_areas(objects, findings)
+    check_box_format(objects, sizes, collector)
+    objects = check_image_edges(objects, sizes, collector, clip=clip)
+    _complete_areas(objects, collector)
     return images, objects
 
 
@@ -90,7 +89,7 @@ def _sizes_of(images: Mapping[int, Image], objects: Objects) -> NDArray[np.float
     return np.array(sizes, np.float64).reshape(-1, 2)[positions]
 
 
-def _misfits(images: Mapping[int, Image], objects: Objects) -> list[int]:
+def _images_that_do_not_fit(images: Mapping[int, Image], objects: Objects) -> list[int]:
     """Return the ids of the images whose objects do not fit in the stated size."""
     sizes = _sizes_of(images, objects)
     low = np.fmin(objects.boxes[:, :2], objects.bounds[:, :2])
@@ -104,7 +103,7 @@ def _misfits(images: Mapping[int, Image], objects: Objects) -> list[int]:
 
 
 def _read_sizes(
-    images: Mapping[int, Image], ids: list[int], folder: Path, findings: Findings, unusable: set[int]
+    images: Mapping[int, Image], ids: list[int], folder: Path, collector: ProblemCollector, unusable: set[int]
 ) -> dict[int, ImageSize]:
     """Return image id -> size of the images ``ids``. Add to ``unusable`` those that cannot be read."""
 
@@ -120,23 +119,23 @@ def _read_sizes(
             if isinstance(size, ImageSize):
                 sizes[id_] = size
             else:
-                add_damaged(folder / images[id_]["file_name"], size, findings)
+                add_damaged(folder / images[id_]["file_name"], size, collector)
                 unusable.add(id_)
     return sizes
 
 
-def add_damaged(path: Path, error: InputError, findings: Findings) -> None:
+def add_damaged(path: Path, error: InputError, collector: ProblemCollector) -> None:
     """Add the problem of an image that cannot be read."""
     kind = "damaged_image" if os.path.exists(path) else "missing_image"
-    findings.add_file(kind, path, str(error).removeprefix(f"{path}: "))
+    collector.add_file(kind, path, str(error).removeprefix(f"{path}: "))
 
 
-def _settle_frames(
+def _transform_to_upright(
     images: Mapping[int, Image],
     objects: Objects,
     actual: Mapping[int, ImageSize],
     folder: Path,
-    findings: Findings,
+    collector: ProblemCollector,
 ) -> set[int]:
     """Bring sizes and annotations to the upright images, in place. Return the ids of unusable images."""
     rows_of = objects_of_images(objects, actual)
@@ -153,7 +152,7 @@ def _settle_frames(
             f"{stated[id_][0]} x {stated[id_][1]}"
         )
         if choice is None or max(upright) > MAX_SIDE:
-            findings.add_file("wrong_size", path, f"{differs}, and its annotations do not fit the image")
+            collector.add_file("wrong_size", path, f"{differs}, and its annotations do not fit the image")
             unusable.add(id_)
             continue
         frame, matrix = choice
@@ -163,11 +162,11 @@ def _settle_frames(
             continue
         images[id_]["width"], images[id_]["height"] = upright
         message = FRAMES[frame] if stated[id_] == upright else f"{differs}; {FRAMES[frame]}"
-        findings.add_file("size" if frame == "upright" else "frame", path, message)
+        collector.add_file("size" if frame == "upright" else "frame", path, message)
     return unusable
 
 
-def _complete_boxes(objects: Objects, findings: Findings) -> None:
+def _complete_boxes(objects: Objects, collector: ProblemCollector) -> None:
     for row in np.flatnonzero(np.isnan(objects.boxes[:, 0])).tolist():
         entry = objects.entries[row]
         mask = entry["segmentation"]
@@ -178,10 +177,10 @@ def _complete_boxes(objects: Objects, findings: Findings) -> None:
             objects.boxes[row] = np.concatenate([bounds[:2], bounds[2:] - bounds[:2]])
         entry["bbox"] = objects.boxes[row].tolist()
         message = f"is missing; it is that of the mask, {entry['bbox']}"
-        findings.add("missing_box", "annotations", int(objects.index[row]), entry, message, "bbox")
+        objects.report(collector, row, "missing_box", "bbox", message)
 
 
-def _complete_areas(objects: Objects, findings: Findings) -> None:
+def _complete_areas(objects: Objects, collector: ProblemCollector) -> None:
     limits = MAX_AREA * objects.boxes[:, 2:].prod(1) + 1
     for row, (entry, limit) in enumerate(zip(objects.entries, limits.tolist(), strict=True)):
         area = entry.get("area")
@@ -194,7 +193,7 @@ def _complete_areas(objects: Objects, findings: Findings) -> None:
         entry["area"] = _area(objects, row)
         if area is not None:
             message = f"{shorten(area)} is not the area of the object, which is {entry['area']:g}"
-            findings.add("area", "annotations", int(objects.index[row]), entry, message, "area")
+            objects.report(collector, row, "area", "area", message)
 
 
 def _area(objects: Objects, row: int) -> float:
