@@ -10,7 +10,7 @@ from typing import Any
 from mvit_det.data.copies import find_copies
 from mvit_det.data.dataset import Dataset, check_images, read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.data.formats.coco import find_images
+from mvit_det.data.formats.coco import find_image_folder
 from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.data.problems import Problem
 from mvit_det.data.sources import check_has_objects, check_same_categories
@@ -74,7 +74,7 @@ def check_data(
         with _collect(errors):
             dataset = replace(read(), format=format_, split=name)
             if read_images:
-                reading = _describe(track, f"reading the images of {name}")
+                reading = _with_description(track, f"reading the images of {name}")
                 dataset = check_images(dataset, reading, drop_invalid=True)
             splits[name] = dataset
     for dataset in splits.values():
@@ -83,7 +83,7 @@ def check_data(
     if "train" in splits:
         with _collect(errors):
             check_has_objects(splits["train"])
-    copies = find_copies(splits, _describe(track, "comparing image files"), compare_all=read_images)
+    copies = find_copies(splits, _with_description(track, "comparing image files"), compare_all=read_images)
     for dataset in splits.values():
         problems.extend(dataset.problems)
     return CheckedData(path, format_, splits, tuple(errors), (*problems, *copies))
@@ -103,7 +103,7 @@ def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], 
     problems = []
     if images is None:
         try:
-            images = find_images(path, split, path.parent, list(walk(path.parent)))
+            images = find_image_folder(path, split, path.parent, list(walk(path.parent)))
         except InputError as error:
             problems = [Problem("images_not_found", path, "images", f"{error}; only the file was checked")]
     return "COCO", {split: partial(read_dataset, path, images, drop_invalid=True)}, problems
@@ -118,5 +118,5 @@ def _collect(errors: list[str]) -> Iterator[None]:
         errors.append(str(error))
 
 
-def _describe(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+def _with_description(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
     return lambda items, total: track(items, total, description)

@@ -61,9 +61,9 @@ def check_image_edges(objects: Objects, sizes: Array, collector: ProblemCollecto
         mask_over = ((bounds[:, :2] < -TOLERANCE) | (bounds[:, 2:] > sizes + TOLERANCE)).any(1)
     for row in np.flatnonzero(far & usable).tolist():
         width, height = sizes[row].astype(int).tolist()
-        message = outline_problem(bounds[row].tolist(), objects.outline[row], width, height)
-        kind = "long_outline" if message.startswith("the outline") else "mask_outside"
-        kind = kind if np.isfinite(objects.outline[row]) else "bad_mask"
+        problem = outline_problem(bounds[row].tolist(), objects.outline[row], width, height)
+        assert problem is not None
+        kind, message = problem
         objects.report(collector, row, kind, "segmentation", message)
     usable &= ~far
     drop(away, "mask_outside", "segmentation", lambda row: f"the polygons are outside {image(row)}")

@@ -15,12 +15,10 @@ def id_key(value: Any) -> Hashable:
     Returns:
         None if ``value`` cannot be an id.
     """
-    if type(value) is int:
-        return value
     number = to_whole_number(value)
-    if number is not None:
-        return number
-    return value.strip() or None if isinstance(value, str) else None
+    if number is None and isinstance(value, str):
+        return value.strip() or None
+    return number
 
 
 def number_ids(
@@ -37,13 +35,13 @@ def number_ids(
         collector: receives a problem if the ids are not the numbers in the file.
     """
     keys = list(dict.fromkeys(keys))
-    if all(isinstance(key, int) and abs(key) <= MAX_ID for key in keys):
-        changed = next((raw for raw in raw_ids if isinstance(raw, str)), None)
-        if changed is not None:
-            message = f"{shorten(changed)} is a string; the ids are read as whole numbers"
-            collector.add_list("ids", name, "id", message)
-        return {key: key for key in keys if isinstance(key, int)}
-    other = next(key for key in keys if not (isinstance(key, int) and abs(key) <= MAX_ID))
-    message = f"{shorten(other)} is not a whole number; the {name} are numbered 1, 2, ... in their order"
-    collector.add_list("ids", name, "id", message)
-    return {key: number for number, key in enumerate(keys, start=1)}
+    other = next((key for key in keys if not (isinstance(key, int) and abs(key) <= MAX_ID)), None)
+    if other is not None:
+        message = f"{shorten(other)} is not a whole number; the {name} are numbered 1, 2, ... in their order"
+        collector.add_list("ids", name, "id", message)
+        return {key: number for number, key in enumerate(keys, start=1)}
+    string = next((raw_id for raw_id in raw_ids if isinstance(raw_id, str)), None)
+    if string is not None:
+        message = f"{shorten(string)} is a string; the ids are read as whole numbers"
+        collector.add_list("ids", name, "id", message)
+    return dict(zip(keys, keys, strict=True))  # type: ignore[arg-type] # all are integers

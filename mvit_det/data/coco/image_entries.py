@@ -14,12 +14,12 @@ from mvit_det.errors import InputError
 
 MAX_SIDE = 32_767  # px; pycocotools' allocations overflow above it
 
-Image = dict[str, Any]
+ImageEntry = dict[str, Any]
 
 
 def read_image_entries(
     entries: list[Any], folder: ImageFolder | None, collector: ProblemCollector
-) -> tuple[list[Image], dict[Hashable, int | None]]:
+) -> tuple[list[ImageEntry], dict[Hashable, int | None]]:
     """Read the list ``images``.
 
     A missing ``width`` or ``height`` is read from the image. The entries of an image that is listed several
@@ -44,7 +44,7 @@ def read_image_entries(
     unique = reader.drop_repeated_ids()
     ids = number_ids(unique, "images", reader.raw_ids, collector)
     result: dict[Hashable, int | None] = dict.fromkeys(reader.unusable)
-    by_name: dict[str, tuple[Hashable, Image]] = {}
+    by_name: dict[str, tuple[Hashable, ImageEntry]] = {}
     for key, (index, image) in unique.items():
         first_key, first = by_name.setdefault(image["file_name"], (key, image))
         if first is not image:
@@ -67,13 +67,14 @@ class _Reader:
     def __init__(self, folder: ImageFolder | None, collector: ProblemCollector) -> None:
         self.folder = folder
         self.collector = collector
-        self.images: dict[Hashable, list[tuple[int, Image]]] = defaultdict(list)
+        self.images: dict[Hashable, list[tuple[int, ImageEntry]]] = defaultdict(list)
         self.unusable: list[Hashable] = []
         self.raw_ids: list[Any] = []
         self.missing: list[str] = []
 
     def read(self, index: int, image: Any) -> None:
         """Read the entry ``index``, except for its size."""
+        key: Hashable = None
         name: Any = None
         try:
             if not isinstance(image, dict):
@@ -82,13 +83,14 @@ class _Reader:
             if key is None:
                 problem = f"{shorten(image['id'])} is not an id" if "id" in image else "is missing"
                 raise FieldError("id", f"{problem}; expected a whole number")
-            self.unusable.append(key)  # until all has been read
             name = image.get("file_name")
             if not isinstance(name, str) or not name.strip():
                 problem = f"{shorten(name)} is not a file name" if "file_name" in image else "is missing"
                 raise FieldError("file_name", f"{problem}; expected a string")
             self._find(index, image, name)
         except FieldError as error:
+            if key is not None:
+                self.unusable.append(key)
             if error.kind == "missing_image":
                 assert self.folder is not None
                 self.missing.append(name)
@@ -100,11 +102,10 @@ class _Reader:
             if type(image.get(field)) is not int or not 0 < image[field] <= MAX_SIDE:
                 number = to_whole_number(image.get(field))
                 image[field] = number if number is not None and 0 < number <= MAX_SIDE else None
-        self.unusable.pop()
         self.images[key].append((index, image))
         self.raw_ids.append(image["id"])
 
-    def _find(self, index: int, image: Image, name: str) -> None:
+    def _find(self, index: int, image: ImageEntry, name: str) -> None:
         if self.folder is None:
             image["file_name"] = posixpath.normpath(name) if name.startswith("./") else name
             return
@@ -126,7 +127,7 @@ class _Reader:
                 f"such as {name}; {hint}"
             )
 
-    def drop_repeated_ids(self) -> dict[Hashable, tuple[int, Image]]:
+    def drop_repeated_ids(self) -> dict[Hashable, tuple[int, ImageEntry]]:
         """Return key -> index and image, without different images that have the same id."""
         unique = {}
         for key, group in self.images.items():
@@ -143,7 +144,7 @@ class _Reader:
                     self.collector.add("repeated_id", "images", index, image, message)
         return unique
 
-    def complete_size(self, index: int, image: Image) -> bool:
+    def complete_size(self, index: int, image: ImageEntry) -> bool:
         """Read the size of an image from its file if it is not known. Return whether it is known now."""
         if image["width"] is not None and image["height"] is not None:
             return True

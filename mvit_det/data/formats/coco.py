@@ -73,7 +73,7 @@ def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
         InputError: if the file is not JSON, or if its images are not found.
     """
     path = splits[split].json
-    images = find_images(path, split, folder, splits[split].folders)
+    images = find_image_folder(path, split, folder, splits[split].folders)
     data = read_json(path, dict, "an object with images, annotations and categories")
     problems = []
     if (placeholder := _placeholder(data)) is not None:
@@ -151,7 +151,7 @@ def _choose(paths: list[Path], split: str) -> Path:
     return candidates[0]
 
 
-def find_images(path: Path, split: str, root: Path, folders: Sequence[Path]) -> Path:
+def find_image_folder(path: Path, split: str, root: Path, folders: Sequence[Path]) -> Path:
     """Return the folder, among ``folders``, that holds most of the first images of an annotation file.
 
     If several do, the folder of the file takes precedence, then a folder whose name is that of the split,
