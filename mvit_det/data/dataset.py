@@ -11,9 +11,10 @@ from pycocotools.coco import COCO
 
 from mvit_det.data.coco.annotations import Objects, read_annotations
 from mvit_det.data.coco.categories import read_categories
-from mvit_det.data.coco.entry_checks import add_damaged, check_entries
+from mvit_det.data.coco.entry_checks import check_entries
 from mvit_det.data.coco.image_entries import read_image_entries
 from mvit_det.data.coco.image_folder import ImageFolder
+from mvit_det.data.coco.image_sizes import add_damaged_image
 from mvit_det.data.coco.index import category_names, index_coco
 from mvit_det.data.coco.suspicious_entries import find_suspicious_entries
 from mvit_det.data.image_cache import decode_sizes
@@ -188,7 +189,7 @@ def check_images(
     dropped, differing = set(), {}
     for image, size in zip(data["images"], sizes, strict=True):
         if isinstance(size, InputError):
-            add_damaged(dataset.images / image["file_name"], size, collector)
+            add_damaged_image(dataset.images / image["file_name"], size, collector)
             dropped.add(image["id"])
         elif (size.width, size.height) != (image["width"], image["height"]):
             differing[image["id"]] = size

@@ -78,7 +78,7 @@ def _check_result(entry: Any, where: str, coco: COCO) -> None:
     _check_id(entry, "image_id", where, coco.imgs, "images")
     _check_id(entry, "category_id", where, coco.cats, "categories")
     score = entry.get("score")
-    if not isinstance(score, int | float) or not math.isfinite(score):
+    if not _is_number(score) or not math.isfinite(score):
         raise FieldError(f"{where}.score", f"{shorten(score)} is not a finite number")
     if entry.get("segmentation"):
         image = coco.imgs[entry["image_id"]]
@@ -105,9 +105,14 @@ def _check_box(box: Any, where: str) -> None:
     expected = "[x, y, width, height] in pixels"
     if box is None:
         raise FieldError(where, f"is missing; expected {expected}")
-    if not isinstance(box, list) or not all(type(value) in (int, float) for value in box):
+    if not isinstance(box, list) or not all(map(_is_number, box)):
         raise FieldError(where, f"{shorten(box)} is not {expected}")
     if (bad := next((value for value in box if not math.isfinite(value)), None)) is not None:
         raise FieldError(where, f"contains {bad}, which is not finite; expected {expected}")
     if len(box) != 4 or box[2] < 0 or box[3] < 0:
         raise FieldError(where, f"{shorten(box)} is not {expected}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that an array can hold."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)

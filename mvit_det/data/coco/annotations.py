@@ -21,6 +21,7 @@ _BOX = "[x, y, width, height] in pixels"
 _NO_BOX = (math.nan,) * 4
 
 Annotation = dict[str, Any]
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Objects:
     entries: list[Annotation]
     index: NDArray[np.int64]
     image_ids: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    bounds: NDArray[np.float64]
-    outline: NDArray[np.float64]
-    polygon_area: NDArray[np.float64]
+    boxes: Array
+    bounds: Array
+    outline: Array
+    polygon_area: Array
 
     def select(self, keep: NDArray[np.bool_]) -> "Objects":
         """Return the objects for which ``keep`` (N,) is true."""

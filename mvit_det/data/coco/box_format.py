@@ -1,13 +1,10 @@
 """Recognizing boxes that are not [x, y, width, height] in pixels throughout a data set."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mvit_det.data.coco.annotations import Objects
+from mvit_det.data.coco.annotations import Array, Objects
 from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
-
-Array = NDArray[np.float64]
 
 EXPECTED = "expected [x, y, width, height] in pixels"
 

@@ -3,17 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mvit_det.data.coco.annotations import Objects
-from mvit_det.data.coco.fields import FieldError
+from mvit_det.data.coco.annotations import Array, Objects
 from mvit_det.data.coco.frames import TOLERANCE
 from mvit_det.data.coco.masks import outline_problem
 from mvit_det.data.coco.polygons import MAX_OUTLINE, clip_polygons, polygon_area
-from mvit_det.data.coco.rle import check_rle
 from mvit_det.data.problems import ProblemCollector
-
-Array = NDArray[np.float64]
 
 
 def check_image_edges(objects: Objects, sizes: Array, collector: ProblemCollector, *, clip: bool) -> Objects:
@@ -98,19 +93,3 @@ def _clip(objects: Objects, row: int, field: str, size: Array) -> bool:
     entry["area"] = objects.polygon_area[row] = polygon_area(entry["segmentation"])
     np.clip(objects.bounds[row], 0, np.tile(size, 2), out=objects.bounds[row])
     return True
-
-
-def check_rle_masks(objects: Objects, sizes: Array, collector: ProblemCollector) -> Objects:
-    """Check the run-length encoded masks. Return the objects that can be used."""
-    usable = np.ones(len(objects.entries), bool)
-    for row, entry in enumerate(objects.entries):
-        mask = entry.get("segmentation")
-        if type(mask) is dict:
-            width, height = sizes[row].astype(int).tolist()
-            try:
-                if check_rle(mask, "segmentation", {"width": width, "height": height}) == 0:
-                    objects.report(collector, row, "flat_mask", "segmentation", "the mask has no pixels")
-            except FieldError as error:
-                objects.report(collector, row, error.kind, error.field, error.message)
-                usable[row] = False
-    return objects.select(usable)

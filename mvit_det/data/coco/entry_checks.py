@@ -1,53 +1,34 @@
 """The checks of images and objects that depend on the sizes of the images."""
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mvit_det.data.coco.annotations import Annotation, Objects
+from mvit_det.data.coco.annotations import Annotation, Array, Objects
 from mvit_det.data.coco.box_format import check_box_format
-from mvit_det.data.coco.edges import check_image_edges, check_rle_masks
-from mvit_det.data.coco.fields import shorten, to_number
-from mvit_det.data.coco.frames import (
-    TOLERANCE,
-    choose_frame,
-    extent_of,
-    objects_of_images,
-    resized_images,
-    rle_size,
-    transform_objects,
-)
-from mvit_det.data.coco.image_entries import MAX_SIDE
-from mvit_det.data.images import ImageSize, read_size
+from mvit_det.data.coco.edges import check_image_edges
+from mvit_det.data.coco.fields import FieldError, shorten, to_number
+from mvit_det.data.coco.image_entries import ImageEntry
+from mvit_det.data.coco.image_sizes import images_that_do_not_fit, read_sizes, sizes_of, transform_to_upright
+from mvit_det.data.coco.rle import check_rle
+from mvit_det.data.images import ImageSize
 from mvit_det.data.problems import ProblemCollector
-from mvit_det.errors import InputError
-
-Image = dict[str, Any]
 
 MAX_AREA = 2  # times the area of the box, beyond which a stated area is not believed; masks are rounded
 
-FRAMES = {
-    "upright": "its annotations fit the image and are used as they are",
-    "stored": "its annotations are turned by the EXIF orientation of the image",
-    "resized": "its annotations are scaled to the image",
-}
-
 
 def check_entries(
-    images: list[Image],
+    images: list[ImageEntry],
     objects: Objects,
     folder: Path | None,
     collector: ProblemCollector,
     *,
     clip: bool,
     actual: Mapping[int, ImageSize] | None = None,
-) -> tuple[list[Image], Objects]:
+) -> tuple[list[ImageEntry], Objects]:
     """Check the objects against their images, and complete their boxes and areas, in place.
 
     Args:
@@ -68,102 +49,36 @@ def check_entries(
     unusable: set[int] = set()
     if folder is not None:
         if actual is None:
-            actual = _read_sizes(by_id, _images_that_do_not_fit(by_id, objects), folder, collector, unusable)
-        unusable |= _transform_to_upright(by_id, objects, actual, folder, collector)
+            misfits = images_that_do_not_fit(by_id, objects)
+            actual = read_sizes(by_id, misfits, folder, collector)
+            unusable = set(misfits) - set(actual)
+        unusable |= transform_to_upright(by_id, objects, actual, folder, collector)
     if unusable:
         images = [image for image in images if image["id"] not in unusable]
         objects = objects.select(~np.isin(objects.image_ids, list(unusable)))
-    objects = check_rle_masks(objects, _sizes_of(by_id, objects), collector)
+    objects = _check_rle_masks(objects, sizes_of(by_id, objects), collector)
     _complete_boxes(objects, collector)
-    sizes = _sizes_of(by_id, objects)
+    sizes = sizes_of(by_id, objects)
     check_box_format(objects, sizes, collector)
     objects = check_image_edges(objects, sizes, collector, clip=clip)
     _complete_areas(objects, collector)
     return images, objects
 
 
-def _sizes_of(images: Mapping[int, Image], objects: Objects) -> NDArray[np.float64]:
-    """Return the (N, 2) width and height of the image of each object."""
-    ids, positions = np.unique(objects.image_ids, return_inverse=True)
-    sizes = [(images[id_]["width"], images[id_]["height"]) for id_ in ids.tolist()]
-    return np.array(sizes, np.float64).reshape(-1, 2)[positions]
-
-
-def _images_that_do_not_fit(images: Mapping[int, Image], objects: Objects) -> list[int]:
-    """Return the ids of the images whose objects do not fit in the stated size."""
-    sizes = _sizes_of(images, objects)
-    low = np.fmin(objects.boxes[:, :2], objects.bounds[:, :2])
-    high = np.fmax(objects.boxes[:, :2] + objects.boxes[:, 2:], objects.bounds[:, 2:])
-    misfit = np.any((low < -TOLERANCE) | (high > sizes + TOLERANCE), axis=1)
+def _check_rle_masks(objects: Objects, sizes: Array, collector: ProblemCollector) -> Objects:
+    """Check the run-length encoded masks. Return the objects that can be used."""
+    usable = np.ones(len(objects.entries), bool)
     for row, entry in enumerate(objects.entries):
         mask = entry.get("segmentation")
-        if type(mask) is dict and rle_size(mask) != tuple(sizes[row].tolist()):
-            misfit[row] = True
-    return np.unique(objects.image_ids[misfit]).tolist()
-
-
-def _read_sizes(
-    images: Mapping[int, Image], ids: list[int], folder: Path, collector: ProblemCollector, unusable: set[int]
-) -> dict[int, ImageSize]:
-    """Return image id -> size of the images ``ids``. Add to ``unusable`` those that cannot be read."""
-
-    def read(id_: int) -> ImageSize | InputError:
-        try:
-            return read_size(folder / images[id_]["file_name"])
-        except InputError as error:
-            return error
-
-    sizes = {}
-    with ThreadPoolExecutor() as pool:
-        for id_, size in zip(ids, pool.map(read, ids), strict=True):
-            if isinstance(size, ImageSize):
-                sizes[id_] = size
-            else:
-                add_damaged(folder / images[id_]["file_name"], size, collector)
-                unusable.add(id_)
-    return sizes
-
-
-def add_damaged(path: Path, error: InputError, collector: ProblemCollector) -> None:
-    """Add the problem of an image that cannot be read."""
-    kind = "damaged_image" if os.path.exists(path) else "missing_image"
-    collector.add_file(kind, path, str(error).removeprefix(f"{path}: "))
-
-
-def _transform_to_upright(
-    images: Mapping[int, Image],
-    objects: Objects,
-    actual: Mapping[int, ImageSize],
-    folder: Path,
-    collector: ProblemCollector,
-) -> set[int]:
-    """Bring sizes and annotations to the upright images, in place. Return the ids of unusable images."""
-    rows_of = objects_of_images(objects, actual)
-    stated = {id_: (images[id_]["width"], images[id_]["height"]) for id_ in actual}
-    extents = {id_: extent_of(objects, rows) for id_, rows in rows_of.items()}
-    resized = resized_images(stated, actual, extents)
-    unusable = set()
-    for id_, size in actual.items():
-        upright = (size.width, size.height)
-        choice = choose_frame(stated[id_], size, extents[id_], id_ in resized)
-        path = folder / images[id_]["file_name"]
-        differs = (
-            f"is {size.width} x {size.height} px upright, but the entry of images with the id {id_} says "
-            f"{stated[id_][0]} x {stated[id_][1]}"
-        )
-        if choice is None or max(upright) > MAX_SIDE:
-            collector.add_file("wrong_size", path, f"{differs}, and its annotations do not fit the image")
-            unusable.add(id_)
-            continue
-        frame, matrix = choice
-        if frame != "upright":
-            transform_objects(objects, rows_of[id_], matrix, frame, size)
-        elif stated[id_] == upright:
-            continue
-        images[id_]["width"], images[id_]["height"] = upright
-        message = FRAMES[frame] if stated[id_] == upright else f"{differs}; {FRAMES[frame]}"
-        collector.add_file("size" if frame == "upright" else "frame", path, message)
-    return unusable
+        if type(mask) is dict:
+            width, height = sizes[row].astype(int).tolist()
+            try:
+                if check_rle(mask, "segmentation", {"width": width, "height": height}) == 0:
+                    objects.report(collector, row, "flat_mask", "segmentation", "the mask has no pixels")
+            except FieldError as error:
+                objects.report(collector, row, error.kind, error.field, error.message)
+                usable[row] = False
+    return objects.select(usable)
 
 
 def _complete_boxes(objects: Objects, collector: ProblemCollector) -> None:

@@ -16,6 +16,14 @@ def normalize_rle(rle: dict[str, Any]) -> None:
                 rle[key] = numbers
 
 
+def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
+    """Return width and height of a run-length encoded mask, or zeros if it has no valid size."""
+    size = rle.get("size")
+    if isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size):
+        return size[1], size[0]
+    return 0, 0
+
+
 def check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> int:
     """Check that the RLE ``rle`` is a mask of ``image``, an entry of ``images``.
 
