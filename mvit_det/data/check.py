@@ -12,12 +12,14 @@ from mvit_det.data.dataset import Dataset, check_images, read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.formats.coco import find_image_folder
 from mvit_det.data.formats.layout import split_of, walk
+from mvit_det.data.image_cache import Track
 from mvit_det.data.problems import Problem
 from mvit_det.data.sources import check_has_objects, check_same_categories
 from mvit_det.data.statistics import Statistics, compute_statistics
 from mvit_det.errors import InputError
 
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+# Yields the items of an iterable of the given length, and shows progress with a description.
+DescribedTrack = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def check_data(
     images: Path | None = None,
     *,
     read_images: bool = False,
-    track: Track = lambda items, total, description: items,
+    track: DescribedTrack = lambda items, total, description: items,
 ) -> CheckedData:
     """Read a data set, and collect all of its problems and its statistics.
 
@@ -118,5 +120,5 @@ def _collect(errors: list[str]) -> Iterator[None]:
         errors.append(str(error))
 
 
-def _with_description(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+def _with_description(track: DescribedTrack, description: str) -> Track:
     return lambda items, total: track(items, total, description)

@@ -1,7 +1,7 @@
 """A data set: images with their objects, and the problems that were found while reading it."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from mvit_det.data.coco.image_folder import ImageFolder
 from mvit_det.data.coco.image_sizes import add_damaged_image
 from mvit_det.data.coco.index import category_names, index_coco
 from mvit_det.data.coco.suspicious_entries import find_suspicious_entries
-from mvit_det.data.image_cache import decode_sizes
+from mvit_det.data.image_cache import Track, decode_sizes
 from mvit_det.data.json_files import paused_garbage_collection, read_json
 from mvit_det.data.problems import Problem, ProblemCollector, stop_at
 from mvit_det.errors import InputError
@@ -157,7 +157,7 @@ def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Obj
 
 def check_images(
     dataset: Dataset,
-    track: Callable[[Iterable[Any], int], Iterable[Any]],
+    track: Track,
     *,
     drop_invalid: bool = False,
 ) -> Dataset:

@@ -16,9 +16,11 @@ from mvit_det.errors import InputError
 VERSION = 1  # increase it if an image that was accepted may be refused, or its size may be another
 
 
-def decode_sizes(
-    folder: Path, names: Sequence[str], track: Callable[[Iterable[Any], int], Iterable[Any]]
-) -> list[ImageSize | InputError]:
+# Yields the items of an iterable of the given length, and shows progress.
+Track = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def decode_sizes(folder: Path, names: Sequence[str], track: Track) -> list[ImageSize | InputError]:
     """Decode images with several threads, except those that have been read before and have not changed.
 
     Args:

@@ -77,7 +77,7 @@ def _check_result(entry: Any, where: str, coco: COCO) -> None:
         raise FieldError(where, f"{shorten(entry)} is not an object")
     _check_id(entry, "image_id", where, coco.imgs, "images")
     _check_id(entry, "category_id", where, coco.cats, "categories")
-    score = entry.get("score")
+    score: Any = entry.get("score")
     if not _is_number(score) or not math.isfinite(score):
         raise FieldError(f"{where}.score", f"{shorten(score)} is not a finite number")
     if entry.get("segmentation"):

@@ -23,6 +23,7 @@ from mvit_det.data.images import ImageSize, read_size
 from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
+# Frame of the annotations, from choose_frame -> what is done, for messages.
 FRAMES = {
     "upright": "its annotations fit the image and are used as they are",
     "stored": "its annotations are turned by the EXIF orientation of the image",
@@ -68,7 +69,7 @@ def read_sizes(
                 sizes[id_] = size
             else:
                 add_damaged_image(folder / images[id_]["file_name"], size, collector)
-        return sizes
+    return sizes
 
 
 def add_damaged_image(path: Path, error: InputError, collector: ProblemCollector) -> None:
@@ -84,7 +85,18 @@ def transform_to_upright(
     folder: Path,
     collector: ProblemCollector,
 ) -> set[int]:
-    """Bring sizes and annotations to the upright images, in place. Return the ids of unusable images."""
+    """Correct the stated sizes, and transform the annotations to the upright images, in place.
+
+    Args:
+        images: image id -> entry.
+        objects: the objects.
+        actual: image id -> size of the image file, of the images to look at.
+        folder: the folder of the images.
+        collector: receives the problems.
+
+    Returns:
+        The ids of the images that their annotations do not fit.
+    """
     rows_of = objects_of_images(objects, actual)
     stated = {id_: (images[id_]["width"], images[id_]["height"]) for id_ in actual}
     extents = {id_: extent_of(objects, rows) for id_, rows in rows_of.items()}

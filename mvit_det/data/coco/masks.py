@@ -26,9 +26,9 @@ def read_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -
     measures = Measures(1)
     measures.add(0, [array("d", polygon) for polygon in polygons])
     measures.flush()
-    problem = outline_problem(measures.bounds[0], measures.outline[0], image["width"], image["height"])
-    if problem is not None:
-        kind, message = problem
+    outline = outline_problem(measures.bounds[0], measures.outline[0], image["width"], image["height"])
+    if outline is not None:
+        kind, message = outline
         raise FieldError(where, message, kind)
     return polygons
 

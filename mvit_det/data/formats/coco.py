@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import SPLITS, annotation_folders, shown, split_of, walk
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, relative_path, split_of, walk
 from mvit_det.data.json_files import read_json
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -61,9 +61,9 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
 def explain(folder: Path) -> str | None:
     """Return what a folder lacks that has some files of this format."""
     paths = _json_files(annotation_folders(folder))
-    return (
-        f"{shown(paths[0], folder)} does not have the lists images and annotations of COCO" if paths else None
-    )
+    if not paths:
+        return None
+    return f"{relative_path(paths[0], folder)} does not have the lists images and annotations of COCO"
 
 
 def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
