@@ -25,6 +25,6 @@ def initialize_heads(model: nn.Module) -> None:
             _initialize_predictor(module.mask_fcn_logits, std=0.001)
 
 
-def _initialize_predictor(layer: nn.Module, std: float) -> None:
+def _initialize_predictor(layer: nn.Linear | nn.Conv2d, std: float) -> None:
     nn.init.normal_(layer.weight, std=std)
     nn.init.zeros_(layer.bias)
