@@ -2,14 +2,13 @@
 
 import argparse
 import difflib
-from collections.abc import Sequence
 from typing import Any
 
 
 class SuggestingParser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that reports an unknown flag before a missing one, with the closest flag."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; exit with status 2 if one is an unknown flag."""
         known = [option for action in self._actions for option in action.option_strings]
         for argument in args or ():

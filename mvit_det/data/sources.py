@@ -96,7 +96,7 @@ def describe(dataset: Dataset) -> str:
     if dataset.has_masks:
         shapes = "masks"
     elif dataset.num_masks:
-        shapes = f"boxes, and masks of {dataset.num_masks:,} objects"
+        shapes = f"boxes, and masks of {_count(dataset.num_masks, 'object')}"
     else:
         shapes = "boxes"
     counts = (
@@ -136,10 +136,10 @@ def check_has_objects(train: Dataset) -> None:
         InputError: if it has none.
     """
     if train.num_objects == 0:
-        num_crowds = len(train.coco.anns)
-        reason = (
-            f"its {_count(num_crowds, 'annotation')} are crowds" if num_crowds else "it has no annotations"
+        crowds = (
+            "its only annotation is a crowd" if len(train.coco.anns) == 1 else "all annotations are crowds"
         )
+        reason = crowds if train.coco.anns else "it has no annotations"
         raise InputError(f"{_title(train)}: has no object to train on: {reason}")
 
 

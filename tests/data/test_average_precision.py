@@ -5,16 +5,16 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mvit_det.data.annotations import read_coco
 from mvit_det.data.average_precision import evaluate
 from mvit_det.data.coco_index import index_coco
+from mvit_det.data.dataset import read_dataset
 from mvit_det.data.json_files import write_json
 from mvit_det.data.results import to_results
 
 
 @pytest.fixture
 def coco(coco_folder):
-    return read_coco(coco_folder / "data.json")
+    return read_dataset(coco_folder / "data.json", None).coco
 
 
 def perfect_results(coco):

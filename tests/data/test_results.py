@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from mvit_det.data.annotations import read_coco
+from mvit_det.data.dataset import read_dataset
 from mvit_det.data.results import read_results, to_results
 from mvit_det.errors import InputError
 
@@ -13,7 +13,7 @@ ENTRY = {"image_id": 7, "category_id": 90, "bbox": [10, 5, 20, 10], "score": 0.5
 def read(folder, results):
     path = folder / "results.json"
     path.write_text(json.dumps(results))
-    return read_results(path, read_coco(folder / "data.json"))
+    return read_results(path, read_dataset(folder / "data.json", None).coco)
 
 
 def test_results_are_read_as_written(coco_folder):

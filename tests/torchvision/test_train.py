@@ -104,6 +104,16 @@ def test_a_detector_of_boxes_alone(options, data, capsys):
     assert draw_entries(image, entries, config.categories).any()
 
 
+def test_masks_of_polygons(options, data, tmp_path):
+    content = json.loads((data / "train.json").read_text())
+    for entry in content["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    (tmp_path / "polygons.json").write_text(json.dumps(content))
+    train(replace(options, json=tmp_path / "polygons.json", head="mask_rcnn", epochs=1))
+    assert (options.out / "last.ckpt").exists()
+
+
 def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
 

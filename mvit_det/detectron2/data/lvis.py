@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def check_lvis_package() -> None:
         DependencyError: if it is not.
     """
     try:
-        import lvis  # noqa: F401
+        import_module("lvis")
     except ImportError as error:
         raise DependencyError(f"LVIS needs the package lvis: pip install lvis ({error})") from None
 
@@ -142,8 +143,8 @@ def _numpy_float() -> Iterator[None]:
     if hasattr(np, "float"):
         yield
         return
-    np.float = float
+    vars(np)["float"] = float
     try:
         yield
     finally:
-        del np.float
+        del vars(np)["float"]

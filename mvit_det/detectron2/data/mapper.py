@@ -1,6 +1,7 @@
 """Reading and augmentation of the samples of Detectron2's data loaders."""
 
 import copy
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _crops(augmentation: T.Augmentation) -> bool:
 
 def _check_shapely() -> None:
     try:
-        import shapely.geometry  # noqa: F401
+        import_module("shapely.geometry")
     except ImportError as error:
         raise DependencyError(
             f"cropping of polygons needs the package shapely: pip install shapely ({error})"

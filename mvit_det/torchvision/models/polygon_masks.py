@@ -1,7 +1,6 @@
 """The masks of the objects in an image as polygons, which take less memory than one pixel map per object."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,18 @@ from torchvision import tv_tensors
 Polygon = NDArray[np.float64]  # (n, 2), x and y of each vertex, px
 
 
-@dataclass(frozen=True)
 class PolygonMasks:
     """The masks of K objects; an object has one or more polygons.
 
-    Attributes:
+    It is not a dataclass, since Lightning would copy the fields of one when it moves a batch to the GPU.
+
+    Args:
         polygons: the polygons of each object. They may reach beyond the image.
         size: (height, width) of the image, px.
     """
 
-    polygons: tuple[tuple[Polygon, ...], ...]
-    size: tuple[int, int]
+    def __init__(self, polygons: tuple[tuple[Polygon, ...], ...], size: tuple[int, int]) -> None:
+        self.polygons, self.size = polygons, size
 
     @staticmethod
     def from_coco(

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from mvit_det.data.annotations import read_coco
+from mvit_det.data.dataset import read_dataset
 from mvit_det.errors import InputError
 from mvit_det.torchvision.data.dataset import CocoDataset
 
 
 @pytest.fixture
 def dataset(coco_folder):
-    return CocoDataset(read_coco(coco_folder / "data.json"), coco_folder / "images")
+    return CocoDataset(read_dataset(coco_folder / "data.json", None).coco, coco_folder / "images")
 
 
 def test_objects_of_an_image(dataset):
@@ -30,13 +30,13 @@ def test_objects_of_an_image(dataset):
 def test_masks_are_polygons_if_the_annotations_are(coco_data, coco_folder):
     del coco_data["annotations"][1]  # the RLE of an object; that of the crowd is left
     (coco_folder / "polygons.json").write_text(json.dumps(coco_data))
-    _, target = CocoDataset(read_coco(coco_folder / "polygons.json"), coco_folder / "images")[1]
+    _, target = CocoDataset(read_dataset(coco_folder / "polygons.json", None).coco, coco_folder / "images")[1]
     assert target["masks"].polygons[0][0].tolist() == [[10, 5], [30, 5], [30, 15], [10, 15]]
     assert target["masks"].shape == (1, 40, 60)
 
 
 def test_boxes_alone(coco_folder):
-    coco = read_coco(coco_folder / "data.json")
+    coco = read_dataset(coco_folder / "data.json", None).coco
     for entry in coco.anns.values():
         entry.pop("segmentation")
     _, target = CocoDataset(coco, coco_folder / "images", with_masks=False)[1]

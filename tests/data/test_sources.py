@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from mvit_det.data.sources import describe, read_evaluation_set, read_train_and_val
+from mvit_det.errors import InputError
+
+
+@pytest.fixture
+def paths(coco_folder):
+    return coco_folder / "data.json", coco_folder / "images"
+
+
+def write(folder, data):
+    path = folder / "other.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_json_files_are_read(paths):
+    train, val = read_train_and_val(json=paths[0], images=paths[1], val_json=paths[0])
+    assert describe(train) == "COCO: 2 images, 2 objects; 2 classes (bolt, nut); masks"
+    assert val.images == paths[1]
+    assert read_train_and_val(json=paths[0], images=paths[1])[1] is None
+    assert read_evaluation_set(json=paths[0], images=paths[1]).num_objects == 2
+
+
+@pytest.mark.parametrize(("valid", "expected"), [("valid", "val"), ("test", None)])
+def test_a_folder_is_read(coco_folder, coco_data, valid, expected):
+    folder = coco_folder / "set"
+    for name in ("train", valid):
+        (folder / name).mkdir(parents=True)
+        for image in coco_data["images"]:
+            source = coco_folder / "images" / image["file_name"]
+            (folder / name / image["file_name"]).write_bytes(source.read_bytes())
+        (folder / name / "_annotations.coco.json").write_text(json.dumps(coco_data))
+    train, val = read_train_and_val(folder)
+    assert describe(train).startswith("COCO, train: 2 images, 2 objects;")
+    assert (val.split if val else None) == expected
+    evaluation = read_evaluation_set(folder)
+    assert evaluation.split == (expected or "test")
+    assert evaluation.images == folder / valid
+
+
+def test_masks_of_some_objects_are_counted(paths, coco_folder, coco_data):
+    del coco_data["annotations"][0]["segmentation"]
+    train, _ = read_train_and_val(json=write(coco_folder, coco_data), images=paths[1])
+    assert describe(train).endswith("boxes, and masks of 1 object")
+
+
+def test_a_set_without_objects_is_not_trained_on(paths, coco_folder, coco_data):
+    coco_data["annotations"] = coco_data["annotations"][2:]
+    path = write(coco_folder, coco_data)
+    with pytest.raises(InputError, match="no object to train on: its only annotation is a crowd"):
+        read_train_and_val(json=path, images=paths[1])
+    assert read_evaluation_set(json=path, images=paths[1]).num_objects == 0
+    coco_data["annotations"] = []
+    with pytest.raises(InputError, match="no object to train on: it has no annotations"):
+        read_train_and_val(json=write(coco_folder, coco_data), images=paths[1])
+
+
+def test_the_categories_of_both_sets_must_be_the_same(paths, coco_folder, coco_data):
+    coco_data["categories"][0]["name"] = "washer"
+    path = write(coco_folder, coco_data)
+    with pytest.raises(
+        InputError, match=r"other\.json lacks 'nut'; .*data\.json lacks 'washer'; expected the"
+    ):
+        read_train_and_val(json=paths[0], images=paths[1], val_json=path)
+    coco_data["categories"][0]["name"], coco_data["categories"][1]["name"] = "bolt", "nut"
+    path = write(coco_folder, coco_data)
+    with pytest.raises(InputError, match=r"the id 4 is 'bolt' in one and 'nut' in the other"):
+        read_train_and_val(json=paths[0], images=paths[1], val_json=path)
+
+
+def test_paths_in_the_wrong_place_are_named(paths):
+    json_path, images = paths
+    with pytest.raises(InputError, match="there is no data"):
+        read_train_and_val()
+    with pytest.raises(InputError, match=r"images: is a folder; expected a COCO-format JSON .* are swapped"):
+        read_train_and_val(json=images, images=json_path)
+    with pytest.raises(InputError, match=r"data\.json: images is missing"):
+        read_evaluation_set(json=json_path)
+    with pytest.raises(InputError, match=r"data\.json: is a file; expected the folder of the images"):
+        read_evaluation_set(json=json_path, images=json_path)
+    with pytest.raises(InputError, match="expected either a folder, or JSON files"):
+        read_train_and_val(images.parent, json_path)
+    with pytest.raises(InputError, match=r"val_images .*: needs val_json"):
+        read_train_and_val(json=json_path, images=images, val_images=images)
