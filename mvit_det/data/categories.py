@@ -26,7 +26,7 @@ def read_categories(
     first: dict[Hashable, dict[str, Any]] = {}
     for index, category in enumerate(entries):
         if not isinstance(category, dict):
-            message = f"{shorten(category)} is not an object"
+            message = f"{shorten(category)} is not an object with id and name"
             findings.add("bad_entry", "categories", index, category, message)
             continue
         key = id_key(category.get("id"))
@@ -47,10 +47,9 @@ def read_categories(
                 f"{first[key]['name']!r} and {category['name']!r}; ids must be unique"
             )
     if not first:
-        raise InputError(
-            f"{findings.source}: categories: "
-            f"{'no entry can be used' if entries else 'is empty'}; expected at least one entry"
-        )
+        if entries:
+            raise InputError(str(findings.first_drop()))
+        raise InputError(f"{findings.source}: categories: is empty; expected at least one entry")
     categories = list(first.values())
     ids = number_ids(first, "categories", [category["id"] for category in categories], findings)
     for key, category in first.items():
@@ -60,6 +59,13 @@ def read_categories(
             message = f"{count} categories have the name {name!r}"
             findings.add_list("repeated_name", "categories", "name", message)
     return categories, dict(ids)
+
+
+def unique_names(categories: list[dict[str, Any]]) -> dict[str, int]:
+    """Return name -> id of the categories whose name no other category has."""
+    counts = Counter(category["name"].strip() for category in categories)
+    named = ((category["name"].strip(), category["id"]) for category in categories)
+    return {name: id_ for name, id_ in named if counts[name] == 1}
 
 
 def _name(category: dict[str, Any], index: int, key: Hashable, findings: Findings) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from mvit_det.data.categories import read_categories
+from mvit_det.data.categories import read_categories, unique_names
 from mvit_det.data.coco_index import category_names, index_coco
 from mvit_det.data.entry_checks import add_damaged, check_entries
 from mvit_det.data.image_entries import read_image_entries
@@ -119,13 +119,15 @@ def dataset_from(
     with paused_garbage_collection():
         data["categories"], category_ids = read_categories(data["categories"], findings)
         entries, image_ids = read_image_entries(data["images"], folder, findings)
-        objects = read_objects(data["annotations"], image_ids, category_ids, findings)
+        objects = read_objects(
+            data["annotations"], image_ids, category_ids, findings, unique_names(data["categories"])
+        )
         entries, objects = check_entries(entries, objects, images, findings, clip=drop_invalid)
         find_oddities(objects, data["categories"], findings)
         if not drop_invalid:
             stop_at(findings.problems, source)
         if not entries:
-            raise InputError(f"{source}: none of its images can be used; {_first_drop(findings)}")
+            raise InputError(f"{source}: none of its images can be used; {findings.first_drop()}")
         coco = _build_coco(data, entries, objects)
     return Dataset(source, source.parent if images is None else images, coco, tuple(findings.problems))
 
@@ -137,10 +139,6 @@ def _check_lists(data: dict[str, Any], source: Path) -> None:
             raise InputError(f"{source}: {name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
     if not data["images"]:
         raise InputError(f"{source}: images: is empty; expected at least one entry")
-
-
-def _first_drop(findings: Findings) -> Problem:
-    return next(problem for problem in findings.problems if problem.effect == "drop")
 
 
 def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Objects) -> COCO:
@@ -200,7 +198,7 @@ def check_images(
             stop_at(findings.problems, dataset.source)
         images = [image for image in images if image["id"] not in dropped]
         if not images:
-            raise InputError(f"{dataset.source}: none of its images can be used; {_first_drop(findings)}")
+            raise InputError(f"{dataset.source}: none of its images can be used; {findings.first_drop()}")
         annotations = [entry for entry in annotations if entry["image_id"] not in dropped]
         annotations = [entry | {"id": number} for number, entry in enumerate(annotations, start=1)]
         coco = index_coco(data | {"images": images, "annotations": annotations})

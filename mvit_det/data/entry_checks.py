@@ -66,6 +66,7 @@ def check_entries(
         InputError: if all boxes are of another convention.
     """
     by_id = {image["id"]: image for image in images}
+    _complete_rle_sizes(by_id, objects, findings)
     unusable: set[int] = set()
     if folder is not None:
         if actual is None:
@@ -165,6 +166,18 @@ def _settle_frames(
         message = FRAMES[frame] if stated[id_] == upright else f"{differs}; {FRAMES[frame]}"
         findings.add_file("size" if frame == "upright" else "frame", path, message)
     return unusable
+
+
+def _complete_rle_sizes(images: Mapping[int, Image], objects: Objects, findings: Findings) -> None:
+    for row, entry in enumerate(objects.entries):
+        mask = entry.get("segmentation")
+        if type(mask) is dict and not mask.get("size") and mask.get("counts"):
+            image = images[entry["image_id"]]
+            mask["size"] = [image["height"], image["width"]]
+            message = f"is missing; it is that of the image, {mask['size']}"
+            findings.add(
+                "mask_form", "annotations", int(objects.index[row]), entry, message, "segmentation.size"
+            )
 
 
 def _complete_boxes(objects: Objects, findings: Findings) -> None:

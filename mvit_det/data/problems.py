@@ -96,6 +96,9 @@ KINDS = {
     "category_name": Kind(
         "categories without a name", "repair", "Nothing: the id is the name. Write a name to see it instead."
     ),
+    "category_by_name": Kind(
+        "categories given by name", "repair", "Nothing: the category of that name is used."
+    ),
     "repeated_category": Kind("categories listed twice", "repair", "Nothing: they count once."),
     "repeated_image": Kind("images listed twice", "repair", "Nothing: their annotations are put together."),
     "file_name": Kind("file names of another form", "repair", "Nothing: the image has been found."),
@@ -184,6 +187,10 @@ class Findings:
     def add_file(self, kind: str, file: Path, message: str) -> None:
         """Add a problem of a whole file."""
         self.problems.append(Problem(kind, file, "", message))
+
+    def first_drop(self) -> Problem:
+        """Return the first problem of the effect ``"drop"``."""
+        return next(problem for problem in self.problems if problem.effect == "drop")
 
 
 def group(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
