@@ -7,7 +7,7 @@ from typing import Any
 from mvit_det.data.fields import shorten
 from mvit_det.data.ids import id_key, number_ids
 from mvit_det.data.problems import Findings
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, printable
 
 
 def read_categories(
@@ -71,6 +71,8 @@ def unique_names(categories: list[dict[str, Any]]) -> dict[str, int]:
 def _name(category: dict[str, Any], index: int, key: Hashable, findings: Findings) -> None:
     name = category.get("name")
     if isinstance(name, str) and name.strip():
+        if not name.isprintable():  # such as a line break, which would break tables and drawings
+            category["name"] = printable(name)
         return
     if isinstance(name, int | float) and not isinstance(name, bool):
         category["name"] = str(name)

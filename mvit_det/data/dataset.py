@@ -113,8 +113,8 @@ def dataset_from(
     Raises:
         InputError: see :func:`read_dataset`.
     """
-    _check_lists(data, source)
     findings = Findings(source, problems)
+    _check_lists(data, findings)
     folder = None if images is None else ImageFolder(images)
     with paused_garbage_collection():
         data["categories"], category_ids = read_categories(data["categories"], findings)
@@ -132,12 +132,14 @@ def dataset_from(
     return Dataset(source, source.parent if images is None else images, coco, tuple(findings.problems))
 
 
-def _check_lists(data: dict[str, Any], source: Path) -> None:
+def _check_lists(data: dict[str, Any], findings: Findings) -> None:
+    source = findings.source
     for name in LISTS:
         if not isinstance(data.get(name), list):
             problem = "is missing" if name not in data else "is not a list"
             raise InputError(f"{source}: {name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
     if not data["images"]:
+        stop_at(findings.problems, source)  # a format has dropped them
         raise InputError(f"{source}: images: is empty; expected at least one entry")
 
 

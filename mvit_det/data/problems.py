@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, printable
 
 EFFECTS = ("drop", "clip", "repair", "warn")
 
@@ -49,7 +49,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (str(self.file), self.field, self.message)))
+        return printable(": ".join(filter(None, (str(self.file), self.field, self.message))))
 
     @property
     def effect(self) -> str:

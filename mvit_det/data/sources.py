@@ -1,12 +1,15 @@
 """The data sets of a run, from a folder or from JSON files."""
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, printable
 
 MAX_NAMES = 8  # of classes, in a summary
+MAX_NAME_LENGTH = 40  # of a class, in a summary
 
 
 def read_train_and_val(
@@ -92,7 +95,7 @@ def read_evaluation_set(
 def describe(dataset: Dataset) -> str:
     """Return in one line what a data set contains: format, images, objects, classes, and masks or boxes."""
     names = list(dataset.categories.values())
-    shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+    shown = _list(printable(name, MAX_NAME_LENGTH) for name in names)
     if dataset.has_masks:
         shapes = "masks"
     elif dataset.num_masks:
@@ -140,7 +143,9 @@ def check_has_objects(train: Dataset) -> None:
             "its only annotation is a crowd" if len(train.coco.anns) == 1 else "all annotations are crowds"
         )
         reason = crowds if train.coco.anns else "it has no annotations"
-        raise InputError(f"{_title(train)}: has no object to train on: {reason}")
+        first = next((problem for problem in train.problems if problem.effect == "drop"), None)
+        dropped = f"; the first entry that was dropped is {first}" if first else ""
+        raise InputError(f"{_title(train)}: has no object to train on: {reason}{dropped}")
 
 
 def _check_paths(json: Path | None, images: Path | None, name: str) -> None:
@@ -173,4 +178,9 @@ def _count(number: int, noun: str, plural: str = "") -> str:
 
 
 def _shorten(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:MAX_NAMES])) + (", ..." if len(names) > MAX_NAMES else "")
+    return _list(repr(printable(name, MAX_NAME_LENGTH)) for name in names)
+
+
+def _list(names: Iterable[str]) -> str:
+    first = list(itertools.islice(names, MAX_NAMES + 1))
+    return ", ".join(first[:MAX_NAMES]) + (", ..." if len(first) > MAX_NAMES else "")

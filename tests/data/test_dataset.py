@@ -178,6 +178,12 @@ READ = {
         first("category_id"),
         90,
     ),
+    "category name of two lines": (
+        change(("categories", 0), "name", "a\nb\x1b"),
+        [],
+        lambda c: c.cats[90]["name"],
+        "a b\\x1b",
+    ),
     "unused category": (
         lambda d: d["categories"].append({"id": 5, "name": "washer"}),
         ["unused_category"],
@@ -369,6 +375,21 @@ DROPPED = [
         change(FIRST, "segmentation", RLE | {"counts": "zzzz"}),
         "bad_mask",
         r"\.counts: 'z' is not a character of",
+    ),
+    (
+        change(FIRST, "segmentation", RLE | {"counts": "l" * 1_000_000}),  # one run, of a number without end
+        "bad_mask",
+        r"\.counts: a run is longer than any image",
+    ),
+    (
+        both(delete(FIRST, "bbox"), change(FIRST, "segmentation", RLE)),
+        "empty_box",
+        r"\.bbox: \[0, 0, 0, 0\] has no area",
+    ),
+    (
+        change(IMAGE, "file_name", "c\n\ud800.png"),
+        "missing_image",
+        r"images/c \\ud800\.png: no such image",
     ),
     (
         change(FIRST, "segmentation", RLE | {"counts": "PS2P"}),
