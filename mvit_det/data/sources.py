@@ -4,9 +4,10 @@ from pathlib import Path
 
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, printable
 
 MAX_NAMES = 8  # of classes, in a summary
+MAX_NAME_LENGTH = 40  # of a class, in a summary
 
 
 def read_train_and_val(
@@ -135,7 +136,9 @@ def check_has_objects(train: Dataset) -> None:
             "its only annotation is a crowd" if len(train.coco.anns) == 1 else "all annotations are crowds"
         )
         reason = crowds if train.coco.anns else "it has no annotations"
-        raise InputError(f"{_title(train)}: has no object to train on: {reason}")
+        first = next((problem for problem in train.problems if problem.effect == "drop"), None)
+        dropped = f"; the first entry that was dropped is {first}" if first else ""
+        raise InputError(f"{_title(train)}: has no object to train on: {reason}{dropped}")
 
 
 def _check_paths(json: Path | None, images: Path | None, name: str) -> tuple[Path, Path]:
@@ -170,4 +173,6 @@ def _count(number: int, noun: str, plural: str = "") -> str:
 
 
 def _join(names: list[str]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+    """Return the names in one line. Long names are shortened, and names after the first few are left out."""
+    shown = [printable(name, MAX_NAME_LENGTH) for name in names[:MAX_NAMES]]
+    return ", ".join(shown) + (", ..." if len(names) > MAX_NAMES else "")
