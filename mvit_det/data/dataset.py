@@ -98,6 +98,7 @@ def dataset_from(
     *,
     drop_invalid: bool = False,
     problems: Sequence[Problem] = (),
+    split: str = "",
 ) -> Dataset:
     """Check the contents of a COCO-format file.
 
@@ -109,6 +110,7 @@ def dataset_from(
         images: the folder that each ``file_name`` is relative to; None: do not look at the images.
         drop_invalid: see :func:`read_dataset`.
         problems: problems that were found earlier, while converting another format.
+        split: name of the split of a folder, for messages; empty for a file.
 
     Raises:
         InputError: see :func:`read_dataset`.
@@ -121,13 +123,14 @@ def dataset_from(
         entries, image_ids = read_image_entries(data["images"], folder, findings)
         objects = read_objects(data["annotations"], image_ids, category_ids, findings)
         entries, objects = check_entries(entries, objects, images, findings, clip=drop_invalid)
-        find_oddities(objects, data["categories"], findings)
+        find_oddities(objects, data["categories"], findings, split)
         if not drop_invalid:
             stop_at(findings.problems, source)
         if not entries:
             raise InputError(f"{source}: none of its images can be used; {_first_drop(findings)}")
         coco = _build_coco(data, entries, objects)
-    return Dataset(source, source.parent if images is None else images, coco, tuple(findings.problems))
+    folder_of_images = source.parent if images is None else images
+    return Dataset(source, folder_of_images, coco, tuple(findings.problems), split=split)
 
 
 def _check_lists(data: dict[str, Any], source: Path) -> None:

@@ -10,11 +10,13 @@ from mvit_det.data.problems import Findings
 MIN_OVERLAP = 0.5  # IoU of a box with the bounds of its mask, below which the two are said not to match
 
 
-def find_oddities(objects: Objects, categories: list[dict[str, Any]], findings: Findings) -> None:
+def find_oddities(
+    objects: Objects, categories: list[dict[str, Any]], findings: Findings, split: str = ""
+) -> None:
     """Find objects and categories that can be used, but may be mistakes.
 
     These are tiny boxes, polygons without area, masks beside their boxes, identical annotations, and
-    categories without objects.
+    categories without objects. The messages about categories name ``split``, unless it is empty.
     """
     for row in np.flatnonzero((objects.boxes[:, 2:] < 1).any(1)).tolist():
         width, height = objects.boxes[row, 2:].tolist()
@@ -34,7 +36,7 @@ def find_oddities(objects: Objects, categories: list[dict[str, Any]], findings: 
             message = f"the mask covers {bounds}, and the box is {entry['bbox']}"
             _add(objects, row, findings, "mask_beside_box", "segmentation", message)
     _warn_of_repetitions(objects, findings)
-    _warn_of_unused_categories(objects, categories, findings)
+    _warn_of_unused_categories(objects, categories, findings, split)
 
 
 def _warn_of_repetitions(objects: Objects, findings: Findings) -> None:
@@ -52,12 +54,12 @@ def _warn_of_repetitions(objects: Objects, findings: Findings) -> None:
 
 
 def _warn_of_unused_categories(
-    objects: Objects, categories: list[dict[str, Any]], findings: Findings
+    objects: Objects, categories: list[dict[str, Any]], findings: Findings, split: str
 ) -> None:
     used = {entry["category_id"] for entry in objects.entries}
     for index, category in enumerate(categories):
         if category["id"] not in used:
-            message = f"{category['name']!r} has no objects"
+            message = f"{category['name']!r} has no objects{f' in {split}' if split else ''}"
             findings.add("unused_category", "categories", index, category, message)
 
 

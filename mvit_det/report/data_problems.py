@@ -35,12 +35,13 @@ def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
         "drop": "dropped",
         "clip": "clipped" if drop_invalid else "used without clipping",
         "repair": "repaired",
-        "warn": "used, but better checked",
+        "warn": "used unchanged, with a warning",
     }
     lines = []
     for effect, action in actions.items():
         counts = Counter(problem.kind for problem in dataset.problems if problem.effect == effect)
         if counts:
-            groups = ", ".join(f"{count:,} {KINDS[kind].title}" for kind, count in counts.most_common())
-            lines.append(f"{dataset.source}: {action}: {groups}")
+            groups = ", ".join(f"{KINDS[kind].title} ({count:,})" for kind, count in counts.most_common())
+            split = f"{dataset.split}: " if dataset.split else ""
+            lines.append(f"{dataset.source}: {split}{action}: {groups}")
     return lines
