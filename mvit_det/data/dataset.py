@@ -9,7 +9,7 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from mvit_det.data.categories import read_categories
+from mvit_det.data.categories import read_categories, remove_project_category
 from mvit_det.data.coco_index import category_names, index_coco
 from mvit_det.data.entry_checks import add_damaged, check_entries
 from mvit_det.data.image_entries import read_image_entries
@@ -119,6 +119,7 @@ def dataset_from(
     findings = Findings(source, problems)
     folder = None if images is None else ImageFolder(images)
     with paused_garbage_collection():
+        remove_project_category(data, findings)
         data["categories"], category_ids = read_categories(data["categories"], findings)
         entries, image_ids = read_image_entries(data["images"], folder, findings)
         objects = read_objects(data["annotations"], image_ids, category_ids, findings)
