@@ -1,11 +1,10 @@
 """The report on the data of a run: what the sets contain, and the problems that were found in them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from mvit_det.data.dataset import Dataset
-from mvit_det.data.problems import KINDS
+from mvit_det.data.problems import KINDS, group_by_kind
 from mvit_det.data.sources import describe
 from mvit_det.report import run_folder
 
@@ -26,7 +25,7 @@ def report_data(datasets: Sequence[Dataset], folder: Path, *, drop_invalid: bool
         for dataset in datasets:
             lines += _summarize(dataset, drop_invalid)
         path.write_text("".join(f"{p.effect}: {p}\n" for p in problems), encoding="utf-8")
-        lines.append(f"wrote {path}, the list of these entries")
+        lines.append(f"wrote {path}, which lists all of them")
     return lines
 
 
@@ -39,9 +38,9 @@ def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
     }
     lines = []
     for effect, action in actions.items():
-        counts = Counter(problem.kind for problem in dataset.problems if problem.effect == effect)
-        if counts:
-            groups = ", ".join(f"{KINDS[kind].title} ({count:,})" for kind, count in counts.most_common())
+        groups = group_by_kind(dataset.problems, effect).items()
+        if groups:
+            counts = ", ".join(f"{KINDS[kind].title} ({len(problems):,})" for kind, problems in groups)
             split = f"{dataset.split}: " if dataset.split else ""
-            lines.append(f"{dataset.source}: {split}{action}: {groups}")
+            lines.append(f"{dataset.source}: {split}{action}: {counts}")
     return lines

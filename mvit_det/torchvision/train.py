@@ -152,6 +152,7 @@ def train(options: TrainOptions) -> Metrics:
     if val_set is None:
         console.print(f"wrote {last}; there is no validation set to evaluate it on", highlight=False)
         return {}
+    assert val_loader is not None
     load_all_weights(module.detector, read_checkpoint(best))
     console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
     return evaluate_module(

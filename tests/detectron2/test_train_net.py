@@ -16,6 +16,7 @@ from mvit_det.detectron2.train import main
 from mvit_det.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+ROUNDING = 5e-6  # sums in another order; another batch changes weights by more than 5e-4
 # Every anchor and region is used and no image is flipped, so that nothing is random. The large eps makes
 # AdamW's steps proportional to the gradient; otherwise rounding errors of zero gradients would be amplified.
 COMPARABLE = [
@@ -162,13 +163,13 @@ def test_two_processes_and_accumulation_give_the_weights_of_one_process(nano_arg
     status, printed = run_process(["-m", "mvit_det.detectron2.train"], arguments)
     assert status == 0, printed
     two = weights(tmp_path / "two/model_final.pth")
-    assert_same(one, parts, tolerance=1e-6)
-    assert_same(one, two, tolerance=1e-6)
+    assert_same(one, parts, tolerance=ROUNDING)
+    assert_same(one, two, tolerance=ROUNDING)
     program = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "tools/train_net.py"]
     arguments = command(nano_arguments, tmp_path / "launched", *options, "train.ddp.fp16_compression=False")
     status, printed = run_process(program, arguments)
     assert status == 0, printed
-    assert_same(one, weights(tmp_path / "launched/model_final.pth"), tolerance=1e-6)
+    assert_same(one, weights(tmp_path / "launched/model_final.pth"), tolerance=ROUNDING)
     status, printed = run_process(program, arguments)
     assert status == 1, printed
     assert printed.count("already contains a run with model_final.pth") == 1

@@ -25,6 +25,7 @@ def initialize_heads(model: nn.Module) -> None:
             _initialize_predictor(module.mask_fcn_logits, std=0.001)
 
 
-def _initialize_predictor(layer: nn.Module, std: float) -> None:
+def _initialize_predictor(layer: nn.Linear | nn.Conv2d, std: float) -> None:
     nn.init.normal_(layer.weight, std=std)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)

@@ -34,7 +34,7 @@ def found(root):
     return splits and {
         split: (
             each.json.relative_to(root).as_posix(),
-            coco.find_images(each.json, split, root, each.folders).relative_to(root).as_posix(),
+            coco.find_image_folder(each.json, split, root, each.folders).relative_to(root).as_posix(),
         )
         for split, each in splits.items()
     }
@@ -89,9 +89,7 @@ def test_roboflow(tmp_path):
     val = read_split(open_folder(tmp_path), "val")
     assert val.categories == {1: "cat"}
     [problem] = val.problems
-    assert (
-        read_dataset(val.source, tmp_path / "valid").problems == val.problems
-    )  # the same without the folder
+    assert read_dataset(val.source, val.images).problems == val.problems
     assert problem.kind == "placeholder_category"
     assert "'animals'" in problem.message
 
