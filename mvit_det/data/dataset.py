@@ -133,8 +133,8 @@ def dataset_from(
         if not entries:
             raise InputError(f"{source}: none of its images can be used; {collector.first_drop()}")
         coco = _build_coco(data, entries, objects)
-    folder_of_images = source.parent if images is None else images
-    return Dataset(source, folder_of_images, coco, tuple(collector.problems), split=split)
+    images = source.parent if images is None else images
+    return Dataset(source, images, coco, tuple(collector.problems), split=split)
 
 
 def _check_lists(data: dict[str, Any], collector: ProblemCollector) -> None:

@@ -34,7 +34,7 @@ def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
         "drop": "dropped",
         "clip": "clipped" if drop_invalid else "used without clipping",
         "repair": "repaired",
-        "warn": "used unchanged, but should be checked",
+        "warn": "used unchanged, with a warning",
     }
     split = f"{dataset.split}: " if dataset.split else ""
     lines = []

@@ -89,9 +89,7 @@ def test_roboflow(tmp_path):
     val = read_split(open_folder(tmp_path), "val")
     assert val.categories == {1: "cat"}
     [problem] = val.problems
-    assert (
-        read_dataset(val.source, tmp_path / "valid").problems == val.problems
-    )  # the same without the folder
+    assert read_dataset(val.source, val.images).problems == val.problems
     assert problem.kind == "placeholder_category"
     assert "'animals'" in problem.message
 
