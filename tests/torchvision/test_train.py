@@ -10,7 +10,7 @@ import torch
 
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import InputError
-from mvit_det.report.comparisons import draw_entries
+from mvit_det.report.drawing import draw_entries
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
