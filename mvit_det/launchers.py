@@ -1,4 +1,4 @@
-"""Recognition of processes that torchrun or Slurm's srun started."""
+"""Recognition of processes that torchrun or Slurm's srun started, and the CPU cores that they can use."""
 
 import os
 import re
@@ -77,12 +77,20 @@ def find_launch() -> Launch | None:
         )
     else:
         return None
-    if not launch.rank < launch.world_size or launch.world_size % launch.local_size:
+    is_possible = launch.rank < launch.world_size and launch.local_size > 0
+    if not is_possible or launch.world_size % launch.local_size:
         raise InputError(
             f"this is process {launch.rank} of {launch.world_size}, {launch.local_size} per machine: every "
             "machine needs the same number of processes"
         )
     return launch
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def environment_integer(name: str, default: str | None = None) -> int:

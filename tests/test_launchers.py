@@ -3,7 +3,7 @@ import os
 import pytest
 
 from mvit_det.errors import InputError
-from mvit_det.launchers import TORCHRUN, Launch, find_launch
+from mvit_det.launchers import TORCHRUN, Launch, count_cores, find_launch
 
 NAMES = (*TORCHRUN, "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
 NAMES += ("SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NODELIST", "SLURM_JOB_ID", "SLURM_STEP_ID")
@@ -75,6 +75,7 @@ def test_other_processes_are_not_of_a_launcher(environment, variables):
         ({"SLURM_STEP_TASKS_PER_NODE": "2,4"}, "SLURM_STEP_TASKS_PER_NODE is '2,4': every machine needs"),
         ({"SLURM_PROCID": "x"}, "SLURM_PROCID is 'x': expected an integer of at least 0"),
         ({"SLURM_PROCID": "6"}, "process 6 of 6"),
+        ({"SLURM_STEP_NUM_TASKS": "7"}, "process 5 of 7, 2 per machine: every machine needs"),
         ({"SLURM_STEP_NODELIST": ""}, "SLURM_STEP_NODELIST is empty: set MASTER_ADDR"),
     ],
 )
@@ -82,3 +83,18 @@ def test_bad_variables_are_named(environment, changes, message):
     environment(SRUN | changes)
     with pytest.raises(InputError, match=message):
         find_launch()
+
+
+def test_number_of_torchrun_processes_on_a_machine_is_checked(environment):
+    values = ("0", "2", "0", "10.0.0.1", "29500")
+    environment(dict(zip(TORCHRUN, values, strict=True)) | {"LOCAL_WORLD_SIZE": "0"})
+    with pytest.raises(InputError, match="process 0 of 2, 0 per machine"):
+        find_launch()
+
+
+def test_cores_are_counted_on_every_system(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert count_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert count_cores() == 8

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from detectron2.engine import launch
+from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
 from torch import distributed
 from torch.multiprocessing.spawn import ProcessExitedException
@@ -54,7 +55,8 @@ def join_processes() -> bool:
         if found.local_size > num_gpus:
             raise InputError(f"{found.local_size} processes on a machine with {num_gpus} GPUs")
         torch.cuda.set_device(found.local_rank)
-    distributed.init_process_group("nccl" if num_gpus else "gloo")
+    # NCCL's own limit of 10 minutes is too short for an evaluation in the main process.
+    distributed.init_process_group("nccl" if num_gpus else "gloo", timeout=DEFAULT_TIMEOUT)
     comm.create_local_process_group(found.local_size)
     comm.synchronize()
     return True

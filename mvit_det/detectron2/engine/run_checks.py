@@ -1,6 +1,5 @@
 """Checks of a run, made before training or evaluation writes anything."""
 
-import os
 import re
 from argparse import Namespace
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from mvit_det.detectron2.engine.trainer import PRECISIONS
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError, unknown_name
+from mvit_det.launchers import count_cores
 from mvit_det.report import run_folder
 from mvit_det.trackers import check_tracker
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
@@ -136,7 +136,7 @@ def _check_devices(device: str, args: Namespace) -> None:
                 "train.device=cpu: to run several processes on the CPU, hide the GPUs with "
                 "CUDA_VISIBLE_DEVICES="
             )
-        num_cores = len(os.sched_getaffinity(0))
+        num_cores = count_cores()
         if num_gpus > num_cores:
             raise InputError(f"--num-gpus {num_gpus}: this machine has {num_cores} CPU cores")
     elif not available:

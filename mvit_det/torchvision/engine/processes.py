@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from rich.console import Console
 
 from mvit_det.errors import InputError
-from mvit_det.launchers import environment_integer, find_launch
+from mvit_det.launchers import count_cores, environment_integer, find_launch
 
 MACHINES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that tell Lightning of other machines
 
@@ -132,7 +132,7 @@ def _local_rank() -> int:
 
 def _check_devices(devices: int) -> None:
     """Check that this machine has a GPU for each process or, if it has none, a CPU core."""
-    num_gpus, num_cores = torch.cuda.device_count(), len(os.sched_getaffinity(0))
+    num_gpus, num_cores = torch.cuda.device_count(), count_cores()
     if num_gpus and devices > num_gpus:
         raise InputError(f"devices {devices}: this machine has {num_gpus} GPUs")
     if not num_gpus and devices > num_cores:

@@ -27,4 +27,5 @@ def initialize_heads(model: nn.Module) -> None:
 
 def _initialize_predictor(layer: nn.Linear | nn.Conv2d, std: float) -> None:
     nn.init.normal_(layer.weight, std=std)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)

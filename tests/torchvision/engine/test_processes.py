@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -19,7 +17,7 @@ def _environment(monkeypatch):
     for name in (*TORCHRUN, "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4))
+    monkeypatch.setattr("mvit_det.torchvision.engine.processes.count_cores", lambda: 4)
 
 
 def set_variables(monkeypatch, **variables):
