@@ -10,7 +10,7 @@ from typing import Any
 from pycocotools.coco import COCO
 
 from mvit_det.data.coco.annotations import Objects, read_annotations
-from mvit_det.data.coco.categories import read_categories
+from mvit_det.data.coco.categories import read_categories, unique_names
 from mvit_det.data.coco.entry_checks import check_entries
 from mvit_det.data.coco.image_entries import read_image_entries
 from mvit_det.data.coco.image_folder import ImageFolder
@@ -115,34 +115,34 @@ def dataset_from(
     Raises:
         InputError: see :func:`read_dataset`.
     """
-    _check_lists(data, source)
     collector = ProblemCollector(source, problems)
+    _check_lists(data, collector)
     folder = None if images is None else ImageFolder(images)
     with paused_garbage_collection():
         data["categories"], category_ids = read_categories(data["categories"], collector)
         entries, image_ids = read_image_entries(data["images"], folder, collector)
-        objects = read_annotations(data["annotations"], image_ids, category_ids, collector)
+        objects = read_annotations(
+            data["annotations"], image_ids, category_ids, collector, unique_names(data["categories"])
+        )
         entries, objects = check_entries(entries, objects, images, collector, clip=drop_invalid)
         find_suspicious_entries(objects, data["categories"], collector)
         if not drop_invalid:
             stop_at(collector.problems, source)
         if not entries:
-            raise InputError(f"{source}: none of its images can be used; {_first_drop(collector)}")
+            raise InputError(f"{source}: none of its images can be used; {collector.first_drop()}")
         coco = _build_coco(data, entries, objects)
     return Dataset(source, source.parent if images is None else images, coco, tuple(collector.problems))
 
 
-def _check_lists(data: dict[str, Any], source: Path) -> None:
+def _check_lists(data: dict[str, Any], collector: ProblemCollector) -> None:
+    source = collector.source
     for name in LISTS:
         if not isinstance(data.get(name), list):
             problem = "is missing" if name not in data else "is not a list"
             raise InputError(f"{source}: {name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
     if not data["images"]:
+        stop_at(collector.problems, source)  # a format has dropped them
         raise InputError(f"{source}: images: is empty; expected at least one entry")
-
-
-def _first_drop(collector: ProblemCollector) -> Problem:
-    return next(problem for problem in collector.problems if problem.effect == "drop")
 
 
 def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Objects) -> COCO:
@@ -203,7 +203,7 @@ def check_images(
             stop_at(collector.problems, dataset.source)
         images = [image for image in images if image["id"] not in dropped]
         if not images:
-            raise InputError(f"{dataset.source}: none of its images can be used; {_first_drop(collector)}")
+            raise InputError(f"{dataset.source}: none of its images can be used; {collector.first_drop()}")
         annotations = [entry for entry in annotations if entry["image_id"] not in dropped]
         annotations = [entry | {"id": number} for number, entry in enumerate(annotations, start=1)]
         coco = index_coco(data | {"images": images, "annotations": annotations})
