@@ -115,10 +115,7 @@ def check_same_categories(train: Dataset, val: Dataset) -> None:
     if ours == theirs:
         return
     first, second = _title(train), _title(val)
-    missing = [
-        repr(printable(name, MAX_NAME_LENGTH)) for name in sorted({*ours.values()} - {*theirs.values()})
-    ]
-    extra = [repr(printable(name, MAX_NAME_LENGTH)) for name in sorted({*theirs.values()} - {*ours.values()})]
+    missing, extra = _difference(ours, theirs), _difference(theirs, ours)
     if missing or extra:
         parts = [f"{second} lacks {missing}"] if missing else []
         parts += [f"{first} lacks {extra}"] if extra else []
