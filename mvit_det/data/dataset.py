@@ -10,7 +10,7 @@ from typing import Any
 from pycocotools.coco import COCO
 
 from mvit_det.data.coco.annotations import Objects, read_annotations
-from mvit_det.data.coco.categories import read_categories, unique_names
+from mvit_det.data.coco.categories import read_categories, remove_project_category, unique_names
 from mvit_det.data.coco.entry_checks import check_entries
 from mvit_det.data.coco.image_entries import read_image_entries
 from mvit_det.data.coco.image_folder import ImageFolder
@@ -100,6 +100,7 @@ def dataset_from(
     *,
     drop_invalid: bool = False,
     problems: Sequence[Problem] = (),
+    split: str = "",
 ) -> Dataset:
     """Check the contents of a COCO-format file.
 
@@ -111,6 +112,7 @@ def dataset_from(
         images: the folder that each ``file_name`` is relative to; None: do not look at the images.
         drop_invalid: see :func:`read_dataset`.
         problems: problems that were found earlier, while converting another format.
+        split: name of the split of a folder, for messages; empty for a file.
 
     Raises:
         InputError: see :func:`read_dataset`.
@@ -119,19 +121,21 @@ def dataset_from(
     _check_lists(data, collector)
     folder = None if images is None else ImageFolder(images)
     with paused_garbage_collection():
+        remove_project_category(data, collector)
         data["categories"], category_ids = read_categories(data["categories"], collector)
         entries, image_ids = read_image_entries(data["images"], folder, collector)
         objects = read_annotations(
             data["annotations"], image_ids, category_ids, collector, unique_names(data["categories"])
         )
         entries, objects = check_entries(entries, objects, images, collector, clip=drop_invalid)
-        find_suspicious_entries(objects, data["categories"], collector)
+        find_suspicious_entries(objects, data["categories"], collector, split)
         if not drop_invalid:
             stop_at(collector.problems, source)
         if not entries:
             raise InputError(f"{source}: none of its images can be used; {collector.first_drop()}")
         coco = _build_coco(data, entries, objects)
-    return Dataset(source, source.parent if images is None else images, coco, tuple(collector.problems))
+    images = source.parent if images is None else images
+    return Dataset(source, images, coco, tuple(collector.problems), split=split)
 
 
 def _check_lists(data: dict[str, Any], collector: ProblemCollector) -> None:

@@ -92,8 +92,9 @@ def read_split(folder: DataFolder, split: str, *, drop_invalid: bool = False) ->
         contents.images,
         drop_invalid=drop_invalid,
         problems=contents.problems,
+        split=split,
     )
-    return replace(dataset, format=folder.format, split=split)
+    return replace(dataset, format=folder.format)
 
 
 def _recognize(path: Path) -> list[DataFolder]:

@@ -10,6 +10,25 @@ from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError, printable
 
 
+def remove_project_category(data: dict[str, Any], collector: ProblemCollector) -> None:
+    """Remove the category without objects that Roboflow writes for the project.
+
+    It has the id 0, the supercategory "none", and is the supercategory of all others.
+    """
+    first, *others = data["categories"] or [None]
+    if not others or not all(isinstance(entry, dict) for entry in data["categories"]):
+        return
+    name = first.get("name")
+    if first.get("id") != 0 or first.get("supercategory") != "none" or name is None:
+        return
+    if any(other.get("supercategory") != name for other in others):
+        return
+    if not any(isinstance(entry, dict) and entry.get("category_id") == 0 for entry in data["annotations"]):
+        data["categories"] = others
+        message = f"the category {name!r}, the name of a Roboflow project, is left out"
+        collector.add("placeholder_category", "categories", 0, first, message)
+
+
 def read_categories(
     entries: list[Any], collector: ProblemCollector
 ) -> tuple[list[dict[str, Any]], dict[Hashable, int]]:
