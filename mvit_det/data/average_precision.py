@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mvit_det.data.coco_index import category_names, index_coco
-from mvit_det.data.crowd_masks import with_crowd_masks
+from mvit_det.data.coco.crowd_masks import with_crowd_masks
+from mvit_det.data.coco.index import category_names, index_coco
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 Metrics = dict[str, dict[str, Any]]

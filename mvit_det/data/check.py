@@ -10,14 +10,16 @@ from typing import Any
 from mvit_det.data.copies import find_copies
 from mvit_det.data.dataset import Dataset, check_images, read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.data.formats.coco import find_images
+from mvit_det.data.formats.coco import find_image_folder
 from mvit_det.data.formats.layout import split_of, walk
+from mvit_det.data.image_cache import Track
 from mvit_det.data.problems import Problem
 from mvit_det.data.sources import check_has_objects, check_same_categories
 from mvit_det.data.statistics import Statistics, compute_statistics
 from mvit_det.errors import InputError
 
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+# Yields the items of an iterable of the given length, and shows progress with a description.
+DescribedTrack = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def check_data(
     images: Path | None = None,
     *,
     read_images: bool = False,
-    track: Track = lambda items, total, description: items,
+    track: DescribedTrack = lambda items, total, description: items,
 ) -> CheckedData:
     """Read a data set, and collect all of its problems and its statistics.
 
@@ -74,7 +76,7 @@ def check_data(
         with _collect(errors):
             dataset = replace(read(), format=format_, split=name)
             if read_images:
-                reading = _describe(track, f"reading the images of {name}")
+                reading = _with_description(track, f"reading the images of {name}")
                 dataset = check_images(dataset, reading, drop_invalid=True)
             splits[name] = dataset
     for dataset in splits.values():
@@ -83,7 +85,7 @@ def check_data(
     if "train" in splits:
         with _collect(errors):
             check_has_objects(splits["train"])
-    copies = find_copies(splits, _describe(track, "comparing image files"), compare_all=read_images)
+    copies = find_copies(splits, _with_description(track, "comparing image files"), compare_all=read_images)
     for dataset in splits.values():
         problems.extend(dataset.problems)
     return CheckedData(path, format_, splits, tuple(errors), (*problems, *copies))
@@ -103,7 +105,7 @@ def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], 
     problems = []
     if images is None:
         try:
-            images = find_images(path, split, path.parent, list(walk(path.parent)))
+            images = find_image_folder(path, split, path.parent, list(walk(path.parent)))
         except InputError as error:
             problems = [Problem("images_not_found", path, "images", f"{error}; only the file was checked")]
     return "COCO", {split: partial(read_dataset, path, images, drop_invalid=True)}, problems
@@ -118,5 +120,5 @@ def _collect(errors: list[str]) -> Iterator[None]:
         errors.append(str(error))
 
 
-def _describe(track: Track, description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+def _with_description(track: DescribedTrack, description: str) -> Track:
     return lambda items, total: track(items, total, description)

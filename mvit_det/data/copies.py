@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mvit_det.data.dataset import Dataset
+from mvit_det.data.image_cache import Track
 from mvit_det.data.problems import Problem
 
 T = TypeVar("T")
-Track = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def find_copies(splits: Mapping[str, Dataset], track: Track, *, compare_all: bool) -> list[Problem]:

@@ -1,7 +1,7 @@
 """A data set: images with their objects, and the problems that were found while reading it."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,16 +9,17 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from mvit_det.data.categories import read_categories
-from mvit_det.data.coco_index import category_names, index_coco
-from mvit_det.data.entry_checks import add_damaged, check_entries
-from mvit_det.data.image_entries import read_image_entries
-from mvit_det.data.image_folder import ImageFolder
+from mvit_det.data.coco.annotations import Objects, read_annotations
+from mvit_det.data.coco.categories import read_categories
+from mvit_det.data.coco.entry_checks import check_entries
+from mvit_det.data.coco.image_entries import read_image_entries
+from mvit_det.data.coco.image_folder import ImageFolder
+from mvit_det.data.coco.image_sizes import add_damaged_image
+from mvit_det.data.coco.index import category_names, index_coco
+from mvit_det.data.coco.suspicious_entries import find_suspicious_entries
+from mvit_det.data.image_cache import Track, decode_sizes
 from mvit_det.data.json_files import paused_garbage_collection, read_json
-from mvit_det.data.objects import Objects, read_objects
-from mvit_det.data.oddities import find_oddities
-from mvit_det.data.problems import Findings, Problem, stop_at
-from mvit_det.data.read_images import read_all
+from mvit_det.data.problems import Problem, ProblemCollector, stop_at
 from mvit_det.errors import InputError
 
 LISTS = ("images", "annotations", "categories")
@@ -114,20 +115,20 @@ def dataset_from(
         InputError: see :func:`read_dataset`.
     """
     _check_lists(data, source)
-    findings = Findings(source, problems)
+    collector = ProblemCollector(source, problems)
     folder = None if images is None else ImageFolder(images)
     with paused_garbage_collection():
-        data["categories"], category_ids = read_categories(data["categories"], findings)
-        entries, image_ids = read_image_entries(data["images"], folder, findings)
-        objects = read_objects(data["annotations"], image_ids, category_ids, findings)
-        entries, objects = check_entries(entries, objects, images, findings, clip=drop_invalid)
-        find_oddities(objects, data["categories"], findings)
+        data["categories"], category_ids = read_categories(data["categories"], collector)
+        entries, image_ids = read_image_entries(data["images"], folder, collector)
+        objects = read_annotations(data["annotations"], image_ids, category_ids, collector)
+        entries, objects = check_entries(entries, objects, images, collector, clip=drop_invalid)
+        find_suspicious_entries(objects, data["categories"], collector)
         if not drop_invalid:
-            stop_at(findings.problems, source)
+            stop_at(collector.problems, source)
         if not entries:
-            raise InputError(f"{source}: none of its images can be used; {_first_drop(findings)}")
+            raise InputError(f"{source}: none of its images can be used; {_first_drop(collector)}")
         coco = _build_coco(data, entries, objects)
-    return Dataset(source, source.parent if images is None else images, coco, tuple(findings.problems))
+    return Dataset(source, source.parent if images is None else images, coco, tuple(collector.problems))
 
 
 def _check_lists(data: dict[str, Any], source: Path) -> None:
@@ -139,8 +140,8 @@ def _check_lists(data: dict[str, Any], source: Path) -> None:
         raise InputError(f"{source}: images: is empty; expected at least one entry")
 
 
-def _first_drop(findings: Findings) -> Problem:
-    return next(problem for problem in findings.problems if problem.effect == "drop")
+def _first_drop(collector: ProblemCollector) -> Problem:
+    return next(problem for problem in collector.problems if problem.effect == "drop")
 
 
 def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Objects) -> COCO:
@@ -156,7 +157,7 @@ def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Obj
 
 def check_images(
     dataset: Dataset,
-    track: Callable[[Iterable[Any], int], Iterable[Any]],
+    track: Track,
     *,
     drop_invalid: bool = False,
 ) -> Dataset:
@@ -182,33 +183,33 @@ def check_images(
     """
     if not dataset.images.is_dir():
         raise InputError(f"{dataset.images}: no such folder of images")
-    findings = Findings(dataset.source)
+    collector = ProblemCollector(dataset.source)
     data = dataset.coco.dataset
-    sizes = read_all(dataset.images, [image["file_name"] for image in data["images"]], track)
+    sizes = decode_sizes(dataset.images, [image["file_name"] for image in data["images"]], track)
     dropped, differing = set(), {}
     for image, size in zip(data["images"], sizes, strict=True):
         if isinstance(size, InputError):
-            add_damaged(dataset.images / image["file_name"], size, findings)
+            add_damaged_image(dataset.images / image["file_name"], size, collector)
             dropped.add(image["id"])
         elif (size.width, size.height) != (image["width"], image["height"]):
             differing[image["id"]] = size
     if not dropped and not differing:
         return dataset
     with paused_garbage_collection():
-        images, annotations = _settle(dataset, differing, findings, clip=drop_invalid)
+        images, annotations = _change_sizes(dataset, differing, collector, clip=drop_invalid)
         if not drop_invalid:
-            stop_at(findings.problems, dataset.source)
+            stop_at(collector.problems, dataset.source)
         images = [image for image in images if image["id"] not in dropped]
         if not images:
-            raise InputError(f"{dataset.source}: none of its images can be used; {_first_drop(findings)}")
+            raise InputError(f"{dataset.source}: none of its images can be used; {_first_drop(collector)}")
         annotations = [entry for entry in annotations if entry["image_id"] not in dropped]
         annotations = [entry | {"id": number} for number, entry in enumerate(annotations, start=1)]
         coco = index_coco(data | {"images": images, "annotations": annotations})
-    return replace(dataset, coco=coco, problems=(*dataset.problems, *findings.problems))
+    return replace(dataset, coco=coco, problems=(*dataset.problems, *collector.problems))
 
 
-def _settle(
-    dataset: Dataset, sizes: dict[int, Any], findings: Findings, *, clip: bool
+def _change_sizes(
+    dataset: Dataset, sizes: dict[int, Any], collector: ProblemCollector, *, clip: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the images and annotations of a data set after the images ``sizes`` got their own sizes."""
     coco = dataset.coco
@@ -218,8 +219,10 @@ def _settle(
         for image in changed
         for entry in coco.imgToAnns[image["id"]]
     ]
-    objects = read_objects(entries, {id_: id_ for id_ in sizes}, {id_: id_ for id_ in coco.cats}, findings)
-    changed, objects = check_entries(changed, objects, dataset.images, findings, clip=clip, actual=sizes)
+    objects = read_annotations(
+        entries, {id_: id_ for id_ in sizes}, {id_: id_ for id_ in coco.cats}, collector
+    )
+    changed, objects = check_entries(changed, objects, dataset.images, collector, clip=clip, actual=sizes)
     for entry in objects.entries:
         del entry["_source"]
     new = {image["id"]: image for image in changed}

@@ -1,34 +1,54 @@
-"""A record of the images that have been read without an error, so that the next run need not read them."""
+"""Sizes of the images of a folder. Images that have been decoded once are not decoded again."""
 
 import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+from mvit_det.data.images import ImageSize, decode_size
+from mvit_det.errors import InputError
 
 VERSION = 1  # increase it if an image that was accepted may be refused, or its size may be another
 
 
-@dataclass(frozen=True)
-class ImageSize:
-    """The size of an image file.
+# Yields the items of an iterable of the given length, and shows progress.
+Track = Callable[[Iterable[Any], int], Iterable[Any]]
 
-    Attributes:
-        width: width of the upright image, px.
-        height: height of the upright image, px.
-        orientation: the EXIF orientation, 1 to 8. From 5 on, the stored pixels lie on their side.
+
+def decode_sizes(folder: Path, names: Sequence[str], track: Track) -> list[ImageSize | InputError]:
+    """Decode images with several threads, except those that have been read before and have not changed.
+
+    Args:
+        folder: the folder of the images.
+        names: their paths relative to the folder.
+        track: function from an iterable and its length to the same items, which shows progress.
+
+    Returns:
+        The size of each image, or the error for an image that cannot be read.
     """
+    cache = ImageCache(folder)
 
-    width: int
-    height: int
-    orientation: int = 1
+    def read(name: str) -> ImageSize | InputError:
+        size = cache.find(name)
+        if size is None:
+            try:
+                size = decode_size(folder / name)
+            except InputError as error:
+                return error
+            cache.add(name, size)
+        return size
 
-    @property
-    def stored(self) -> tuple[int, int]:
-        """Width and height of the pixels in the file, before they are turned upright."""
-        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+    pool = ThreadPoolExecutor()
+    try:
+        return list(track(pool.map(read, names), len(names)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cache.save()  # what has been read before an interrupt need not be read again
 
 
 class ImageCache:

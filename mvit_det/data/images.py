@@ -3,19 +3,39 @@
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from mvit_det.data.image_cache import ImageSize
 from mvit_det.errors import InputError
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
 # Where Pillow finds the EXIF orientation of a PNG in its header.
 ORIENTATION_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """The size of an image file.
+
+    Attributes:
+        width: width of the upright image, px.
+        height: height of the upright image, px.
+        orientation: the EXIF orientation, 1 to 8. From 5 on, the stored pixels lie on their side.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Width and height of the pixels in the file, before they are turned upright."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
 def read_image(path: Path) -> Image.Image:
@@ -69,7 +89,7 @@ def read_size(path: Path) -> ImageSize:
         return ImageSize(width, height, orientation)
 
 
-def read_whole(path: Path) -> ImageSize:
+def decode_size(path: Path) -> ImageSize:
     """Read an image as :func:`read_image` does, and return its size and its EXIF orientation.
 
     Raises:

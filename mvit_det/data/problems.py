@@ -1,6 +1,7 @@
 """The problems that are found in a data set, and what happens to the entries that have them."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,94 +60,142 @@ class Problem:
 
 KINDS = {
     # Entries that cannot be used.
-    "bad_entry": Kind("entries without a usable value", "drop", "Write the expected value."),
-    "bad_label": Kind("labels that cannot be read", "drop", "Write the label as its format requires."),
+    "bad_entry": Kind("entries with a missing or invalid value", "drop", "Correct the value."),
+    "bad_label": Kind("labels that cannot be read", "drop", "Correct the label as its format requires."),
     "repeated_id": Kind("repeated ids", "drop", "Give each entry its own id."),
     "unknown_image": Kind(
-        "annotations of images that are not listed", "drop", "List the image, or remove the annotation."
+        "annotations of images that are not listed",
+        "drop",
+        "Add the image to the list, or remove the annotation.",
     ),
     "unknown_category": Kind(
-        "annotations of unknown categories", "drop", "List the category, or correct the annotation."
+        "annotations of categories that are not listed",
+        "drop",
+        "Add the category to the list, or correct the annotation.",
     ),
     "bad_box": Kind(
         "boxes that are not four finite numbers", "drop", "Write [x, y, width, height] in pixels."
     ),
     "empty_box": Kind("boxes without area", "drop", "Draw the box again, or remove the annotation."),
-    "box_outside": Kind("boxes outside their image", "drop", "Check which image the box was drawn on."),
+    "box_outside": Kind("boxes outside their image", "drop", "Check that the box belongs to this image."),
     "bad_mask": Kind(
         "masks that cannot be read", "drop", "Write polygons [x, y, x, y, ...] in pixels, or RLE."
     ),
-    "mask_outside": Kind("masks outside their image", "drop", "Check which image the mask was drawn on."),
-    "long_outline": Kind("polygons with an excessively long outline", "drop", "Simplify the polygon."),
+    "mask_outside": Kind("masks outside their image", "drop", "Check that the mask belongs to this image."),
+    "long_outline": Kind("polygons with a very long outline", "drop", "Simplify the polygon."),
     "image_outside": Kind(
         "images outside the image folder", "drop", "Write file names relative to the image folder."
     ),
     "missing_image": Kind(
         "missing images", "drop", "Add the image, or name the folder that the file names are relative to."
     ),
-    "damaged_image": Kind("images that cannot be read", "drop", "Save the image again from its original."),
+    "damaged_image": Kind("images that cannot be read", "drop", "Export or download the image again."),
     "wrong_size": Kind(
-        "images of another size than stated", "drop", "Write the image's own width and height."
+        "images whose size differs from the stated one",
+        "drop",
+        "Correct width and height, and check that the annotations belong to this image.",
     ),
     # Objects that reach over the edge of their image.
-    "box_over_edge": Kind("boxes that reach over the edge", "clip", "Clip the box to its image."),
-    "mask_over_edge": Kind("masks that reach over the edge", "clip", "Clip the mask to its image."),
-    # What is read without loss.
-    "ids": Kind("ids that are not whole numbers", "repair", "Nothing: the entries are numbered again."),
-    "category_name": Kind(
-        "categories without a name", "repair", "Nothing: the id is the name. Write a name to see it instead."
+    "box_over_edge": Kind(
+        "boxes that reach over the edge of their image", "clip", "Clip the box to its image."
     ),
-    "repeated_category": Kind("categories listed twice", "repair", "Nothing: they count once."),
-    "repeated_image": Kind("images listed twice", "repair", "Nothing: their annotations are put together."),
-    "file_name": Kind("file names of another form", "repair", "Nothing: the image has been found."),
+    "mask_over_edge": Kind(
+        "masks that reach over the edge of their image", "clip", "Clip the mask to its image."
+    ),
+    # What is read without loss.
+    "ids": Kind(
+        "ids that are not whole numbers",
+        "repair",
+        "Nothing to do: ids in strings are converted, and other ids are replaced by numbers.",
+    ),
+    "category_name": Kind(
+        "categories whose name is missing or not a string",
+        "repair",
+        "Nothing to do: a missing name is replaced by the id.",
+    ),
+    "repeated_category": Kind(
+        "categories listed twice", "repair", "Nothing to do: each of them is used once."
+    ),
+    "repeated_image": Kind("images listed twice", "repair", "Nothing to do: their annotations are merged."),
+    "file_name": Kind(
+        "file names that differ from the path of the image", "repair", "Nothing to do: the image was found."
+    ),
     "size": Kind(
-        "images whose size was taken from the file", "repair", "Nothing: the image's own size is used."
+        "images whose stated size is missing or wrong",
+        "repair",
+        "Nothing to do: the size of the image file is used.",
     ),
     "frame": Kind(
-        "annotations of a rotated or resized image",
+        "images with annotations of a rotated or resized version",
         "repair",
-        "Nothing: the annotations are transformed to the upright image.",
+        "Nothing to do: the annotations are transformed to the image.",
     ),
-    "numbers": Kind("numbers of another form", "repair", "Nothing: the numbers are read."),
-    "missing_box": Kind("missing boxes", "repair", "Nothing: the box is that of the mask."),
-    "area": Kind("impossible areas", "repair", "Nothing: the area is computed again."),
-    "mask_form": Kind("masks of another form", "repair", "Nothing: the mask is read."),
+    "numbers": Kind("numbers that are written as strings", "repair", "Nothing to do: the numbers are read."),
+    "missing_box": Kind(
+        "objects without a box", "repair", "Nothing to do: the box is computed from the mask."
+    ),
+    "area": Kind(
+        "areas that do not match their object",
+        "repair",
+        "Nothing to do: the area is computed from the mask or the box.",
+    ),
+    "mask_form": Kind(
+        "masks that are nested in another way than COCO defines",
+        "repair",
+        "Nothing to do: the masks are read.",
+    ),
     "mask_part": Kind(
-        "polygons of fewer than 3 points beside others", "repair", "Nothing: they are left out."
+        "masks with a polygon of fewer than 3 points beside others",
+        "repair",
+        "Nothing to do: the polygon is left out.",
     ),
     "placeholder_category": Kind(
-        "categories that stand for a project", "repair", "Nothing: they are left out."
+        "categories that Roboflow adds for the project",
+        "repair",
+        "Nothing to do: they have no objects and are left out.",
     ),
     # What is used unchanged.
     "repeated_annotation": Kind("identical annotations", "warn", "Remove all but one of them."),
-    "repeated_name": Kind("categories of the same name", "warn", "Merge them, or rename one."),
+    "repeated_name": Kind(
+        "names that several categories have", "warn", "Merge the categories, or rename one."
+    ),
     "unused_category": Kind(
         "categories without objects", "warn", "Remove the category, unless other splits have objects of it."
     ),
     "images_not_found": Kind(
-        "files without images", "warn", "Name the folder of the images, or put it beside the file."
+        "annotation files whose images were not found",
+        "warn",
+        "Name the folder of the images, or put it beside the file.",
     ),
     "shared_image": Kind(
-        "images in two splits", "warn", "Keep the image in one split; scores on seen images are too high."
+        "images in two splits",
+        "warn",
+        "Keep the image in one split, because scores on training images are too high.",
     ),
-    "copied_image": Kind("images with the same contents as another", "warn", "Keep one of them."),
-    "tiny_box": Kind("boxes of less than one pixel", "warn", "Check that the box is in pixels."),
+    "copied_image": Kind("images with the same contents as another", "warn", "Keep one of the images."),
+    "tiny_box": Kind(
+        "boxes of less than one pixel in width or height", "warn", "Check that the coordinates are in pixels."
+    ),
     "mask_beside_box": Kind(
-        "masks that do not match their box", "warn", "Check that both belong to the same object."
+        "masks that do not match their box",
+        "warn",
+        "Check that the mask and the box belong to the same object.",
     ),
     "flat_mask": Kind("masks without area", "warn", "Draw the mask again, or remove it."),
     "missing_label_file": Kind(
-        "images without a label file", "warn", "Add an empty file if the image shows no object."
+        "images without a label file", "warn", "Add an empty label file if the image contains no objects."
     ),
     "image_without_xml": Kind(
-        "images without an XML file", "warn", "Write an XML file without objects if the image shows none."
+        "images without an XML file", "warn", "Add an XML file without objects if the image contains none."
     ),
     "unused_label_file": Kind("label files without an image", "warn", "Add the image, or remove the file."),
-    "thin_box": Kind("boxes whose edges are the same pixel", "warn", "Check that the box was not a click."),
+    "thin_box": Kind(
+        "boxes that are one pixel wide or high", "warn", "Check that the box was not drawn by accident."
+    ),
 }
 
 
-class Findings:
+class ProblemCollector:
     """Collects the problems of one data set while it is read.
 
     Args:
@@ -186,12 +235,13 @@ class Findings:
         self.problems.append(Problem(kind, file, "", message))
 
 
-def group(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
-    """Return kind -> problems, in the order of :data:`KINDS`."""
-    groups: dict[str, list[Problem]] = {kind: [] for kind in KINDS}
+def group_by_kind(problems: Iterable[Problem], effect: str) -> dict[str, list[Problem]]:
+    """Return the kinds of problems with this effect, the most frequent first, and the problems of each."""
+    groups = defaultdict(list)
     for problem in problems:
-        groups[problem.kind].append(problem)
-    return {kind: members for kind, members in groups.items() if members}
+        if problem.effect == effect:
+            groups[problem.kind].append(problem)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
 def stop_at(problems: Iterable[Problem], path: Path) -> None:
@@ -208,7 +258,7 @@ def stop_at(problems: Iterable[Problem], path: Path) -> None:
     if not stopping:
         return
     message = str(stopping[0])
-    num_more, num_kinds = len(stopping) - 1, len(group(stopping))
+    num_more, num_kinds = len(stopping) - 1, len({problem.kind for problem in stopping})
     if num_more:
         kinds = "of the same kind" if num_kinds == 1 else f"({num_kinds} kinds in all)"
         problem = "problem" if num_more == 1 else "problems"

@@ -1,7 +1,7 @@
 """Detections as entries of COCO results files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mvit_det.data.fields import (
-    FieldError,
-    check_box,
-    check_objects,
-    check_references,
-    shorten,
-)
+from mvit_det.data.coco.fields import FieldError, shorten
+from mvit_det.data.coco.masks import read_segmentation
 from mvit_det.data.json_files import read_json
-from mvit_det.data.masks import read_segmentation
 from mvit_det.errors import InputError
 
 
@@ -71,7 +65,6 @@ def read_results(path: Path, coco: COCO) -> list[dict[str, Any]]:
     """
     results = read_json(path, list, "a list of detections, as in a COCO results file")
     try:
-        check_objects(results, "results")
         for index, entry in enumerate(results):
             _check_result(entry, f"results[{index}]", coco)
     except FieldError as error:
@@ -79,10 +72,13 @@ def read_results(path: Path, coco: COCO) -> list[dict[str, Any]]:
     return results
 
 
-def _check_result(entry: dict[str, Any], where: str, coco: COCO) -> None:
-    check_references(entry, where, coco.imgs, coco.cats)
-    score = entry.get("score")
-    if not isinstance(score, int | float) or not math.isfinite(score):
+def _check_result(entry: Any, where: str, coco: COCO) -> None:
+    if not isinstance(entry, dict):
+        raise FieldError(where, f"{shorten(entry)} is not an object")
+    _check_id(entry, "image_id", where, coco.imgs, "images")
+    _check_id(entry, "category_id", where, coco.cats, "categories")
+    score: Any = entry.get("score")
+    if not _is_number(score) or not math.isfinite(score):
         raise FieldError(f"{where}.score", f"{shorten(score)} is not a finite number")
     if entry.get("segmentation"):
         image = coco.imgs[entry["image_id"]]
@@ -91,4 +87,32 @@ def _check_result(entry: dict[str, Any], where: str, coco: COCO) -> None:
         entry.setdefault("bbox", coco_mask.toBbox(entry["segmentation"]).tolist())
     else:  # a box without a mask
         entry.pop("segmentation", None)
-    check_box(entry.get("bbox"), f"{where}.bbox")
+    _check_box(entry.get("bbox"), f"{where}.bbox")
+
+
+def _check_id(entry: dict[str, Any], field: str, where: str, targets: Mapping[int, Any], name: str) -> None:
+    """Check that a field is one of the ids ``targets`` of the list ``name``."""
+    if field not in entry:
+        raise FieldError(f"{where}.{field}", "is missing; expected a whole number")
+    if type(entry[field]) is not int:
+        raise FieldError(f"{where}.{field}", f"{shorten(entry[field])} is not a whole number")
+    if entry[field] not in targets:
+        raise FieldError(f"{where}.{field}", f"no entry of {name} has the id {entry[field]}")
+
+
+def _check_box(box: Any, where: str) -> None:
+    """Check that ``box`` is a list of finite numbers, with a width and a height that are not negative."""
+    expected = "[x, y, width, height] in pixels"
+    if box is None:
+        raise FieldError(where, f"is missing; expected {expected}")
+    if not isinstance(box, list) or not all(map(_is_number, box)):
+        raise FieldError(where, f"{shorten(box)} is not {expected}")
+    if (bad := next((value for value in box if not math.isfinite(value)), None)) is not None:
+        raise FieldError(where, f"contains {bad}, which is not finite; expected {expected}")
+    if len(box) != 4 or box[2] < 0 or box[3] < 0:
+        raise FieldError(where, f"{shorten(box)} is not {expected}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that an array can hold."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)

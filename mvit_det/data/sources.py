@@ -34,9 +34,7 @@ def read_train_and_val(
             different categories.
     """
     if data is None:
-        _check_paths(json, images, "images")
-        assert json is not None
-        assert images is not None
+        json, images = _check_paths(json, images, "images")
         if val_json is not None:
             _check_paths(val_json, val_images or images, "val_images")
         elif val_images is not None:
@@ -78,9 +76,7 @@ def read_evaluation_set(
         InputError: if the data cannot be used.
     """
     if data is None:
-        _check_paths(json, images, "images")
-        assert json is not None
-        assert images is not None
+        json, images = _check_paths(json, images, "images")
         return read_dataset(json, images, drop_invalid=drop_invalid)
     _refuse_both(data, json, images)
     folder = open_folder(data)
@@ -92,7 +88,6 @@ def read_evaluation_set(
 def describe(dataset: Dataset) -> str:
     """Return in one line what a data set contains: format, images, objects, classes, and masks or boxes."""
     names = list(dataset.categories.values())
-    shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
     if dataset.has_masks:
         shapes = "masks"
     elif dataset.num_masks:
@@ -101,7 +96,7 @@ def describe(dataset: Dataset) -> str:
         shapes = "boxes"
     counts = (
         f"{_count(len(dataset.coco.imgs), 'image')}, {_count(dataset.num_objects, 'object')}; "
-        f"{_count(len(names), 'class', 'classes')} ({shown}); {shapes}"
+        f"{_count(len(names), 'class', 'classes')} ({_join(names)}); {shapes}"
     )
     return f"{dataset.format}{f', {dataset.split}' if dataset.split else ''}: {counts}"
 
@@ -116,11 +111,11 @@ def check_same_categories(train: Dataset, val: Dataset) -> None:
     if ours == theirs:
         return
     first, second = _title(train), _title(val)
-    missing = sorted(set(ours.values()) - set(theirs.values()))
-    extra = sorted(set(theirs.values()) - set(ours.values()))
+    missing = [repr(name) for name in sorted({*ours.values()} - {*theirs.values()})]
+    extra = [repr(name) for name in sorted({*theirs.values()} - {*ours.values()})]
     if missing or extra:
-        parts = [f"{second} lacks {_shorten(missing)}"] if missing else []
-        parts += [f"{first} lacks {_shorten(extra)}"] if extra else []
+        parts = [f"{second} lacks {_join(missing)}"] if missing else []
+        parts += [f"{first} lacks {_join(extra)}"] if extra else []
         difference = "; ".join(parts)
     else:
         id_ = next(id_ for id_ in sorted({*ours, *theirs}) if ours.get(id_) != theirs.get(id_))
@@ -143,7 +138,8 @@ def check_has_objects(train: Dataset) -> None:
         raise InputError(f"{_title(train)}: has no object to train on: {reason}")
 
 
-def _check_paths(json: Path | None, images: Path | None, name: str) -> None:
+def _check_paths(json: Path | None, images: Path | None, name: str) -> tuple[Path, Path]:
+    """Return a JSON file and the folder of its images. ``name`` is the argument that gives the folder."""
     if json is None:
         raise InputError(
             "there is no data: expected a folder (data), or a COCO-format JSON file and its images"
@@ -156,6 +152,7 @@ def _check_paths(json: Path | None, images: Path | None, name: str) -> None:
         raise InputError(f"{json}: {name} is missing; expected the folder of its images")
     if images.is_file():
         raise InputError(f"{images}: is a file; expected the folder of the images of {json}")
+    return json, images
 
 
 def _refuse_both(data: Path, *others: Path | None) -> None:
@@ -172,5 +169,5 @@ def _count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def _shorten(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:MAX_NAMES])) + (", ..." if len(names) > MAX_NAMES else "")
+def _join(names: list[str]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")

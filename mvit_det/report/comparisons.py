@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mvit_det.data.coco_index import category_names
+from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
 from mvit_det.report.drawing import RgbImage, draw_objects, side_by_side, write_image
 

@@ -1,11 +1,10 @@
 """The report on the data of a run: what the sets contain, and the problems that were found in them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from mvit_det.data.dataset import Dataset
-from mvit_det.data.problems import KINDS
+from mvit_det.data.problems import KINDS, group_by_kind
 from mvit_det.data.sources import describe
 from mvit_det.report import run_folder
 
@@ -26,7 +25,7 @@ def report_data(datasets: Sequence[Dataset], folder: Path, *, drop_invalid: bool
         for dataset in datasets:
             lines += _summarize(dataset, drop_invalid)
         path.write_text("".join(f"{p.effect}: {p}\n" for p in problems), encoding="utf-8")
-        lines.append(f"wrote {path}, the list of these entries")
+        lines.append(f"wrote {path}, which lists all of them")
     return lines
 
 
@@ -35,12 +34,12 @@ def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
         "drop": "dropped",
         "clip": "clipped" if drop_invalid else "used without clipping",
         "repair": "repaired",
-        "warn": "used, but better checked",
+        "warn": "used unchanged, but should be checked",
     }
     lines = []
     for effect, action in actions.items():
-        counts = Counter(problem.kind for problem in dataset.problems if problem.effect == effect)
-        if counts:
-            groups = ", ".join(f"{count:,} {KINDS[kind].title}" for kind, count in counts.most_common())
-            lines.append(f"{dataset.source}: {action}: {groups}")
+        groups = group_by_kind(dataset.problems, effect).items()
+        if groups:
+            counts = ", ".join(f"{len(problems):,} {KINDS[kind].title}" for kind, problems in groups)
+            lines.append(f"{dataset.source}: {action}: {counts}")
     return lines

@@ -1,7 +1,6 @@
 """The report of ``mvit-det check``: problems and statistics on the terminal, and files with all details."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from rich.console import Console
 from mvit_det.data.check import CheckedData, check_data
 from mvit_det.data.formats.layout import SPLITS
 from mvit_det.data.json_files import write_json
-from mvit_det.data.problems import EFFECTS, KINDS, Problem
+from mvit_det.data.problems import EFFECTS, KINDS, group_by_kind
 from mvit_det.data.sources import describe
 from mvit_det.errors import InputError
 from mvit_det.report.console import track
@@ -29,7 +28,7 @@ HEADINGS = {
     "drop": "Errors. These stop a run; --drop-invalid leaves the entries out.",
     "clip": "Objects over the edge. They are used as they are; --drop-invalid clips them.",
     "warn": "Warnings. The entries are used as they are.",
-    "repair": "Repairs. The entries are used after a repair that loses nothing.",
+    "repair": "Repairs. The entries are repaired without loss when they are read.",
 }
 assert set(HEADINGS) == set(EFFECTS)
 
@@ -81,7 +80,7 @@ def print_report(data: CheckedData, console: Console) -> None:
     for message in data.errors:
         console.print(f"  {message}")
     for effect, heading in HEADINGS.items():
-        groups = _groups(data.problems, effect)
+        groups = group_by_kind(data.problems, effect)
         if groups:
             console.print(f"\n{heading}", style="bold")
         for kind, problems in groups.items():
@@ -111,15 +110,16 @@ def write_report(data: CheckedData, out: Path) -> list[str]:
     lines = [f"error: {message}" for message in data.errors]
     lines += [f"{problem.effect}: {KINDS[problem.kind].title}: {problem}" for problem in data.problems]
     (out / PROBLEMS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    counts = {
-        kind: len(group) for effect in HEADINGS for kind, group in _groups(data.problems, effect).items()
-    }
     report = {
         "data": str(data.path),
         "format": data.format,
         "usable": data.is_usable,
         "errors": data.errors,
-        "problems": {kind: {"count": count, "effect": KINDS[kind].effect} for kind, count in counts.items()},
+        "problems": {
+            kind: {"count": len(problems), "effect": effect}
+            for effect in HEADINGS
+            for kind, problems in group_by_kind(data.problems, effect).items()
+        },
         "splits": {name: split.summary() for name, split in data.statistics.items()},
     }
     write_json(out / REPORT, report)
@@ -145,15 +145,6 @@ def write_fixed(data: CheckedData, path: Path, console: Console) -> None:
             f"wrote {file}: {len(dataset.coco.imgs):,} images, {dataset.num_objects:,} objects; "
             f"use it with --json {file} --images {dataset.images}"
         )
-
-
-def _groups(problems: Sequence[Problem], effect: str) -> dict[str, list[Problem]]:
-    """Return the kinds of problems with this effect, the most frequent first, and the problems of each."""
-    groups = defaultdict(list)
-    for problem in problems:
-        if problem.effect == effect:
-            groups[problem.kind].append(problem)
-    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
 def _check_fix(path: Path) -> None:

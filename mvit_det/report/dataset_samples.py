@@ -38,7 +38,8 @@ def draw_samples(splits: Mapping[str, Dataset], path: Path) -> bool:
     for index, (name, dataset) in enumerate(splits.items()):
         num_rows = sum(row * len(splits) // ROWS == index for row in range(ROWS))
         prefix = f"{name}: " if len(splits) > 1 else ""
-        tiles = [_tile(*sample, dataset, prefix) for sample in _samples(dataset, COLUMNS * num_rows)]
+        samples = _samples(dataset, COLUMNS * num_rows)
+        tiles = [_tile(image, entry, dataset, prefix) for image, entry in samples]
         rows += [_join(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
     if rows:
         write_image(path, np.concatenate(rows))
@@ -66,7 +67,7 @@ def _tile(image: RgbImage, entry: dict[str, Any], dataset: Dataset, prefix: str)
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     scaled = np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
-    annotations = [one for one in dataset.coco.imgToAnns[entry["id"]] if not one["iscrowd"]]
+    annotations = [each for each in dataset.coco.imgToAnns[entry["id"]] if not each["iscrowd"]]
     boxes = np.array([annotation["bbox"] for annotation in annotations], float).reshape(-1, 4) * scale
     boxes[:, 2:] += boxes[:, :2]  # XYWH to XYXY
     masks = np.zeros((len(annotations), height, width), bool)

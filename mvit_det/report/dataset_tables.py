@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from mvit_det.data.statistics import Statistics
+from mvit_det.data.statistics import Statistics, min_median_max
 
 NUM_CLASSES = 30  # rows of the table of classes
 
@@ -48,10 +48,10 @@ def _class_cell(split: Statistics, name: str) -> str:
 
 def _spread(values: NDArray[Any]) -> str:
     """Return "minimum / median / maximum" of an array."""
-    if not len(values):
+    numbers = min_median_max(values)
+    if numbers is None:
         return "-"
-    numbers = (values.min(), np.median(values), values.max())
-    return " / ".join(f"{number:,.1f}".removesuffix(".0") for number in numbers)
+    return " / ".join(f"{number:,.1f}".removesuffix(".0") for number in numbers.values())
 
 
 def _share(count: int, total: int) -> str:

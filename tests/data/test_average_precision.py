@@ -6,7 +6,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mvit_det.data.average_precision import evaluate
-from mvit_det.data.coco_index import index_coco
+from mvit_det.data.coco.index import index_coco
 from mvit_det.data.dataset import read_dataset
 from mvit_det.data.json_files import write_json
 from mvit_det.data.results import to_results

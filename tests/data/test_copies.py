@@ -1,4 +1,4 @@
-from mvit_det.data.coco_index import index_coco
+from mvit_det.data.coco.index import index_coco
 from mvit_det.data.copies import find_copies
 from mvit_det.data.dataset import Dataset
 

@@ -4,8 +4,8 @@ import os
 import pytest
 from PIL import Image
 
-from mvit_det.data.image_cache import ImageCache, ImageSize
-from mvit_det.data.read_images import read_all
+from mvit_det.data.image_cache import ImageCache, decode_sizes
+from mvit_det.data.images import ImageSize
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def opened(monkeypatch):
 
 
 def read(folder, *names):
-    return read_all(folder, names, lambda items, total: items)
+    return decode_sizes(folder, names, lambda items, total: items)
 
 
 def test_an_image_is_read_again_only_after_a_change(folder, opened):

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from mvit_det.data.dataset import check_images, read_dataset
-from mvit_det.data.image_cache import ImageSize
-from mvit_det.data.images import find_images, read_image, read_size, read_whole
+from mvit_det.data.images import ImageSize, decode_size, find_images, read_image, read_size
 from mvit_det.errors import InputError
 
 GRAY = np.array([[0, 64], [128, 255], [32, 96]], np.uint8)  # 3 rows, 2 columns
@@ -48,7 +47,7 @@ def test_the_size_is_that_of_the_upright_image(tmp_path, name):
     exif[0x0112] = 6
     Image.fromarray(to_rgb(GRAY)).save(tmp_path / name, exif=exif)  # 2 x 3 px
     size = ImageSize(3, 2, orientation=6)
-    assert read_size(tmp_path / name) == read_whole(tmp_path / name) == size
+    assert read_size(tmp_path / name) == decode_size(tmp_path / name) == size
     assert read_image(tmp_path / name).size == (3, 2)
     assert size.stored == (2, 3)
 
@@ -59,7 +58,7 @@ def test_the_size_of_a_png_is_read_without_its_pixels(tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     assert read_size(path) == ImageSize(64, 32)
     with pytest.raises(InputError, match="half.png"):
-        read_whole(path)
+        decode_size(path)
 
 
 def test_transparent_pixels_are_put_on_white(tmp_path):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mvit_det.data.coco_index import index_coco
+from mvit_det.data.coco.index import index_coco
 from mvit_det.data.statistics import compute_statistics
 
 

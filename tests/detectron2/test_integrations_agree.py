@@ -12,7 +12,7 @@ from torchvision.ops import box_iou
 
 from mvit_det.backbone.mvit import variant_keywords
 from mvit_det.data.average_precision import METRICS, evaluate
-from mvit_det.data.coco_index import index_coco
+from mvit_det.data.coco.index import index_coco
 from mvit_det.data.results import to_results
 from mvit_det.data.shapes import draw_image
 from mvit_det.detectron2 import get_config

@@ -36,7 +36,7 @@ def test_problems_are_grouped_with_the_first_three_of_each_kind():
         f"    {KINDS['bad_box'].remedy}",
         "  boxes without area: 4",
     ]
-    warning = lines.index("  boxes of less than one pixel: 3")
+    warning = lines.index("  boxes of less than one pixel in width or height: 3")
     assert warning > start
     assert lines[warning + 4] == f"    {KINDS['tiny_box'].remedy}"
 

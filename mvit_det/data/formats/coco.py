@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import SPLITS, annotation_folders, shown, split_of, walk
+from mvit_det.data.formats.layout import SPLITS, annotation_folders, relative_path, split_of, walk
 from mvit_det.data.json_files import read_json
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -61,9 +61,9 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
 def explain(folder: Path) -> str | None:
     """Return what a folder lacks that has some files of this format."""
     paths = _json_files(annotation_folders(folder))
-    return (
-        f"{shown(paths[0], folder)} does not have the lists images and annotations of COCO" if paths else None
-    )
+    if not paths:
+        return None
+    return f"{relative_path(paths[0], folder)} does not have the lists images and annotations of COCO"
 
 
 def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
@@ -73,7 +73,7 @@ def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
         InputError: if the file is not JSON, or if its images are not found.
     """
     path = splits[split].json
-    images = find_images(path, split, folder, splits[split].folders)
+    images = find_image_folder(path, split, folder, splits[split].folders)
     data = read_json(path, dict, "an object with images, annotations and categories")
     problems = []
     if (placeholder := _placeholder(data)) is not None:
@@ -151,7 +151,7 @@ def _choose(paths: list[Path], split: str) -> Path:
     return candidates[0]
 
 
-def find_images(path: Path, split: str, root: Path, folders: Sequence[Path]) -> Path:
+def find_image_folder(path: Path, split: str, root: Path, folders: Sequence[Path]) -> Path:
     """Return the folder, among ``folders``, that holds most of the first images of an annotation file.
 
     If several do, the folder of the file takes precedence, then a folder whose name is that of the split,

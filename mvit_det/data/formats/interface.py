@@ -14,7 +14,8 @@ class Contents:
 
     Attributes:
         data: the contents of a COCO-format file. An image or an annotation may have the key ``"_source"``,
-            a string such as ``"labels/a.txt: line 3"`` that messages name: a file, and the place in it.
+            a string such as ``"labels/a.txt: line 3"`` that messages name instead of the entry: the path of a
+            file, and the place in it.
         source: the file or folder that was read, for messages.
         images: the folder that each ``file_name`` is relative to.
         problems: the problems that the conversion found.
@@ -24,6 +25,18 @@ class Contents:
     source: Path
     images: Path
     problems: Sequence[Problem] = ()
+
+
+class LabelError(Exception):
+    """An object in a label file has a bad value, or a value is missing.
+
+    Attributes:
+        kind: key of :data:`mvit_det.data.problems.KINDS`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Format(Protocol):

@@ -88,7 +88,7 @@ def common_folder(paths: Iterable[Path]) -> Path:
     return Path(os.path.commonpath([path.parent for path in paths]))
 
 
-def shown(path: Path, folder: Path) -> str:
+def relative_path(path: Path, folder: Path) -> str:
     """Return a path relative to ``folder``, for messages."""
     return Path(os.path.relpath(path, folder)).as_posix()
 

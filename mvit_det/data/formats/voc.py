@@ -20,20 +20,21 @@ from typing import Any
 
 from mvit_det.data.formats.converter import Converter
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import annotation_folders, common_folder, is_image, shown, split_of, walk
+from mvit_det.data.formats.layout import (
+    annotation_folders,
+    common_folder,
+    is_image,
+    relative_path,
+    split_of,
+    walk,
+)
 from mvit_det.data.formats.voc_xml import VocFile, VocObject, read_voc_file
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
 LOOKED_FOR = "XML files of Pascal VOC in Annotations/ or beside the images"
-LISTS = (
-    "train",
-    "trainval",
-    "val",
-    "valid",
-    "validation",
-    "test",
-)  # of ImageSets/Main, without those of classes
+# The lists in ImageSets/Main that are those of splits. The other lists are those of classes.
+LISTS = ("train", "trainval", "val", "valid", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
     else:
         by_split: dict[str | None, list[Path]] = {}
         for each, paths in xml.items():
-            by_split.setdefault(split_of(shown(each, folder)), []).extend(paths)
+            by_split.setdefault(split_of(relative_path(each, folder)), []).extend(paths)
         unnamed = by_split.pop(None, [])
         splits = ({"train": unnamed} if unnamed else {}) | {
             str(split): paths for split, paths in by_split.items()
@@ -89,11 +90,9 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
 def explain(folder: Path) -> str | None:
     """Return what a folder lacks that has some files of this format."""
     path = next((path for each in annotation_folders(folder) for path in sorted(each.glob("*.xml"))), None)
-    return (
-        None
-        if path is None
-        else f"{shown(path, folder)} does not have the root element <annotation> of Pascal VOC"
-    )
+    if path is None:
+        return None
+    return f"{relative_path(path, folder)} does not have the root element <annotation> of Pascal VOC"
 
 
 def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
@@ -216,7 +215,7 @@ def _check_corners(obj: VocObject, path: Path, origin: int) -> Problem | None:
 
 
 def _shape(obj: VocObject, origin: int) -> dict[str, Any]:
-    """Return the box and the mask from 0."""
+    """Return the box and the mask in coordinates that count from 0."""
     xmin, ymin, xmax, ymax = obj.corners
     shape: dict[str, Any] = {
         "bbox": [xmin - origin, ymin - origin, xmax - xmin + origin, ymax - ymin + origin]

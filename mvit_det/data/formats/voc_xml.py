@@ -1,7 +1,6 @@
 """The XML files of Pascal VOC: the objects of one image."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -9,6 +8,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import parse
 
+from mvit_det.data.formats.interface import LabelError
 from mvit_det.data.problems import Problem
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -52,14 +52,6 @@ class VocFile:
     problems: tuple[Problem, ...] = ()
 
 
-class ElementError(Exception):
-    """An element of the file is missing or has a bad value. ``kind`` is a key of ``problems.KINDS``."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 def read_voc_file(path: Path) -> VocFile:
     """Read an XML file. Files that declare entities, which may expand without bound, are refused."""
     try:
@@ -76,7 +68,7 @@ def read_voc_file(path: Path) -> VocFile:
     for number, element in enumerate(root.iterfind("object"), start=1):
         try:
             objects.append(_object(element, f"object {number}"))
-        except ElementError as error:
+        except LabelError as error:
             problems.append(Problem(error.kind, path, f"object {number}", str(error)))
     file_name = _text(root, "filename").replace("\\", "/").rpartition("/")[2]
     return VocFile(path, file_name, _size(root), tuple(objects), tuple(problems))
@@ -89,7 +81,7 @@ def _unreadable(path: Path, message: str) -> VocFile:
 def _object(element: Element, field: str) -> VocObject:
     name = _text(element, "name")
     if not name:
-        raise ElementError("bad_label", "has no name; expected the name of its class")
+        raise LabelError("bad_label", "has no name; expected the name of its class")
     polygons = tuple(map(_polygon, element.iterfind("polygon")))
     box = element.find("bndbox")
     if box is not None:
@@ -99,7 +91,7 @@ def _object(element: Element, field: str) -> VocObject:
         ys = [y for polygon in polygons for y in polygon[1::2]]
         corners = [min(xs), min(ys), max(xs), max(ys)]
     else:
-        raise ElementError("bad_label", "has no bndbox; expected xmin, ymin, xmax and ymax")
+        raise LabelError("bad_label", "has no bndbox; expected xmin, ymin, xmax and ymax")
     difficult = _text(element, "difficult").lower() in ("1", "true")
     return VocObject(field, name, tuple(corners), polygons, difficult)  # type: ignore[arg-type] # 4 values
 
@@ -113,14 +105,8 @@ def _polygon(element: Element) -> tuple[float, ...]:
         for axis in "xy"
     }
     if len(axes["x"]) != len(axes["y"]) or len(axes["x"]) < 3:
-        raise ElementError("bad_mask", "polygon: expected x1, y1, x2, y2, ... of at least 3 points")
-    return tuple(_interleave(axes["x"], axes["y"]))
-
-
-def _interleave(xs: list[float], ys: list[float]) -> Iterator[float]:
-    for x, y in zip(xs, ys, strict=True):
-        yield x
-        yield y
+        raise LabelError("bad_mask", "polygon: expected x1, y1, x2, y2, ... of at least 3 points")
+    return tuple(value for point in zip(axes["x"], axes["y"], strict=True) for value in point)
 
 
 def _size(root: Element) -> tuple[int, int] | None:
@@ -129,7 +115,7 @@ def _size(root: Element) -> tuple[int, int] | None:
         width, height = (
             (_number(_text(size, tag), tag) for tag in ("width", "height")) if size is not None else (0, 0)
         )
-    except ElementError:
+    except LabelError:
         return None
     return (int(width), int(height)) if width >= 1 and height >= 1 else None
 
@@ -145,5 +131,5 @@ def _number(text: str, field: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         problem = f"{text!r} is not a number" if text.strip() else "is missing; expected a number"
-        raise ElementError("bad_label", f"{field}: {problem}")
+        raise LabelError("bad_label", f"{field}: {problem}")
     return value

@@ -5,18 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mvit_det.data.formats.interface import LabelError
 from mvit_det.data.problems import Problem
 
 TOLERANCE = 1e-3  # coordinates may leave 0 to 1 by this much, from rounding
 EXPECTED = "class, center x, center y, width, height, or class and the x and y of at least 3 points"
-
-
-class LabelError(Exception):
-    """A label cannot be used. ``kind`` is a key of ``mvit_det.data.problems.KINDS``."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 def read_labels(

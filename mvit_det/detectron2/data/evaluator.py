@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 
-from mvit_det.data.crowd_masks import with_crowd_masks
+from mvit_det.data.coco.crowd_masks import with_crowd_masks
 from mvit_det.data.json_files import write_json
 from mvit_det.detectron2.data.registration import registered_dataset
 

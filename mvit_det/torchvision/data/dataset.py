@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from torchvision.datasets import CocoDetection, VisionDataset
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.data.coco_index import category_names
+from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
 from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 

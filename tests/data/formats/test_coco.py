@@ -32,7 +32,7 @@ def found(root):
     return splits and {
         split: (
             each.json.relative_to(root).as_posix(),
-            coco.find_images(each.json, split, root, each.folders).relative_to(root).as_posix(),
+            coco.find_image_folder(each.json, split, root, each.folders).relative_to(root).as_posix(),
         )
         for split, each in splits.items()
     }

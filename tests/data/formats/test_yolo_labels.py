@@ -1,6 +1,7 @@
 import pytest
 
-from mvit_det.data.formats.yolo_labels import LabelError, parse_label, read_labels
+from mvit_det.data.formats.interface import LabelError
+from mvit_det.data.formats.yolo_labels import parse_label, read_labels
 
 NAMES = {0: "cat", 1: "dog"}
 SIZE = (200, 100)

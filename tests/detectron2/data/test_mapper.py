@@ -10,7 +10,7 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from mvit_det.data.coco_index import index_coco
+from mvit_det.data.coco.index import index_coco
 from mvit_det.detectron2.data.mapper import DetectionMapper
 from mvit_det.errors import DependencyError
 from mvit_det.torchvision.data.dataset import CocoDataset

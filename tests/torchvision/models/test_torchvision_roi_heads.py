@@ -111,3 +111,28 @@ def test_masks_are_those_of_the_detected_class(heads, monkeypatch):
     assert prediction["labels"].tolist() == [2, 1]
     expected = torch.sigmoid(torch.tensor([2.0, -1.0]))
     torch.testing.assert_close(prediction["masks"][:, 0, 5, 5], expected)
+
+
+def test_boxes_that_a_stage_moves_out_of_the_image_are_not_passed_on_in_training(cascade, monkeypatch):
+    cascade.train()
+    monkeypatch.setattr(cascade, "mask_roi_pool", None)  # without masks
+    monkeypatch.setattr(cascade, "mask_head", None)
+    counts = []
+
+    def predict(stage, features, boxes, image_shapes):
+        counts.append([len(image_boxes) for image_boxes in boxes])
+        deltas = torch.zeros(sum(counts[-1]), 4)
+        deltas[0, 0] = 20.0  # right by 20 / 10 of the width in the first stage
+        return torch.zeros(len(deltas), 3), deltas
+
+    monkeypatch.setattr(cascade, "_predict_boxes", predict)
+    monkeypatch.setattr(
+        cascade,
+        "select_training_samples",
+        lambda proposals, targets: (proposals, None, [torch.tensor([0, 1])], None),
+    )
+    boxes = [torch.tensor([[0.0, 0, 40, 40], [2, 2, 30, 30]])]
+    target = {"boxes": boxes[0][1:], "labels": torch.tensor([1])}
+    _, losses = cascade({}, boxes, [(64, 64)], [target])
+    assert counts == [[2], [1], [1]]
+    assert all(loss.isfinite() for loss in losses.values())

@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from mvit_det.data.objects import Objects
-from mvit_det.data.problems import Findings
+from mvit_det.data.coco.annotations import Objects
+from mvit_det.data.problems import ProblemCollector
 
 MIN_OVERLAP = 0.5  # IoU of a box with the bounds of its mask, below which the two are said not to match
 
 
-def find_oddities(objects: Objects, categories: list[dict[str, Any]], findings: Findings) -> None:
+def find_suspicious_entries(
+    objects: Objects, categories: list[dict[str, Any]], collector: ProblemCollector
+) -> None:
     """Find objects and categories that can be used, but may be mistakes.
 
     These are tiny boxes, polygons without area, masks beside their boxes, identical annotations, and
@@ -18,10 +20,10 @@ def find_oddities(objects: Objects, categories: list[dict[str, Any]], findings: 
     """
     for row in np.flatnonzero((objects.boxes[:, 2:] < 1).any(1)).tolist():
         width, height = objects.boxes[row, 2:].tolist()
-        _add(objects, row, findings, "tiny_box", "bbox", f"the box is {width:g} x {height:g} px")
+        objects.report(collector, row, "tiny_box", "bbox", f"the box is {width:g} x {height:g} px")
     has_polygons = np.isfinite(objects.bounds).all(1)
     for row in np.flatnonzero(has_polygons & (objects.polygon_area <= 0)).tolist():
-        _add(objects, row, findings, "flat_mask", "segmentation", "the polygons have no area")
+        objects.report(collector, row, "flat_mask", "segmentation", "the polygons have no area")
     low = np.maximum(objects.boxes[:, :2], objects.bounds[:, :2])
     high = np.minimum(objects.boxes[:, :2] + objects.boxes[:, 2:], objects.bounds[:, 2:])
     shared = np.clip(high - low, 0, None).prod(1)
@@ -32,12 +34,12 @@ def find_oddities(objects: Objects, categories: list[dict[str, Any]], findings: 
             x1, y1, x2, y2 = objects.bounds[row].tolist()
             bounds = f"[{x1:.6g}, {y1:.6g}, {x2 - x1:.6g}, {y2 - y1:.6g}]"
             message = f"the mask covers {bounds}, and the box is {entry['bbox']}"
-            _add(objects, row, findings, "mask_beside_box", "segmentation", message)
-    _warn_of_repetitions(objects, findings)
-    _warn_of_unused_categories(objects, categories, findings)
+            objects.report(collector, row, "mask_beside_box", "segmentation", message)
+    _warn_of_repetitions(objects, collector)
+    _warn_of_unused_categories(objects, categories, collector)
 
 
-def _warn_of_repetitions(objects: Objects, findings: Findings) -> None:
+def _warn_of_repetitions(objects: Objects, collector: ProblemCollector) -> None:
     categories = np.array([entry["category_id"] for entry in objects.entries], np.float64)
     rows = np.column_stack([objects.image_ids, categories, objects.boxes])
     order = np.lexsort(rows.T[::-1])
@@ -48,18 +50,14 @@ def _warn_of_repetitions(objects: Objects, findings: Findings) -> None:
         if entry.get("segmentation") == other.get("segmentation") and entry["iscrowd"] == other["iscrowd"]:
             place = other.get("_source") or f"annotations[{objects.index[first]}]"
             message = f"is identical to {place}"
-            _add(objects, second, findings, "repeated_annotation", "", message)
+            objects.report(collector, second, "repeated_annotation", "", message)
 
 
 def _warn_of_unused_categories(
-    objects: Objects, categories: list[dict[str, Any]], findings: Findings
+    objects: Objects, categories: list[dict[str, Any]], collector: ProblemCollector
 ) -> None:
     used = {entry["category_id"] for entry in objects.entries}
     for index, category in enumerate(categories):
         if category["id"] not in used:
             message = f"{category['name']!r} has no objects"
-            findings.add("unused_category", "categories", index, category, message)
-
-
-def _add(objects: Objects, row: int, findings: Findings, kind: str, field: str, message: str) -> None:
-    findings.add(kind, "annotations", int(objects.index[row]), objects.entries[row], message, field)
+            collector.add("unused_category", "categories", index, category, message)

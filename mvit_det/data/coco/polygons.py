@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mvit_det.data.fields import FieldError, shorten, to_number
+from mvit_det.data.coco.fields import FieldError, shorten, to_number
 
 Polygon = list[float]  # [x, y, x, y, ...] in pixels
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mvit_det.data.fields import FieldError, shorten, to_whole_number
+from mvit_det.data.coco.fields import FieldError, shorten, to_whole_number
 
 
 def normalize_rle(rle: dict[str, Any]) -> None:
@@ -14,6 +14,14 @@ def normalize_rle(rle: dict[str, Any]) -> None:
             numbers = [to_whole_number(value) for value in values]
             if None not in numbers:
                 rle[key] = numbers
+
+
+def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
+    """Return width and height of a run-length encoded mask, or zeros if it has no valid size."""
+    size = rle.get("size")
+    if isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size):
+        return size[1], size[0]
+    return 0, 0
 
 
 def check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> int:

@@ -1,24 +1,21 @@
 """Recognizing boxes that are not [x, y, width, height] in pixels throughout a data set."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mvit_det.data.objects import Objects
-from mvit_det.data.problems import Findings
+from mvit_det.data.coco.annotations import Array, Objects
+from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
-
-Array = NDArray[np.float64]
 
 EXPECTED = "expected [x, y, width, height] in pixels"
 
 
-def check_conventions(objects: Objects, sizes: Array, findings: Findings) -> None:
+def check_box_format(objects: Objects, sizes: Array, collector: ProblemCollector) -> None:
     """Check that the boxes are neither fractions of the image nor [x1, y1, x2, y2].
 
     Args:
         objects: the objects.
         sizes: (N, 2) width and height of the image of each object, px.
-        findings: names the data set in the error.
+        collector: names the data set in the error.
 
     Raises:
         InputError: if all boxes are of the other convention.
@@ -27,7 +24,7 @@ def check_conventions(objects: Objects, sizes: Array, findings: Findings) -> Non
     if not present.any():
         return
     boxes, sizes, bounds = objects.boxes[present], sizes[present], objects.bounds[present]
-    where = f"{findings.source}: annotations[{objects.index[present][0]}].bbox"
+    where = f"{collector.source}: annotations[{objects.index[present][0]}].bbox"
     example = [round(value, 4) for value in boxes[0].tolist()]
     if boxes.max() <= 1.001 and boxes.min() >= -0.001 and sizes.min() > 2:
         raise InputError(
@@ -38,7 +35,7 @@ def check_conventions(objects: Objects, sizes: Array, findings: Findings) -> Non
     if has_polygons.any() and bounds[has_polygons].max() <= 1.001 and boxes[has_polygons, 2:].max() > 2:
         index = objects.index[present][has_polygons][0]
         raise InputError(
-            f"{findings.source}: annotations[{index}].segmentation: this and all other polygons are "
+            f"{collector.source}: annotations[{index}].segmentation: this and all other polygons are "
             "fractions of the image; expected [x, y, x, y, ...] in pixels"
         )
     if _are_corners(boxes, sizes) or _corners_match(boxes, bounds):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mvit_det.data.fields import FieldError, shorten, to_number
-from mvit_det.data.ids import id_key
-from mvit_det.data.polygons import Measures, read_polygons
-from mvit_det.data.problems import Findings
-from mvit_det.data.rle import normalize_rle
+from mvit_det.data.coco.fields import FieldError, shorten, to_number
+from mvit_det.data.coco.ids import id_key
+from mvit_det.data.coco.polygons import Measures, read_polygons
+from mvit_det.data.coco.rle import normalize_rle
+from mvit_det.data.problems import ProblemCollector
 
 _CROWD = {0: 0, 1: 1, None: 0, "0": 0, "1": 1, "false": 0, "true": 1}  # True and 1.0 are equal to 1
 MAX_COORDINATE = 1e9  # px, far beyond the largest image
@@ -21,6 +21,7 @@ _BOX = "[x, y, width, height] in pixels"
 _NO_BOX = (math.nan,) * 4
 
 Annotation = dict[str, Any]
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Objects:
     entries: list[Annotation]
     index: NDArray[np.int64]
     image_ids: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    bounds: NDArray[np.float64]
-    outline: NDArray[np.float64]
-    polygon_area: NDArray[np.float64]
+    boxes: Array
+    bounds: Array
+    outline: Array
+    polygon_area: Array
 
     def select(self, keep: NDArray[np.bool_]) -> "Objects":
         """Return the objects for which ``keep`` (N,) is true."""
@@ -53,12 +54,16 @@ class Objects:
         names = ("index", "image_ids", "boxes", "bounds", "outline", "polygon_area")
         return replace(self, entries=kept, **{name: getattr(self, name)[keep] for name in names})
 
+    def report(self, collector: ProblemCollector, row: int, kind: str, field: str, message: str) -> None:
+        """Add a problem of the object at the position ``row``."""
+        collector.add(kind, "annotations", int(self.index[row]), self.entries[row], message, field)
 
-def read_objects(
+
+def read_annotations(
     entries: list[Any],
     images: Mapping[Hashable, int | None],
     categories: Mapping[Hashable, int],
-    findings: Findings,
+    collector: ProblemCollector,
 ) -> Objects:
     """Read the list ``annotations``, except for what depends on the size of the image.
 
@@ -66,14 +71,14 @@ def read_objects(
         entries: the list.
         images: key -> id of the images; None for an image that cannot be used, with its annotations.
         categories: key -> id of the categories.
-        findings: receives the problems.
+        collector: receives the problems.
     """
-    reader = _Reader(images, categories, findings, len(entries))
+    reader = _Reader(images, categories, collector, len(entries))
     for index, entry in enumerate(entries):
         try:
             reader.read(index, entry)
         except FieldError as error:
-            findings.add(error.kind, "annotations", index, entry, error.message, error.field)
+            collector.add(error.kind, "annotations", index, entry, error.message, error.field)
     return reader.finish()
 
 
@@ -82,12 +87,12 @@ class _Reader:
         self,
         images: Mapping[Hashable, int | None],
         categories: Mapping[Hashable, int],
-        findings: Findings,
+        collector: ProblemCollector,
         num_entries: int,
     ) -> None:
         self.images = images
         self.categories = categories
-        self.findings = findings
+        self.collector = collector
         self.measures = Measures(num_entries)
         self.entries: list[Annotation] = []
         self.index: list[int] = []
@@ -179,7 +184,7 @@ class _Reader:
         return _NO_BOX
 
     def _repaired(self, kind: str, index: int, entry: Annotation, field: str, value: str) -> None:
-        self.findings.add(kind, "annotations", index, entry, f"{value} is read", field)
+        self.collector.add(kind, "annotations", index, entry, f"{value} is read", field)
 
     def finish(self) -> Objects:
         self.measures.flush()

@@ -1,6 +1,6 @@
 """Masks of crowd regions that have a box alone."""
 
-from mvit_det.data.crowd_masks import with_crowd_masks
+from mvit_det.data.coco.crowd_masks import with_crowd_masks
 
 
 def test_the_box_is_the_mask_of_a_crowd_without_one():

@@ -5,7 +5,7 @@ import posixpath
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from mvit_det.data.fields import FieldError
+from mvit_det.data.coco.fields import FieldError
 from mvit_det.errors import InputError
 
 

@@ -3,26 +3,21 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mvit_det.data.fields import FieldError
-from mvit_det.data.frames import TOLERANCE
-from mvit_det.data.masks import outline_problem
-from mvit_det.data.objects import Objects
-from mvit_det.data.polygons import MAX_OUTLINE, clip_polygons, polygon_area
-from mvit_det.data.problems import Findings
-from mvit_det.data.rle import check_rle
-
-Array = NDArray[np.float64]
+from mvit_det.data.coco.annotations import Array, Objects
+from mvit_det.data.coco.frames import TOLERANCE
+from mvit_det.data.coco.masks import outline_problem
+from mvit_det.data.coco.polygons import MAX_OUTLINE, clip_polygons, polygon_area
+from mvit_det.data.problems import ProblemCollector
 
 
-def check_edges(objects: Objects, sizes: Array, findings: Findings, *, clip: bool) -> Objects:
+def check_image_edges(objects: Objects, sizes: Array, collector: ProblemCollector, *, clip: bool) -> Objects:
     """Find boxes and polygons that have no area, or are outside their image or reach over its edge.
 
     Args:
         objects: the objects, each with a box.
         sizes: (N, 2) width and height of the image of each object, px.
-        findings: receives the problems.
+        collector: receives the problems.
         clip: whether to clip what reaches over the edge.
 
     Returns:
@@ -32,7 +27,7 @@ def check_edges(objects: Objects, sizes: Array, findings: Findings, *, clip: boo
 
     def drop(bad: Any, kind: str, field: str, message: Any) -> None:
         for row in np.flatnonzero(bad & usable).tolist():
-            _add(objects, row, findings, kind, field, message(row))
+            objects.report(collector, row, kind, field, message(row))
         usable[bad] = False
 
     def image(row: int) -> str:
@@ -61,10 +56,10 @@ def check_edges(objects: Objects, sizes: Array, findings: Findings, *, clip: boo
         mask_over = ((bounds[:, :2] < -TOLERANCE) | (bounds[:, 2:] > sizes + TOLERANCE)).any(1)
     for row in np.flatnonzero(far & usable).tolist():
         width, height = sizes[row].astype(int).tolist()
-        message = outline_problem(bounds[row].tolist(), objects.outline[row], width, height)
-        kind = "long_outline" if message.startswith("the outline") else "mask_outside"
-        kind = kind if np.isfinite(objects.outline[row]) else "bad_mask"
-        _add(objects, row, findings, kind, "segmentation", message)
+        problem = outline_problem(bounds[row].tolist(), objects.outline[row], width, height)
+        assert problem is not None
+        kind, message = problem
+        objects.report(collector, row, kind, "segmentation", message)
     usable &= ~far
     drop(away, "mask_outside", "segmentation", lambda row: f"the polygons are outside {image(row)}")
     box_over = ((low < -TOLERANCE) | (high > sizes + TOLERANCE)).any(1)
@@ -74,7 +69,7 @@ def check_edges(objects: Objects, sizes: Array, findings: Findings, *, clip: boo
     ):
         for row in np.flatnonzero(over & usable).tolist():
             what = box(row) if field == "bbox" else "the mask"
-            _add(objects, row, findings, kind, field, f"{what} reaches over the edge of {image(row)}")
+            objects.report(collector, row, kind, field, f"{what} reaches over the edge of {image(row)}")
             if clip and not _clip(objects, row, field, sizes[row]):
                 usable[row] = False
     return objects.select(usable)
@@ -98,23 +93,3 @@ def _clip(objects: Objects, row: int, field: str, size: Array) -> bool:
     entry["area"] = objects.polygon_area[row] = polygon_area(entry["segmentation"])
     np.clip(objects.bounds[row], 0, np.tile(size, 2), out=objects.bounds[row])
     return True
-
-
-def check_rle_masks(objects: Objects, sizes: Array, findings: Findings) -> Objects:
-    """Check the run-length encoded masks. Return the objects that can be used."""
-    usable = np.ones(len(objects.entries), bool)
-    for row, entry in enumerate(objects.entries):
-        mask = entry.get("segmentation")
-        if type(mask) is dict:
-            width, height = sizes[row].astype(int).tolist()
-            try:
-                if check_rle(mask, "segmentation", {"width": width, "height": height}) == 0:
-                    _add(objects, row, findings, "flat_mask", "segmentation", "the mask has no pixels")
-            except FieldError as error:
-                _add(objects, row, findings, error.kind, error.field, error.message)
-                usable[row] = False
-    return objects.select(usable)
-
-
-def _add(objects: Objects, row: int, findings: Findings, kind: str, field: str, message: str) -> None:
-    findings.add(kind, "annotations", int(objects.index[row]), objects.entries[row], message, field)

@@ -5,9 +5,9 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
-from mvit_det.data.fields import FieldError, shorten
-from mvit_det.data.polygons import MAX_OUTLINE, Measures, read_polygons
-from mvit_det.data.rle import check_rle
+from mvit_det.data.coco.fields import FieldError, shorten
+from mvit_det.data.coco.polygons import MAX_OUTLINE, Measures, read_polygons
+from mvit_det.data.coco.rle import check_rle
 
 
 def read_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -> Any:
@@ -26,14 +26,15 @@ def read_segmentation(segmentation: Any, where: str, image: Mapping[str, Any]) -
     measures = Measures(1)
     measures.add(0, [array("d", polygon) for polygon in polygons])
     measures.flush()
-    message = outline_problem(measures.bounds[0], measures.outline[0], image["width"], image["height"])
-    if message:
-        raise FieldError(where, message, "bad_mask")
+    outline = outline_problem(measures.bounds[0], measures.outline[0], image["width"], image["height"])
+    if outline is not None:
+        kind, message = outline
+        raise FieldError(where, message, kind)
     return polygons
 
 
-def outline_problem(bounds: Any, outline: float, width: int, height: int) -> str:
-    """Return why polygons cannot be drawn on an image, or an empty string.
+def outline_problem(bounds: Any, outline: float, width: int, height: int) -> tuple[str, str] | None:
+    """Return the kind of problem and the message if polygons cannot be drawn on an image, else None.
 
     pycocotools visits and stores every pixel on the outline, including those outside the image.
 
@@ -46,9 +47,10 @@ def outline_problem(bounds: Any, outline: float, width: int, height: int) -> str
     side = max(width, height)
     low, high = min(bounds), max(bounds)
     if not all(map(math.isfinite, bounds)):
-        return "the polygon is not finite; expected coordinates in pixels"
+        return "bad_mask", "the polygon is not finite; expected coordinates in pixels"
     if low < -side or high > 2 * side:
-        return f"the polygon spans {low:g} to {high:g}, far outside its image of {width} x {height} px"
+        message = f"the polygon spans {low:g} to {high:g}, far outside its image of {width} x {height} px"
+        return "mask_outside", message
     if outline > MAX_OUTLINE:
-        return f"the outline is {outline:.0f} px long; expected at most {MAX_OUTLINE} px"
-    return ""
+        return "long_outline", f"the outline is {outline:.0f} px long; expected at most {MAX_OUTLINE} px"
+    return None

@@ -4,21 +4,21 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
-from mvit_det.data.fields import shorten
-from mvit_det.data.ids import id_key, number_ids
-from mvit_det.data.problems import Findings
+from mvit_det.data.coco.fields import shorten
+from mvit_det.data.coco.ids import id_key, number_ids
+from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
 
 def read_categories(
-    entries: list[Any], findings: Findings
+    entries: list[Any], collector: ProblemCollector
 ) -> tuple[list[dict[str, Any]], dict[Hashable, int]]:
     """Read the list ``categories``.
 
     A category without a name is named by its id.
 
     Returns:
-        The usable categories, and key (see :func:`mvit_det.data.ids.id_key`) -> id.
+        The usable categories, and key (see :func:`mvit_det.data.coco.ids.id_key`) -> id.
 
     Raises:
         InputError: if an id has several names, or if there is no usable category.
@@ -27,42 +27,42 @@ def read_categories(
     for index, category in enumerate(entries):
         if not isinstance(category, dict):
             message = f"{shorten(category)} is not an object"
-            findings.add("bad_entry", "categories", index, category, message)
+            collector.add("bad_entry", "categories", index, category, message)
             continue
         key = id_key(category.get("id"))
         if key is None:
             problem = shorten(category["id"]) if "id" in category else "is missing"
             message = f"{problem}; expected a whole number"
-            findings.add("bad_entry", "categories", index, category, message, "id")
+            collector.add("bad_entry", "categories", index, category, message, "id")
             continue
-        _name(category, index, key, findings)
+        _name(category, index, key, collector)
         if key not in first:
             first[key] = category
         elif first[key]["name"] == category["name"]:
             message = f"{shorten(category['id'])} is listed again, with the same name"
-            findings.add("repeated_category", "categories", index, category, message, "id")
+            collector.add("repeated_category", "categories", index, category, message, "id")
         else:
             raise InputError(
-                f"{findings.source}: categories: the id {category['id']} is repeated, with the names "
+                f"{collector.source}: categories: the id {category['id']} is repeated, with the names "
                 f"{first[key]['name']!r} and {category['name']!r}; ids must be unique"
             )
     if not first:
         raise InputError(
-            f"{findings.source}: categories: "
+            f"{collector.source}: categories: "
             f"{'no entry can be used' if entries else 'is empty'}; expected at least one entry"
         )
     categories = list(first.values())
-    ids = number_ids(first, "categories", [category["id"] for category in categories], findings)
+    ids = number_ids(first, "categories", [category["id"] for category in categories], collector)
     for key, category in first.items():
         category["id"] = ids[key]
     for name, count in Counter(category["name"] for category in categories).items():
         if count > 1:
             message = f"{count} categories have the name {name!r}"
-            findings.add_list("repeated_name", "categories", "name", message)
+            collector.add_list("repeated_name", "categories", "name", message)
     return categories, dict(ids)
 
 
-def _name(category: dict[str, Any], index: int, key: Hashable, findings: Findings) -> None:
+def _name(category: dict[str, Any], index: int, key: Hashable, collector: ProblemCollector) -> None:
     name = category.get("name")
     if isinstance(name, str) and name.strip():
         return
@@ -73,4 +73,4 @@ def _name(category: dict[str, Any], index: int, key: Hashable, findings: Finding
         category["name"] = str(key)
         problem = "is missing" if name is None else f"{shorten(name)} is not a name"
         message = f"{problem}; the name is the id, {category['name']!r}"
-    findings.add("category_name", "categories", index, category, message, "name")
+    collector.add("category_name", "categories", index, category, message, "name")

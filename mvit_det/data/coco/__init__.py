@@ -1,0 +1,1 @@
+"""Reading and checking of the contents of COCO-format files."""
