@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return a parser of the command line, which stores the name of the subcommand in ``command``."""
     parser = argparse.ArgumentParser(
-        "mvit-det", description="Train and run MViTv2 object detectors: Mask R-CNN and Cascade Mask R-CNN."
+        "mvit-det", description="Train and run MViTv2 object detectors: Faster, Mask and Cascade R-CNN."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(
