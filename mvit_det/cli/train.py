@@ -15,9 +15,9 @@ from mvit_det.cli.arguments import (
     non_negative,
     positive,
 )
+from mvit_det.engine.trackers import TRACKERS
 from mvit_det.heads import AUTOMATIC, HEADS
 from mvit_det.recipes import RECIPES
-from mvit_det.trackers import TRACKERS
 
 HELP = "train a detector on a data set"
 EXAMPLE = "mvit-det train --data runs/demo/shapes --variant mvitv2_nano --out runs/shapes"

@@ -14,6 +14,7 @@ from torchvision.models.detection import FasterRCNN
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.sources import read_train_and_val
+from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
@@ -31,7 +32,6 @@ from mvit_det.torchvision.engine.processes import Processes, build_console, find
 from mvit_det.torchvision.engine.resume import check_resume, write_settings
 from mvit_det.torchvision.engine.schedule import Schedule, plan
 from mvit_det.torchvision.evaluate import evaluate_module
-from mvit_det.trackers import check_tracker
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
 
 # The files of a run, which a new run replaces.
