@@ -14,9 +14,10 @@ from mvit_det.report.drawing import draw_entries
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
+from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
 from mvit_det.torchvision.predict import detect
-from mvit_det.torchvision.train import TrainOptions, train
+from mvit_det.torchvision.train import train
 
 
 @pytest.fixture(scope="module")
