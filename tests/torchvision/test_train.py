@@ -126,6 +126,15 @@ def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, m
         train(options)
 
 
+def test_a_training_set_whose_objects_were_all_in_dropped_images_is_refused(options, coco_folder):
+    image = coco_folder / "images/a.png"  # the other one shows no objects
+    image.write_bytes(image.read_bytes()[:100])
+    paths = {"json": coco_folder / "data.json", "images": coco_folder / "images", "val_json": None}
+    with pytest.raises(InputError, match=r"no object to train on: .* was dropped is .*a\.png: is trunc"):
+        train(replace(options, **paths, drop_invalid=True))
+    assert not options.out.exists()
+
+
 def test_bad_options_are_refused_before_anything_is_written(options, data):
     for changes, message in (
         ({"head": "cascade"}, "unknown head 'cascade': did you mean 'cascade_rcnn'"),
