@@ -12,16 +12,14 @@ import mvit_det
 ROOT = Path(mvit_det.__file__).parent
 
 # part -> the parts that it may import besides itself, and the third-party packages (None: any).
-SHARED = {"averaging", "dependencies", "errors", "heads", "launchers", "nms", "recipes", "trackers"}
+SHARED = {"dependencies", "engine", "errors", "heads", "nms", "recipes"}
 RULES = {
     "errors": ({"dependencies"}, set()),
     "heads": ({"errors"}, set()),
     "nms": ({"errors"}, {"torch", "torchvision"}),
     "recipes": (set(), set()),
     "dependencies": (set(), set()),
-    "averaging": (set(), {"torch"}),
-    "launchers": ({"errors"}, set()),
-    "trackers": ({"errors"}, set()),
+    "engine": ({"errors"}, {"torch"}),
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "heads"}, {"torch", "safetensors"}),

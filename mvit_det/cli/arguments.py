@@ -105,7 +105,7 @@ def non_negative(kind: type) -> Callable[[str], Any]:
     return _checked(kind, lambda value: 0 <= value < float("inf"), "must be 0 or more")
 
 
-def smoothing() -> Callable[[str], Any]:
+def fraction() -> Callable[[str], Any]:
     """Return a parser of numbers between 0 and 1, for the ``type`` of an argument."""
     return _checked(float, lambda value: 0 < value < 1, "must be between 0 and 1")
 

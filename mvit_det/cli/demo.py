@@ -32,7 +32,8 @@ def run(out: Path, epochs: int, overwrite: bool) -> None:
     """
     from mvit_det.data.shapes import write_shapes
     from mvit_det.report.run_folder import RESULT_FILES, TRAINING_FILES, check_output, clear_output
-    from mvit_det.torchvision.train import TrainOptions, train
+    from mvit_det.torchvision.engine.options import TrainOptions
+    from mvit_det.torchvision.train import train
 
     names = (*TRAINING_FILES, *RESULT_FILES, DATA)
     check_output(out, names, overwrite, inputs=())

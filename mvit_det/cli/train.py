@@ -10,14 +10,14 @@ from mvit_det.cli.arguments import (
     add_draw_argument,
     add_hardware_arguments,
     add_overwrite_argument,
+    fraction,
     image_side,
     non_negative,
     positive,
-    smoothing,
 )
+from mvit_det.engine.trackers import TRACKERS
 from mvit_det.heads import AUTOMATIC, HEADS
 from mvit_det.recipes import RECIPES
-from mvit_det.trackers import TRACKERS
 
 HELP = "train a detector on a data set"
 EXAMPLE = "mvit-det train --data runs/demo/shapes --variant mvitv2_nano --out runs/shapes"
@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(**options: Any) -> None:
     """Train a detector; if there is a validation set, evaluate the best checkpoint."""
-    from mvit_det.torchvision.train import TrainOptions, train
+    from mvit_det.torchvision.engine.options import TrainOptions
+    from mvit_det.torchvision.train import train
 
     options["out"] = options["out"] or Path("runs", options["variant"])
     train(TrainOptions(**options))
@@ -125,7 +126,7 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--ema",
-        type=smoothing(),
+        type=fraction(),
         nargs="?",
         const=0.9998,
         metavar="DECAY",
@@ -136,8 +137,8 @@ def _add_schedule_arguments(parser: argparse._ArgumentGroup) -> None:
         "--eval-every",
         type=positive(int),
         metavar="N",
-        help="epochs between evaluations, besides the one after the last epoch; default: so many that there "
-        "are at most 10 evaluations",
+        help="epochs between evaluations, besides the one after the last epoch; default: the smallest number "
+        "with which there are at most 10 evaluations",
     )
     parser.add_argument(
         "--patience",

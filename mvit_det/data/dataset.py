@@ -18,6 +18,7 @@ from mvit_det.data.coco.image_sizes import add_damaged_image
 from mvit_det.data.coco.index import category_names, index_coco
 from mvit_det.data.coco.suspicious_entries import find_suspicious_entries
 from mvit_det.data.image_cache import Track, decode_sizes
+from mvit_det.data.images import ImageSize
 from mvit_det.data.json_files import paused_garbage_collection, read_json
 from mvit_det.data.problems import Problem, ProblemCollector, stop_at
 from mvit_det.errors import InputError
@@ -190,7 +191,8 @@ def check_images(
     collector = ProblemCollector(dataset.source)
     data = dataset.coco.dataset
     sizes = decode_sizes(dataset.images, [image["file_name"] for image in data["images"]], track)
-    dropped, differing = set(), {}
+    dropped: set[int] = set()
+    differing: dict[int, ImageSize] = {}
     for image, size in zip(data["images"], sizes, strict=True):
         if isinstance(size, InputError):
             add_damaged_image(dataset.images / image["file_name"], size, collector)
@@ -213,9 +215,19 @@ def check_images(
 
 
 def _change_sizes(
-    dataset: Dataset, sizes: dict[int, Any], collector: ProblemCollector, *, clip: bool
+    dataset: Dataset, sizes: dict[int, ImageSize], collector: ProblemCollector, *, clip: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the images and annotations of a data set after the images ``sizes`` got their own sizes."""
+    """Correct the stated sizes of images, and check their annotations again.
+
+    Args:
+        dataset: the data set, which is not changed.
+        sizes: image id -> size of the image file, of the images to correct.
+        collector: receives the problems. They name the image file instead of the annotation.
+        clip: whether to clip objects that reach over the edge of their image.
+
+    Returns:
+        The images and the annotations that can be used.
+    """
     coco = dataset.coco
     changed = [dict(coco.imgs[id_]) for id_ in sizes]
     entries = [

@@ -45,6 +45,8 @@ def open_folder(path: Path) -> DataFolder:
     if path.is_file() and path.suffix.lower() not in YAML_SUFFIXES:
         archive = path.suffix.lower() in ARCHIVE_SUFFIXES
         hint = "unpack it, and give the folder" if archive else "expected a folder or its data.yaml"
+        if path.suffix.lower() == ".json":
+            hint = "expected a folder; give a JSON file as json, with the folder of its images"
         raise InputError(f"{path}: is a file; {hint}")
     opened = _recognize(path)
     if not opened and path.is_file():

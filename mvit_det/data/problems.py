@@ -114,9 +114,9 @@ KINDS = {
         "Nothing to do: a missing name is replaced by the id.",
     ),
     "category_by_name": Kind(
-        "annotations that give their category by name",
+        "annotations that name their category instead of its id",
         "repair",
-        "Nothing to do: the category of that name is used.",
+        "Nothing to do: the category of this name is used.",
     ),
     "repeated_category": Kind(
         "categories listed twice", "repair", "Nothing to do: each of them is used once."
@@ -136,9 +136,7 @@ KINDS = {
         "Nothing to do: the annotations are transformed to the image.",
     ),
     "numbers": Kind(
-        "numbers that are written as strings or in another list",
-        "repair",
-        "Nothing to do: the numbers are read.",
+        "numbers in strings or in nested lists", "repair", "Nothing to do: the numbers are read."
     ),
     "missing_box": Kind(
         "objects without a box", "repair", "Nothing to do: the box is computed from the mask."
@@ -149,7 +147,7 @@ KINDS = {
         "Nothing to do: the area is computed from the mask or the box.",
     ),
     "mask_form": Kind(
-        "masks that are nested in another way than COCO defines, or do not state their size",
+        "masks in another form than COCO defines",
         "repair",
         "Nothing to do: the masks are read. A missing size is that of the image.",
     ),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,12 @@ import lightning as L
 import torch
 from rich.console import Console
 from torch.utils.data import DataLoader
+from torchvision.models.detection import FasterRCNN
 
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
-from mvit_det.data.sources import read_train_and_val
+from mvit_det.data.sources import check_has_objects, read_train_and_val
+from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
@@ -21,59 +22,20 @@ from mvit_det.report import run_folder
 from mvit_det.report.console import check_images_with_progress
 from mvit_det.report.curves import draw_curves
 from mvit_det.report.data_problems import report_data
-from mvit_det.torchvision.data.augmentation import Augmentation, build_augmentation
+from mvit_det.torchvision.data.augmentation import build_augmentation
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
-from mvit_det.torchvision.engine.evaluation_schedule import default_interval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_fitting_trainer
+from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
 from mvit_det.torchvision.engine.resume import check_resume, write_settings
 from mvit_det.torchvision.engine.schedule import Schedule, plan
 from mvit_det.torchvision.evaluate import evaluate_module
-from mvit_det.trackers import check_tracker
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
 
 # The files of a run, which a new run replaces.
 FILES = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """The options of a training run; the fields are the flags of ``mvit-det train``."""
-
-    variant: str
-    out: Path
-    data: Path | None = None  # a folder; None: json and images
-    json: Path | None = None
-    images: Path | None = None
-    val_json: Path | None = None
-    val_images: Path | None = None  # None: images
-    drop_invalid: bool = False
-    head: str = (
-        "auto"  # in mvit_det.heads.HEADS, or "auto" or "auto_cascade": with masks if the data has them
-    )
-    weights: str | None = None  # None: random weights
-    epochs: int | None = None  # None: that of the variant's recipe
-    batch_size: int = 4
-    accumulate: int = 1
-    lr: float | None = None  # None: scaled to the number of images per step
-    size: int | None = None  # short side of a test image, px; None: that of the variant's recipe
-    augmentation: str = "multiscale"
-    precision: str = "float32"
-    clip_norm: float | None = None
-    ema: float | None = None  # decay of the moving average of the weights; None: no average
-    eval_every: int | None = None  # epochs; None: at most 10 evaluations
-    patience: int | None = None  # evaluations without a better box AP; None: never stops early
-    recompute: str = "none"
-    devices: int | None = None  # None: those that torchrun or srun started, or 1
-    num_nodes: int | None = None  # machines; None: as for devices
-    workers: int | None = None
-    seed: int = 0
-    draw: int = 8
-    logger: str | None = None  # experiment tracker: wandb or mlflow
-    resume: bool = False
-    overwrite: bool = False
 
 
 @single_error()
@@ -93,31 +55,23 @@ def train(options: TrainOptions) -> Metrics:
     check_tracker(options.logger)
     start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
     train_set, val_set = _read_data(options, processes, console)
-    if options.patience is not None and val_set is None:
-        raise InputError(f"patience {options.patience}: needs a validation set")
     head, explanation = select_head(options.head, train_set.num_objects, train_set.num_masks)
     config = _build_config(options, head, train_set, start)
-    recipe = recipe_for(options.variant)
-    epochs = options.epochs or recipe.epochs
     schedule = plan(
         options.variant,
         num_images=len(train_set.coco.imgs),
-        epochs=epochs,
+        epochs=options.epochs,
         batch_size=options.batch_size,
         devices=processes.world_size,
         accumulate=options.accumulate,
         lr=options.lr,
     )
-    augment = build_augmentation(options.augmentation, recipe, config.short_side)
-    L.seed_everything(options.seed, workers=True, verbose=False)
-    # The augmentation sets the size of training images, so torchvision's own resizing is skipped.
-    detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
-    if start is not None and not options.resume:
-        console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
+    train_loader, val_loader = _build_loaders(options, config, processes, train_set, val_set)
+    detector = _build_detector(options, config, start, console)
     del start  # frees its weights
     if processes.rank == 0:
         _prepare_folder(options, config, schedule, train_set)
-        datasets = list(filter(None, (train_set, val_set)))
+        datasets = [train_set] if val_set is None else [train_set, val_set]
         for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
             console.print(line, highlight=False, soft_wrap=True)
     console.print(f"{explanation}\n{schedule.explanation}", highlight=False, soft_wrap=True)
@@ -126,22 +80,8 @@ def train(options: TrainOptions) -> Metrics:
 
     module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
     trainer = build_fitting_trainer(
-        options.out,
-        schedule,
-        epochs=epochs,
-        accumulate=options.accumulate,
-        clip_norm=options.clip_norm,
-        keep_best=val_set is not None,
-        eval_every=options.eval_every or default_interval(epochs),
-        patience=options.patience,
-        ema=options.ema,
-        logger=options.logger,
-        options=asdict(options),
-        precision=options.precision,
-        processes=processes,
-        console=console,
+        options, schedule, keep_best=val_set is not None, processes=processes, console=console
     )
-    train_loader, val_loader = _build_loaders(options, config, processes, train_set, val_set, augment)
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
         ckpt_path = last if options.resume else None
@@ -149,10 +89,9 @@ def train(options: TrainOptions) -> Metrics:
 
     if trainer.is_global_zero:
         draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
-    if val_set is None:
+    if val_set is None or val_loader is None:
         console.print(f"wrote {last}; there is no validation set to evaluate it on", highlight=False)
         return {}
-    assert val_loader is not None
     load_all_weights(module.detector, read_checkpoint(best))
     console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
     return evaluate_module(
@@ -186,7 +125,10 @@ def _read_data(
         options.val_images,
         drop_invalid=options.drop_invalid,
     )
+    if val_set is None and options.patience is not None:
+        raise InputError(f"patience {options.patience}: needs a validation set")
     train_set = check_images_with_progress(train_set, console, drop_invalid=options.drop_invalid)
+    check_has_objects(train_set)  # again: all objects may have been in images that were dropped
     if val_set is not None:
         val_set = check_images_with_progress(val_set, console, drop_invalid=options.drop_invalid)
     return train_set, val_set
@@ -213,9 +155,9 @@ def _build_loaders(
     processes: Processes,
     train_set: Dataset,
     val_set: Dataset | None,
-    augment: Augmentation,
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
     rank, world_size = processes.rank, processes.world_size
+    augment = build_augmentation(options.augmentation, recipe_for(options.variant), config.short_side)
     train_loader = build_train_loader(
         train_set,
         augment,
@@ -232,15 +174,27 @@ def _build_loaders(
     return train_loader, build_val_loader(val_set, rank=rank, world_size=world_size, workers=options.workers)
 
 
+def _build_detector(
+    options: TrainOptions, config: DetectorConfig, start: Checkpoint | None, console: Console
+) -> FasterRCNN:
+    """Build the detector, with the weights that training starts from, and log which of them were loaded."""
+    L.seed_everything(options.seed, workers=True, verbose=False)
+    # The augmentation sets the size of training images, so torchvision's own resizing is skipped.
+    detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
+    if start is not None and not options.resume:
+        console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
+    return detector
+
+
 def _prepare_folder(
     options: TrainOptions, config: DetectorConfig, schedule: Schedule, train_set: Dataset
 ) -> None:
     """Check that a run can be resumed, or clear the folder of a new run; then write the settings."""
     if options.resume:
-        check_resume(options.out, config, schedule, train_set.source, ema=options.ema)
+        check_resume(options, config, schedule, train_set.source)
     else:
         run_folder.clear_output(options.out, FILES)
-    write_settings(options.out, asdict(options), schedule)
+    write_settings(options, schedule)
 
 
 @contextmanager

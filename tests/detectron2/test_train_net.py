@@ -145,6 +145,10 @@ def test_run_ends_early_and_continues_with_a_higher_patience(nano_arguments, tmp
     assert "stopped early: 2 evaluations without a better bbox/AP than" in (tmp_path / "log.txt").read_text()
     assert run_with(2, "--resume") == (2, 0)
     assert run_with(9, "--resume") == (4, 0)
+    results = tmp_path / "inference" / "coco_instances_results.json"
+    results.unlink()
+    assert run_with(2, "--resume") == (4, 0)  # has run all steps: it is only evaluated
+    assert results.is_file()
 
 
 @pytest.mark.slow

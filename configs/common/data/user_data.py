@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from mvit_det.detectron2.data.evaluator import DatasetEvaluator
+from mvit_det.detectron2.data.evaluator import UserDataEvaluator
 from mvit_det.detectron2.data.user_data import count_steps, mask_format, register_split
 
 from .coco import dataloader
@@ -18,7 +18,7 @@ dataloader.train.dataset.names = L(register_split)(data="${data}", split="train"
 dataloader.train.dataset.filter_empty = False  # images without objects are trained on
 dataloader.test.dataset.names = L(register_split)(data="${data}", split="val")
 dataloader.train.mapper.instance_mask_format = L(mask_format)(data="${data}")
-dataloader.evaluator._target_ = DatasetEvaluator
+dataloader.evaluator._target_ = UserDataEvaluator
 
 
 def steps(epochs):

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Objects:
-    """The annotations of a data set, with what checks need as arrays.
+    """The annotations of a data set, crowd regions included, with arrays of the values that are checked.
 
     Attributes:
         entries: the annotations.

@@ -1,4 +1,4 @@
-"""Finding the images of a data set by their file names."""
+"""Search for the images of a data set by their file names."""
 
 import os
 import posixpath

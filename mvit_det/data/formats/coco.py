@@ -73,7 +73,7 @@ def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
     path = splits[split].json
     images = find_image_folder(path, split, folder, splits[split].folders)
     data = read_json(path, dict, "an object with images, annotations and categories")
-    return Contents(data, path, images, [])
+    return Contents(data, path, images)
 
 
 def _annotation_files(folders: Iterable[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ from mvit_det.data.json_files import write_json
 from mvit_det.detectron2.data.registration import registered_dataset
 
 
-class DatasetEvaluator(COCOEvaluator):
+class UserDataEvaluator(COCOEvaluator):
     """A ``COCOEvaluator`` whose ground truth is a data set as this package reads it.
 
     The file of the data set may be of another format, or lack ids, areas or crowd flags. Masks are evaluated

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder
-from mvit_det.data.sources import read_evaluation_set, read_train_and_val
+from mvit_det.data.sources import check_has_objects, read_evaluation_set, read_train_and_val
 from mvit_det.detectron2.data.registration import register, unregister
 from mvit_det.errors import InputError
 from mvit_det.report.console import check_images_with_progress
@@ -206,7 +206,9 @@ def _training_file(paths: _Paths) -> Dataset:
 
 @cache
 def _checked_train(paths: _Paths) -> Dataset:
-    return _check_images(_train_and_val(paths)[0], paths)
+    dataset = _check_images(_train_and_val(paths)[0], paths)
+    check_has_objects(dataset)  # again: all objects may have been in images that were dropped
+    return dataset
 
 
 @cache

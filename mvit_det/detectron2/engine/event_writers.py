@@ -11,7 +11,7 @@ from detectron2.utils.events import CommonMetricPrinter, EventStorage, EventWrit
 from omegaconf import DictConfig, OmegaConf
 
 from mvit_det.detectron2.engine.hooks import TimedEvaluation
-from mvit_det.trackers import mlflow_uri, project_name
+from mvit_det.engine.trackers import mlflow_uri, project_name
 
 WINDOW = 20  # steps over which a metric is smoothed, as in Detectron2's other writers
 

@@ -11,8 +11,8 @@ from detectron2.utils import comm
 from torch import distributed
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from mvit_det.engine.launchers import find_launch
 from mvit_det.errors import InputError
-from mvit_det.launchers import find_launch
 
 
 def set_processes(args: Namespace) -> None:

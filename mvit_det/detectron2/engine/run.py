@@ -1,8 +1,10 @@
 """Train and evaluate the model of a lazy config."""
 
+import logging
 import os
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 from detectron2.checkpoint import DetectionCheckpointer
@@ -13,7 +15,6 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch import nn
-from torch.optim import Optimizer
 
 from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
@@ -69,40 +70,17 @@ def train(cfg: DictConfig, args: Namespace) -> None:
 
     settings, folder = cfg.train, Path(cfg.train.output_dir)
     model = build(cfg.model).to(settings.device)
-    cfg.optimizer.params.model = model
-    optimizer = build(cfg.optimizer)
-    loader = build(cfg.dataloader.train)
-    release_training_set(cfg)
     average = averaged_copy(model, settings.ema.decay) if settings.ema.enabled else None
-    if settings.compile:
-        _compile_backbone(model)
-    precision = settings.amp.precision if settings.amp.enabled else None
-    parallel = _parallelize(model, settings, precision)
-    trainer = Trainer(
-        parallel,
-        loader,
-        optimizer,
-        accumulate=settings.accumulate,
-        precision=precision,
-        clip_norm=settings.clip_norm,
-        seed=settings.seed if settings.seed >= 0 else None,
-    )
+    trainer = _build_trainer(cfg, model)
+    release_training_set(cfg)
     averages = {} if average is None else {EMA: average}
-    checkpointer = DetectionCheckpointer(parallel, str(folder), trainer=trainer, **averages)
+    checkpointer = DetectionCheckpointer(trainer.model, str(folder), trainer=trainer, **averages)
     evaluated = model if average is None else average.module
     keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
-
-    def evaluate_and_keep_best() -> Results:
-        results = _evaluate(cfg, evaluated)
-        if comm.is_main_process():
-            keep_best(results, min(trainer.iter, settings.max_iter - 1))  # it is one more after training
-        return results
-
+    evaluation = TimedEvaluation(partial(_evaluate_and_keep_best, cfg, evaluated, keep_best, trainer))
+    patience = settings.patience
+    stop_early = None if patience is None else StopEarly(keep_best, patience, settings.eval_period)
     is_main = comm.is_main_process()
-    evaluation = TimedEvaluation(evaluate_and_keep_best)
-    stop_early = None
-    if settings.patience is not None:
-        stop_early = StopEarly(keep_best, settings.patience, settings.eval_period)
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
@@ -115,20 +93,10 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             stop_early,
         ]
     )
-    start = 0
-    if args.resume and checkpointer.has_checkpoint():
-        start = _resume(trainer, checkpointer, optimizer)
-    elif settings.init_checkpoint:
-        logger.info(load_weights(model, settings.init_checkpoint))
-    if start > settings.max_iter:
-        raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")
-    if start == settings.max_iter:
-        checkpointer.save("model_final")  # the run may have been killed while it wrote this file
-    if isinstance(loader, TrainLoader):
-        loader.first_batch = start
+    start = _load_start(settings, trainer, checkpointer, model, args.resume)
     if stop_early is not None:
         stop_early.start = start
-        if stop_early.is_due(start):  # the run had stopped already
+        if start < settings.max_iter and stop_early.is_due(start):  # the run had stopped already
             logger.info(stop_early)
             return
     try:
@@ -136,6 +104,55 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     except StoppedEarly:
         checkpointer.save("model_final", iteration=trainer.iter)
         logger.info(stop_early)
+
+
+def _build_trainer(cfg: DictConfig, model: nn.Module) -> Trainer:
+    settings = cfg.train
+    cfg.optimizer.params.model = model
+    optimizer, loader = build(cfg.optimizer), build(cfg.dataloader.train)
+    if settings.compile:
+        _compile_backbone(model)
+    precision = settings.amp.precision if settings.amp.enabled else None
+    return Trainer(
+        _parallelize(model, settings, precision),
+        loader,
+        optimizer,
+        accumulate=settings.accumulate,
+        precision=precision,
+        clip_norm=settings.clip_norm,
+        seed=settings.seed if settings.seed >= 0 else None,
+    )
+
+
+def _load_start(
+    settings: DictConfig,
+    trainer: Trainer,
+    checkpointer: DetectionCheckpointer,
+    model: nn.Module,
+    resume: bool,
+) -> int:
+    """Load what the run starts from, and return the number of steps that have been run already."""
+    start, folder = 0, settings.output_dir
+    if resume and checkpointer.has_checkpoint():
+        start = _resume(trainer, checkpointer)
+    elif settings.init_checkpoint:
+        logging.getLogger(__name__).info(load_weights(model, settings.init_checkpoint))
+    if start > settings.max_iter:
+        raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")
+    if start == settings.max_iter:
+        checkpointer.save("model_final")  # the run may have been killed while it wrote this file
+    if isinstance(trainer.data_loader, TrainLoader):
+        trainer.data_loader.first_batch = start
+    return start
+
+
+def _evaluate_and_keep_best(
+    cfg: DictConfig, model: nn.Module, keep_best: KeepBest, trainer: Trainer
+) -> Results:
+    results = _evaluate(cfg, model)
+    if comm.is_main_process():
+        keep_best(results, min(trainer.iter, cfg.train.max_iter - 1))  # it is one more after training
+    return results
 
 
 def _evaluate(cfg: DictConfig, model: nn.Module) -> Results:
@@ -174,11 +191,12 @@ def _checkpoint_hook(
     return hook
 
 
-def _resume(trainer: Trainer, checkpointer: DetectionCheckpointer, optimizer: Optimizer) -> int:
+def _resume(trainer: Trainer, checkpointer: DetectionCheckpointer) -> int:
     """Load the last checkpoint, except for the learning rate, and return the next step."""
-    rates = [group["lr"] for group in optimizer.param_groups]
+    groups = trainer.optimizer.param_groups
+    rates = [group["lr"] for group in groups]
     checkpointer.resume_or_load("", resume=True)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+    for group, rate in zip(groups, rates, strict=True):
         group["initial_lr"] = rate
     next_step: int = trainer.iter + 1
     return next_step

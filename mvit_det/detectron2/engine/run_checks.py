@@ -16,10 +16,10 @@ from mvit_det.detectron2.data.user_data import has_validation_set
 from mvit_det.detectron2.engine.trainer import PRECISIONS
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
+from mvit_det.engine.launchers import count_cores
+from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, unknown_name
-from mvit_det.launchers import count_cores
 from mvit_det.report import run_folder
-from mvit_det.trackers import check_tracker
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
 NUMBERS = (  # key, type, minimum

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +13,10 @@ from rich.console import Console
 
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
-from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch
+from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch, default_interval
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
 from mvit_det.torchvision.engine.loggers import LogOptions, build_loggers
+from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes
 from mvit_det.torchvision.engine.progress import RunProgress
 from mvit_det.torchvision.engine.schedule import Schedule
@@ -65,64 +66,46 @@ def build_trainer(
 
 
 def build_fitting_trainer(
-    out: Path,
-    schedule: Schedule,
-    *,
-    epochs: int,
-    accumulate: int,
-    clip_norm: float | None,
-    keep_best: bool,
-    eval_every: int,
-    patience: int | None,
-    ema: float | None,
-    logger: str | None,
-    options: Mapping[str, Any],
-    precision: str,
-    processes: Processes,
-    console: Console,
+    options: TrainOptions, schedule: Schedule, *, keep_best: bool, processes: Processes, console: Console
 ) -> L.Trainer:
     """Return a Trainer for a training run. It writes logs and checkpoints to the run's folder.
 
     Args:
-        out: the run's folder.
-        schedule: the run's schedule.
-        epochs: number of epochs.
-        accumulate: number of batches in an optimizer step.
-        clip_norm: limit on the norm of the gradient; None for no limit.
+        options: the options of the run.
+        schedule: the schedule of the run.
         keep_best: whether to keep the checkpoint with the best validation metric besides the last one.
-        eval_every: number of epochs between evaluations.
-        patience: number of evaluations in a row without a better metric after which the run ends; None never
-            ends it early.
-        ema: decay of the moving average of the weights, which is evaluated and kept; None for no average.
-        logger: the experiment tracker; see :func:`build_loggers`.
-        options: the options of the run, for the tracker.
-        precision: see :func:`build_trainer` for this argument and the next two.
+        processes: see :func:`build_trainer` for this argument and the next.
     """
     last = ModelCheckpoint(
-        out,
+        options.out,
         filename=Path(run_folder.LAST).stem,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks: list[L.Callback] = [LearningRateMonitor(), last, EvaluateLastEpoch(), LogOptions(options)]
-    average = None if ema is None else AveragedWeights(ema)
+    callbacks: list[L.Callback] = [
+        LearningRateMonitor(),
+        last,
+        EvaluateLastEpoch(),
+        LogOptions(asdict(options)),
+    ]
+    average = None if options.ema is None else AveragedWeights(options.ema)
     if average is not None:
         callbacks.append(average)
     if keep_best:
-        callbacks.append(_best_checkpoint(out, average))
-    if patience is not None:
-        callbacks.append(EarlyStop(patience, console))
+        callbacks.append(_best_checkpoint(options.out, average))
+    if options.patience is not None:
+        callbacks.append(EarlyStop(options.patience, console))
     return build_trainer(
-        precision=precision,
+        precision=options.precision,
         processes=processes,
         console=console,
         callbacks=tuple(callbacks),
-        max_epochs=epochs,
-        accumulate_grad_batches=accumulate,
-        gradient_clip_val=clip_norm,
-        logger=build_loggers(out, logger if processes.rank == 0 else None),
+        max_epochs=schedule.epochs,
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.clip_norm,
+        logger=build_loggers(options.out, options.logger if processes.rank == 0 else None),
         log_every_n_steps=min(LOG_INTERVAL, schedule.steps),
-        check_val_every_n_epoch=eval_every,
+        check_val_every_n_epoch=options.eval_every or default_interval(schedule.epochs),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from mvit_det.engine.trackers import mlflow_uri, project_name
 from mvit_det.report import run_folder
-from mvit_det.trackers import mlflow_uri, project_name
 
 
 def build_loggers(out: Path, tracker: str | None) -> list[Logger]:

@@ -12,8 +12,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from rich.console import Console
 
+from mvit_det.engine.launchers import count_cores, environment_integer, find_launch
 from mvit_det.errors import InputError
-from mvit_det.launchers import count_cores, environment_integer, find_launch
 
 MACHINES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that tell Lightning of other machines
 

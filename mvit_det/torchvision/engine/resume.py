@@ -2,51 +2,48 @@
 
 import json
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from mvit_det import __version__
 from mvit_det.data.json_files import write_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, config_of
+from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.schedule import Schedule
 from mvit_det.weights import identify_checkpoint
 from mvit_det.weights.reading import read_file
 
 
-def write_settings(folder: Path, options: Mapping[str, Any], schedule: Schedule) -> None:
+def write_settings(options: TrainOptions, schedule: Schedule) -> None:
     """Write the options, the schedule and the versions of a run to ``run.json`` in its folder."""
     versions = {name: version(name) for name in ("torch", "torchvision", "lightning")}
     settings = {
         "options": {
-            name: str(value) if isinstance(value, Path) else value for name, value in options.items()
+            name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()
         },
         "schedule": asdict(schedule),
         "versions": versions | {"mvit_det": __version__, "python": platform.python_version()},
     }
-    write_json(folder / run_folder.SETTINGS, settings)
+    write_json(options.out / run_folder.SETTINGS, settings)
 
 
-def check_resume(
-    folder: Path, config: DetectorConfig, schedule: Schedule, dataset: Path, *, ema: float | None
-) -> None:
-    """Check that the run in ``folder`` was started with the same configuration and schedule.
+def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedule, dataset: Path) -> None:
+    """Check that the run in ``options.out`` was started with the same configuration and schedule.
 
     Args:
-        folder: the run's folder.
-        config: configuration of the detector, from the options of the resumed run.
-        schedule: schedule, from the options of the resumed run.
+        options: the options of the resumed run.
+        config: configuration of the detector, from these options.
+        schedule: schedule, from these options.
         dataset: file of the training annotations, for the error message.
-        ema: decay of the moving average of the weights, from the options of the resumed run.
 
     Raises:
         InputError: if there is no checkpoint to resume from, or if the configuration, the schedule or the
             average of the run differs.
     """
+    folder = options.out
     last = folder / run_folder.LAST
     content = read_file(last)
     trained = config_of(identify_checkpoint(last, content))
@@ -67,5 +64,7 @@ def check_resume(
             "same data and options"
         )
     before = settings["options"].get("ema")
-    if before != ema:
-        raise InputError(f"{folder}: was trained with ema {before}, not {ema}; resume with the same options")
+    if before != options.ema:
+        raise InputError(
+            f"{folder}: was trained with ema {before}, not {options.ema}; resume with the same options"
+        )

@@ -14,6 +14,7 @@ class Schedule:
 
     Attributes:
         lr: peak learning rate.
+        epochs: number of epochs in the run.
         steps: number of steps in the run.
         warmup_steps: number of steps over which the learning rate rises to its peak.
         drop_steps: steps at which the learning rate falls to a tenth, and to a hundredth.
@@ -21,6 +22,7 @@ class Schedule:
     """
 
     lr: float
+    epochs: int
     steps: int
     warmup_steps: int
     drop_steps: tuple[int, int]
@@ -37,7 +39,7 @@ def plan(
     variant: str,
     *,
     num_images: int,
-    epochs: int,
+    epochs: int | None,
     batch_size: int,
     devices: int = 1,
     accumulate: int = 1,
@@ -48,7 +50,7 @@ def plan(
     Args:
         variant: name in :data:`mvit_det.VARIANTS`.
         num_images: number of training images.
-        epochs: number of epochs.
+        epochs: number of epochs; None: that of the variant's recipe.
         batch_size: number of images per batch and device.
         devices: number of devices.
         accumulate: number of batches per optimizer step.
@@ -57,9 +59,10 @@ def plan(
 
     Source: MViTv2, section 5.2; the linear rule: "Accurate, Large Minibatch SGD", arXiv 1706.02677.
     """
+    recipe = recipe_for(variant)
+    epochs = recipe.epochs if epochs is None else epochs
     step_images = batch_size * devices * accumulate
     steps = -(-num_images // step_images) * epochs
-    recipe = recipe_for(variant)
     if lr is None:
         peak = recipe.lr * step_images / recipe.batch_size
         origin = f"= {recipe.lr:g} x {step_images}/{recipe.batch_size} images a step"
@@ -73,4 +76,4 @@ def plan(
         f"learning rate {peak:g} {origin}, {warmup} steps of warm-up, a tenth from step {first}, "
         f"a hundredth from step {second}"
     )
-    return Schedule(peak, steps, warmup, (first, second), explanation)
+    return Schedule(peak, epochs, steps, warmup, (first, second), explanation)

@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 
-from mvit_det.averaging import ema_update
+from mvit_det.engine.averaging import ema_update
 
 
 class AveragedWeights(WeightAveraging):
@@ -17,7 +17,7 @@ class AveragedWeights(WeightAveraging):
     besides it.
 
     Args:
-        decay: see :func:`mvit_det.averaging.ema_update`.
+        decay: see :func:`mvit_det.engine.averaging.ema_update`.
     """
 
     def __init__(self, decay: float) -> None:

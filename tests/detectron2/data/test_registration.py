@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, Instances
 
 from mvit_det.data.average_precision import evaluate
 from mvit_det.data.dataset import read_dataset
-from mvit_det.detectron2.data.evaluator import DatasetEvaluator
+from mvit_det.detectron2.data.evaluator import UserDataEvaluator
 from mvit_det.detectron2.data.mapper import DetectionMapper
 from mvit_det.detectron2.data.registration import check_dataset, register, registered_categories
 from mvit_det.errors import InputError
@@ -54,7 +54,7 @@ def test_evaluator_accepts_annotations_without_ids_or_masks(
     name = str(tmp_path)
     register(name, read_dataset(coco_folder / "data.json", coco_folder / "images"))
     loader = [[{"image_id": sample["image_id"]}] for sample in DatasetCatalog.get(name)]
-    evaluator = DatasetEvaluator(name, output_dir=str(tmp_path))
+    evaluator = UserDataEvaluator(name, output_dir=str(tmp_path))
     result = inference_on_dataset(perfect_detector, loader, evaluator)
     assert result["bbox"]["AP"] == pytest.approx(100)
     assert "segm" not in result
@@ -67,7 +67,7 @@ def test_crowd_without_a_mask_does_not_stop_the_evaluation_of_masks(coco_folder,
     (coco_folder / "data.json").write_text(json.dumps(coco_data))
     dataset = read_dataset(coco_folder / "data.json", coco_folder / "images")
     register(str(tmp_path), dataset)
-    evaluator = DatasetEvaluator(str(tmp_path), output_dir=str(tmp_path))
+    evaluator = UserDataEvaluator(str(tmp_path), output_dir=str(tmp_path))
     evaluator.reset()
     objects = Instances((40, 60), scores=torch.tensor([0.9]), pred_classes=torch.tensor([0]))
     objects.pred_boxes = Boxes(torch.tensor([[30.0, 0, 60, 40]]))

@@ -113,3 +113,11 @@ def test_missing_image_raises(coco_folder):
     (coco_folder / "images/a.png").unlink()
     with pytest.raises(InputError, match=r"a.png: no such"):
         register_split(keys(train=coco_folder / "data.json", images=coco_folder / "images"), "train")
+
+
+def test_a_training_set_whose_objects_were_all_in_dropped_images_raises(coco_folder):
+    image = coco_folder / "images/a.png"  # the other one shows no objects
+    image.write_bytes(image.read_bytes()[:100])
+    data = keys(train=coco_folder / "data.json", images=coco_folder / "images", drop_invalid=True)
+    with pytest.raises(InputError, match=r"no object to train on: .* was dropped is .*a\.png: is trunc"):
+        register_split(data, "train")

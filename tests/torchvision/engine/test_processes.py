@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from mvit_det.engine.launchers import TORCHRUN
 from mvit_det.errors import InputError
-from mvit_det.launchers import TORCHRUN
 from mvit_det.torchvision.engine.processes import (
     Processes,
     find_processes,

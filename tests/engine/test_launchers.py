@@ -2,8 +2,8 @@ import os
 
 import pytest
 
+from mvit_det.engine.launchers import TORCHRUN, Launch, count_cores, find_launch
 from mvit_det.errors import InputError
-from mvit_det.launchers import TORCHRUN, Launch, count_cores, find_launch
 
 NAMES = (*TORCHRUN, "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
 NAMES += ("SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NODELIST", "SLURM_JOB_ID", "SLURM_STEP_ID")

@@ -1,0 +1,1 @@
+"""What the training and evaluation of both integrations share."""
