@@ -149,7 +149,7 @@ KINDS = {
     "mask_form": Kind(
         "masks in another form than COCO defines",
         "repair",
-        "Nothing to do: the masks are read. A missing size is that of the image.",
+        "Nothing to do: the masks are read.",
     ),
     "mask_part": Kind(
         "masks with a polygon of fewer than 3 points beside others",

@@ -36,11 +36,11 @@ def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
         "repair": "repaired",
         "warn": "used unchanged, with a warning",
     }
-    split = f"{dataset.split}: " if dataset.split else ""
     lines = []
     for effect, action in actions.items():
         groups = group_by_kind(dataset.problems, effect).items()
         if groups:
             counts = ", ".join(f"{KINDS[kind].title} ({len(problems):,})" for kind, problems in groups)
+            split = f"{dataset.split}: " if dataset.split else ""
             lines.append(f"{dataset.source}: {split}{action}: {counts}")
     return lines

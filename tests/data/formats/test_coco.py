@@ -104,6 +104,20 @@ def test_a_project_with_objects_of_its_own_name_keeps_its_category(tmp_path):
     assert read_split(open_folder(tmp_path), "train").categories == {1: "cat", 2: "dog"}
 
 
+@pytest.mark.parametrize("category_id", [0, "0", "animals"])
+def test_a_project_category_with_objects_is_kept(category_id, tmp_path):
+    categories = [
+        {"id": 0, "name": "animals", "supercategory": "none"},
+        {"id": 1, "name": "cat", "supercategory": "animals"},
+    ]
+    contents = data("a.jpg", categories=categories)
+    contents["annotations"][0]["category_id"] = category_id
+    write(tmp_path, {"_annotations.coco.json": contents, "a.jpg": None})
+    train = read_split(open_folder(tmp_path), "train")
+    assert train.categories == {0: "animals", 1: "cat"}
+    assert train.coco.anns[1]["category_id"] == 0
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
