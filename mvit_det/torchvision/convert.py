@@ -43,7 +43,7 @@ def convert(source: str, out: Path, data: Path | None) -> None:
     if data is not None and not is_detector:
         raise InputError(f"{data}: {source} is not a detector, and needs no category names")
     if data is not None and CONFIG_KEY in checkpoint.metadata:
-        raise InputError(f"{data}: {source} has category names already")
+        raise InputError(f"{source}: names its classes already; convert it without {data}")
     if is_detector:
         config = asdict(config_of(checkpoint, _read_categories(data) if data else None))
     else:
