@@ -27,6 +27,19 @@ class DependencyError(ImportError):
     """
 
 
+def printable(text: str, max_length: int = 1000) -> str:
+    """Return a text as one line of at most ``max_length`` characters that can be printed anywhere.
+
+    Characters that are not printable, such as those of a file name that is not UTF-8, are escaped.
+    """
+    if len(text) > max_length:
+        text = f"{text[: max_length // 2 - 2]}...{text[-max_length // 2 + 2 :]}"
+    if text.isprintable():
+        return text
+    text = " ".join(text.splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Return an error for a ``name`` that is not in ``known``. Its message suggests the closest one."""
     known = sorted(known)
@@ -61,7 +74,7 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
         message = str(error)
         if message.startswith("Caught InputError in DataLoader"):  # a traceback and the message follow
             message = message.rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2]
-        _exit(f"{program}: error: {' '.join(message.splitlines())}", 2)
+        _exit(f"{program}: error: {printable(message)}", 2)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("mvit_det"):  # a bug in this package
             raise

@@ -10,7 +10,14 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from mvit_det.dependencies import INSTALL_DETECTRON2, INSTALL_EXTRA
-from mvit_det.errors import DependencyError, InputError, one_line_errors, out_of_memory_summary, unknown_name
+from mvit_det.errors import (
+    DependencyError,
+    InputError,
+    one_line_errors,
+    out_of_memory_summary,
+    printable,
+    unknown_name,
+)
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / "tools"
@@ -147,3 +154,8 @@ def test_tools_report_a_missing_detectron2_in_one_line(tool, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"{tool}: error: Detectron2 is not installed")
     assert done.stderr.count("\n") == 1
+
+
+def test_text_from_files_is_made_printable():
+    assert printable("a\nb\x1b\udcff é") == r"a b\x1b\udcff é"
+    assert printable("a" * 60 + "b" * 60, 20) == "aaaaaaaa...bbbbbbbb"

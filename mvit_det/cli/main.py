@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return a parser of the command line, which stores the name of the subcommand in ``command``."""
     parser = argparse.ArgumentParser(
-        "mvit-det", description="Train and run MViTv2 object detectors: Faster, Mask and Cascade R-CNN."
+        "mvit-det", description="Train and run Faster, Mask and Cascade R-CNN with MViT backbones."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(

@@ -10,7 +10,7 @@ from typing import Any
 from pycocotools.coco import COCO
 
 from mvit_det.data.coco.annotations import Objects, read_annotations
-from mvit_det.data.coco.categories import read_categories
+from mvit_det.data.coco.categories import read_categories, remove_project_category, unique_names
 from mvit_det.data.coco.entry_checks import check_entries
 from mvit_det.data.coco.image_entries import read_image_entries
 from mvit_det.data.coco.image_folder import ImageFolder
@@ -18,6 +18,7 @@ from mvit_det.data.coco.image_sizes import add_damaged_image
 from mvit_det.data.coco.index import category_names, index_coco
 from mvit_det.data.coco.suspicious_entries import find_suspicious_entries
 from mvit_det.data.image_cache import Track, decode_sizes
+from mvit_det.data.images import ImageSize
 from mvit_det.data.json_files import paused_garbage_collection, read_json
 from mvit_det.data.problems import Problem, ProblemCollector, stop_at
 from mvit_det.errors import InputError
@@ -99,6 +100,7 @@ def dataset_from(
     *,
     drop_invalid: bool = False,
     problems: Sequence[Problem] = (),
+    split: str = "",
 ) -> Dataset:
     """Check the contents of a COCO-format file.
 
@@ -110,38 +112,41 @@ def dataset_from(
         images: the folder that each ``file_name`` is relative to; None: do not look at the images.
         drop_invalid: see :func:`read_dataset`.
         problems: problems that were found earlier, while converting another format.
+        split: name of the split of a folder, for messages; empty for a file.
 
     Raises:
         InputError: see :func:`read_dataset`.
     """
-    _check_lists(data, source)
     collector = ProblemCollector(source, problems)
+    _check_lists(data, collector)
     folder = None if images is None else ImageFolder(images)
     with paused_garbage_collection():
+        remove_project_category(data, collector)
         data["categories"], category_ids = read_categories(data["categories"], collector)
         entries, image_ids = read_image_entries(data["images"], folder, collector)
-        objects = read_annotations(data["annotations"], image_ids, category_ids, collector)
+        objects = read_annotations(
+            data["annotations"], image_ids, category_ids, collector, unique_names(data["categories"])
+        )
         entries, objects = check_entries(entries, objects, images, collector, clip=drop_invalid)
-        find_suspicious_entries(objects, data["categories"], collector)
+        find_suspicious_entries(objects, data["categories"], collector, split)
         if not drop_invalid:
             stop_at(collector.problems, source)
         if not entries:
-            raise InputError(f"{source}: none of its images can be used; {_first_drop(collector)}")
+            raise InputError(f"{source}: none of its images can be used; {collector.first_drop()}")
         coco = _build_coco(data, entries, objects)
-    return Dataset(source, source.parent if images is None else images, coco, tuple(collector.problems))
+    images = source.parent if images is None else images
+    return Dataset(source, images, coco, tuple(collector.problems), split=split)
 
 
-def _check_lists(data: dict[str, Any], source: Path) -> None:
+def _check_lists(data: dict[str, Any], collector: ProblemCollector) -> None:
+    source = collector.source
     for name in LISTS:
         if not isinstance(data.get(name), list):
             problem = "is missing" if name not in data else "is not a list"
             raise InputError(f"{source}: {name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
     if not data["images"]:
+        stop_at(collector.problems, source)  # a format has dropped them
         raise InputError(f"{source}: images: is empty; expected at least one entry")
-
-
-def _first_drop(collector: ProblemCollector) -> Problem:
-    return next(problem for problem in collector.problems if problem.effect == "drop")
 
 
 def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Objects) -> COCO:
@@ -186,7 +191,8 @@ def check_images(
     collector = ProblemCollector(dataset.source)
     data = dataset.coco.dataset
     sizes = decode_sizes(dataset.images, [image["file_name"] for image in data["images"]], track)
-    dropped, differing = set(), {}
+    dropped: set[int] = set()
+    differing: dict[int, ImageSize] = {}
     for image, size in zip(data["images"], sizes, strict=True):
         if isinstance(size, InputError):
             add_damaged_image(dataset.images / image["file_name"], size, collector)
@@ -201,7 +207,7 @@ def check_images(
             stop_at(collector.problems, dataset.source)
         images = [image for image in images if image["id"] not in dropped]
         if not images:
-            raise InputError(f"{dataset.source}: none of its images can be used; {_first_drop(collector)}")
+            raise InputError(f"{dataset.source}: none of its images can be used; {collector.first_drop()}")
         annotations = [entry for entry in annotations if entry["image_id"] not in dropped]
         annotations = [entry | {"id": number} for number, entry in enumerate(annotations, start=1)]
         coco = index_coco(data | {"images": images, "annotations": annotations})
@@ -209,9 +215,19 @@ def check_images(
 
 
 def _change_sizes(
-    dataset: Dataset, sizes: dict[int, Any], collector: ProblemCollector, *, clip: bool
+    dataset: Dataset, sizes: dict[int, ImageSize], collector: ProblemCollector, *, clip: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the images and annotations of a data set after the images ``sizes`` got their own sizes."""
+    """Correct the stated sizes of images, and check their annotations again.
+
+    Args:
+        dataset: the data set, which is not changed.
+        sizes: image id -> size of the image file, of the images to correct.
+        collector: receives the problems. They name the image file instead of the annotation.
+        clip: whether to clip objects that reach over the edge of their image.
+
+    Returns:
+        The images and the annotations that can be used.
+    """
     coco = dataset.coco
     changed = [dict(coco.imgs[id_]) for id_ in sizes]
     entries = [

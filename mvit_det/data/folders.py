@@ -45,6 +45,8 @@ def open_folder(path: Path) -> DataFolder:
     if path.is_file() and path.suffix.lower() not in YAML_SUFFIXES:
         archive = path.suffix.lower() in ARCHIVE_SUFFIXES
         hint = "unpack it, and give the folder" if archive else "expected a folder or its data.yaml"
+        if path.suffix.lower() == ".json":
+            hint = "expected a folder; give a JSON file as json, with the folder of its images"
         raise InputError(f"{path}: is a file; {hint}")
     opened = _recognize(path)
     if not opened and path.is_file():
@@ -92,8 +94,9 @@ def read_split(folder: DataFolder, split: str, *, drop_invalid: bool = False) ->
         contents.images,
         drop_invalid=drop_invalid,
         problems=contents.problems,
+        split=split,
     )
-    return replace(dataset, format=folder.format, split=split)
+    return replace(dataset, format=folder.format)
 
 
 def _recognize(path: Path) -> list[DataFolder]:

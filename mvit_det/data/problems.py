@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, printable
 
 EFFECTS = ("drop", "clip", "repair", "warn")
 
@@ -50,7 +50,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (str(self.file), self.field, self.message)))
+        return printable(": ".join(filter(None, (str(self.file), self.field, self.message))))
 
     @property
     def effect(self) -> str:
@@ -113,6 +113,11 @@ KINDS = {
         "repair",
         "Nothing to do: a missing name is replaced by the id.",
     ),
+    "category_by_name": Kind(
+        "annotations that name their category instead of its id",
+        "repair",
+        "Nothing to do: the category of this name is used.",
+    ),
     "repeated_category": Kind(
         "categories listed twice", "repair", "Nothing to do: each of them is used once."
     ),
@@ -130,7 +135,9 @@ KINDS = {
         "repair",
         "Nothing to do: the annotations are transformed to the image.",
     ),
-    "numbers": Kind("numbers that are written as strings", "repair", "Nothing to do: the numbers are read."),
+    "numbers": Kind(
+        "numbers in strings or in nested lists", "repair", "Nothing to do: the numbers are read."
+    ),
     "missing_box": Kind(
         "objects without a box", "repair", "Nothing to do: the box is computed from the mask."
     ),
@@ -140,7 +147,7 @@ KINDS = {
         "Nothing to do: the area is computed from the mask or the box.",
     ),
     "mask_form": Kind(
-        "masks that are nested in another way than COCO defines",
+        "masks in another form than COCO defines",
         "repair",
         "Nothing to do: the masks are read.",
     ),
@@ -233,6 +240,10 @@ class ProblemCollector:
     def add_file(self, kind: str, file: Path, message: str) -> None:
         """Add a problem of a whole file."""
         self.problems.append(Problem(kind, file, "", message))
+
+    def first_drop(self) -> Problem:
+        """Return the first problem of the effect ``"drop"``."""
+        return next(problem for problem in self.problems if problem.effect == "drop")
 
 
 def group_by_kind(problems: Iterable[Problem], effect: str) -> dict[str, list[Problem]]:

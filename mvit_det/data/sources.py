@@ -1,12 +1,15 @@
 """The data sets of a run, from a folder or from JSON files."""
 
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, printable
 
 MAX_NAMES = 8  # of classes, in a summary
+MAX_NAME_LENGTH = 40  # of a class, in a summary
 
 
 def read_train_and_val(
@@ -88,6 +91,7 @@ def read_evaluation_set(
 def describe(dataset: Dataset) -> str:
     """Return in one line what a data set contains: format, images, objects, classes, and masks or boxes."""
     names = list(dataset.categories.values())
+    shown = _join(printable(name, MAX_NAME_LENGTH) for name in names)
     if dataset.has_masks:
         shapes = "masks"
     elif dataset.num_masks:
@@ -96,7 +100,7 @@ def describe(dataset: Dataset) -> str:
         shapes = "boxes"
     counts = (
         f"{_count(len(dataset.coco.imgs), 'image')}, {_count(dataset.num_objects, 'object')}; "
-        f"{_count(len(names), 'class', 'classes')} ({_join(names)}); {shapes}"
+        f"{_count(len(names), 'class', 'classes')} ({shown}); {shapes}"
     )
     return f"{dataset.format}{f', {dataset.split}' if dataset.split else ''}: {counts}"
 
@@ -111,11 +115,10 @@ def check_same_categories(train: Dataset, val: Dataset) -> None:
     if ours == theirs:
         return
     first, second = _title(train), _title(val)
-    missing = [repr(name) for name in sorted({*ours.values()} - {*theirs.values()})]
-    extra = [repr(name) for name in sorted({*theirs.values()} - {*ours.values()})]
+    missing, extra = _difference(ours, theirs), _difference(theirs, ours)
     if missing or extra:
-        parts = [f"{second} lacks {_join(missing)}"] if missing else []
-        parts += [f"{first} lacks {_join(extra)}"] if extra else []
+        parts = [f"{second} lacks {missing}"] if missing else []
+        parts += [f"{first} lacks {extra}"] if extra else []
         difference = "; ".join(parts)
     else:
         id_ = next(id_ for id_ in sorted({*ours, *theirs}) if ours.get(id_) != theirs.get(id_))
@@ -135,7 +138,9 @@ def check_has_objects(train: Dataset) -> None:
             "its only annotation is a crowd" if len(train.coco.anns) == 1 else "all annotations are crowds"
         )
         reason = crowds if train.coco.anns else "it has no annotations"
-        raise InputError(f"{_title(train)}: has no object to train on: {reason}")
+        first = next((problem for problem in train.problems if problem.effect == "drop"), None)
+        dropped = f"; the first entry that was dropped is {first}" if first else ""
+        raise InputError(f"{_title(train)}: has no object to train on: {reason}{dropped}")
 
 
 def _check_paths(json: Path | None, images: Path | None, name: str) -> tuple[Path, Path]:
@@ -169,5 +174,12 @@ def _count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def _join(names: list[str]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+def _difference(names: Mapping[int, str], others: Mapping[int, str]) -> str:
+    """Return the names that are not among the others, for a message; empty if there are none."""
+    missing = sorted({*names.values()} - {*others.values()})
+    return _join(repr(printable(name, MAX_NAME_LENGTH)) for name in missing)
+
+
+def _join(names: Iterable[str]) -> str:
+    first = list(itertools.islice(names, MAX_NAMES + 1))
+    return ", ".join(first[:MAX_NAMES]) + (", ..." if len(first) > MAX_NAMES else "")

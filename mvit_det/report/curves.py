@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
 def draw_curves(logs: Path, path: Path) -> None:
@@ -26,6 +27,7 @@ def draw_curves(logs: Path, path: Path) -> None:
             steps, values = zip(*points, strict=True)
             axis.plot(steps, values, label=name.split("/")[1].removeprefix("loss_"), marker=marker)
         axis.set(title=title, xlabel="step", ylim=(0, None))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     figure.tight_layout()

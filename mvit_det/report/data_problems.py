@@ -34,12 +34,13 @@ def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
         "drop": "dropped",
         "clip": "clipped" if drop_invalid else "used without clipping",
         "repair": "repaired",
-        "warn": "used unchanged, but should be checked",
+        "warn": "used unchanged, with a warning",
     }
     lines = []
     for effect, action in actions.items():
         groups = group_by_kind(dataset.problems, effect).items()
         if groups:
-            counts = ", ".join(f"{len(problems):,} {KINDS[kind].title}" for kind, problems in groups)
-            lines.append(f"{dataset.source}: {action}: {counts}")
+            counts = ", ".join(f"{KINDS[kind].title} ({len(problems):,})" for kind, problems in groups)
+            split = f"{dataset.split}: " if dataset.split else ""
+            lines.append(f"{dataset.source}: {split}{action}: {counts}")
     return lines

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
@@ -50,7 +51,10 @@ def plot_statistics(splits: Splits) -> Figure:
         axis.grid(alpha=0.3)
         axis.set_axisbelow(True)
         if len(splits) > 1:
-            axis.legend(fontsize="small", loc="lower right" if axis is axes[1, 0] else "best")
+            legend = axis.legend(fontsize="small", loc="lower right" if axis is axes[1, 0] else "best")
+            for handle in legend.legend_handles:
+                if isinstance(handle, PathCollection):
+                    handle.set_sizes([24])  # markers of any size fit into the legend
     return figure
 
 

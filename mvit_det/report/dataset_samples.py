@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.images import read_entry
 from mvit_det.errors import InputError
-from mvit_det.report.drawing import RgbImage, draw_objects, write_image
+from mvit_det.report.drawing import RgbImage, draw_entries, write_image
 
 COLUMNS, ROWS = 4, 3
 TILE = 440  # px; the longer side of an image on the sheet
@@ -68,17 +68,7 @@ def _tile(image: RgbImage, entry: dict[str, Any], dataset: Dataset, prefix: str)
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     scaled = np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
     annotations = [each for each in dataset.coco.imgToAnns[entry["id"]] if not each["iscrowd"]]
-    boxes = np.array([annotation["bbox"] for annotation in annotations], float).reshape(-1, 4) * scale
-    boxes[:, 2:] += boxes[:, :2]  # XYWH to XYXY
-    masks = np.zeros((len(annotations), height, width), bool)
-    for mask, annotation in zip(masks, annotations, strict=True):
-        if annotation.get("segmentation"):
-            full = dataset.coco.annToMask(annotation)
-            mask[:] = cv2.resize(full, (width, height), interpolation=cv2.INTER_NEAREST)
-    names = dict(enumerate(dataset.categories.values(), start=1))
-    label_of = {id_: label for label, id_ in enumerate(dataset.categories, start=1)}
-    labels = np.array([label_of[annotation["category_id"]] for annotation in annotations], int)
-    drawn = draw_objects(scaled, boxes, masks, labels, names)
+    drawn = draw_entries(scaled, annotations, dataset.categories, image.shape[:2])
     objects = "1 object" if len(annotations) == 1 else f"{len(annotations)} objects"
     return _cell(drawn, f"{_shorten(prefix + entry['file_name'])}, {objects}")
 

@@ -1,6 +1,6 @@
 """Drawing of objects on images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,47 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3) RGB
 FONT = cv2.FONT_HERSHEY_SIMPLEX  # also the font of supervision's captions
 PALETTE = sv.ColorPalette.from_matplotlib("tab10", 10)
+
+
+def draw_entries(
+    image: RgbImage,
+    entries: Sequence[Mapping[str, Any]],
+    names: Mapping[int, str],
+    size_hw: tuple[int, ...] | None = None,
+) -> RgbImage:
+    """Return a copy of an image with COCO annotations or detections, with scores if the entries have scores.
+
+    Args:
+        image: (H, W, 3) RGB, which may have been resized.
+        entries: annotations or results of this image. Those without ``segmentation`` are drawn as boxes.
+        names: category id -> name.
+        size_hw: height and width of the image that the entries refer to, px; by default, those of ``image``.
+    """
+    height, width = size_hw or image.shape[:2]
+    scale = np.array([image.shape[1] / width, image.shape[0] / height] * 2)
+    boxes = np.array([entry["bbox"] for entry in entries], float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]  # XYWH to XYXY
+    masks = None
+    if any(entry.get("segmentation") for entry in entries):
+        masks = np.zeros((len(entries), *image.shape[:2]), bool)
+        for mask, entry in zip(masks, entries, strict=True):
+            if entry.get("segmentation"):
+                full = _decode(entry["segmentation"], height, width)
+                mask[:] = cv2.resize(full, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    label_of = {category_id: label for label, category_id in enumerate(names, start=1)}
+    return draw_objects(
+        image,
+        boxes * scale,
+        masks,
+        np.array([label_of[entry["category_id"]] for entry in entries], int),
+        dict(enumerate(names.values(), start=1)),
+        np.array([entry["score"] for entry in entries]) if entries and "score" in entries[0] else None,
+    )
 
 
 def draw_objects(
@@ -55,6 +92,16 @@ def draw_objects(
         colors = labels.astype(int) if has_classes else np.arange(len(labels))
         drawn = _draw_captions(drawn, boxes[:, :2], captions, colors, scale, thickness)
     return drawn
+
+
+def _decode(segmentation: Any, height: int, width: int) -> NDArray[np.uint8]:
+    """Return polygons or RLE as an (H, W) mask."""
+    if isinstance(segmentation, list):
+        segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        segmentation = coco_mask.frPyObjects(segmentation, height, width)
+    mask: NDArray[np.uint8] = coco_mask.decode(segmentation)
+    return mask
 
 
 def _draw_captions(

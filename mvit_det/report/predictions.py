@@ -15,9 +15,8 @@ from mvit_det.data.images import SUFFIXES, find_images, read_image
 from mvit_det.data.json_files import write_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
-from mvit_det.report.comparisons import draw_entries
 from mvit_det.report.console import track
-from mvit_det.report.drawing import RgbImage, write_image
+from mvit_det.report.drawing import RgbImage, draw_entries, write_image
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 

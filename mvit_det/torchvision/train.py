@@ -13,7 +13,7 @@ from torchvision.models.detection import FasterRCNN
 
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
-from mvit_det.data.sources import read_train_and_val
+from mvit_det.data.sources import check_has_objects, read_train_and_val
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.heads import HEADS, select_head
@@ -128,6 +128,7 @@ def _read_data(
     if val_set is None and options.patience is not None:
         raise InputError(f"patience {options.patience}: needs a validation set")
     train_set = check_images_with_progress(train_set, console, drop_invalid=options.drop_invalid)
+    check_has_objects(train_set)  # again: all objects may have been in images that were dropped
     if val_set is not None:
         val_set = check_images_with_progress(val_set, console, drop_invalid=options.drop_invalid)
     return train_set, val_set

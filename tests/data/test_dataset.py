@@ -108,6 +108,7 @@ READ = {
         first("bbox"),
         [10, 5, 20, 10],
     ),
+    "box in a list": (change(FIRST, "bbox", [[10, 5, 20, 10]]), ["numbers"], first("bbox"), [10, 5, 20, 10]),
     "flat polygon": (change(FIRST, "segmentation", SQUARE[0]), ["mask_form"], first("segmentation"), SQUARE),
     "pairs": (change(FIRST, "segmentation", PAIRS), ["mask_form"], first("segmentation"), SQUARE),
     "lists of pairs": (change(FIRST, "segmentation", [PAIRS]), ["mask_form"], first("segmentation"), SQUARE),
@@ -125,6 +126,12 @@ READ = {
     "area in a string": (change(FIRST, "area", "150.5"), [], first("area"), 150.5),
     "name of the folder": (
         change(IMAGE, "file_name", "images/a.png"),
+        ["file_name"],
+        lambda c: c.imgs[7]["file_name"],
+        "a.png",
+    ),
+    "path that contains the folder": (
+        change(IMAGE, "file_name", "data/set/images/a.png"),
         ["file_name"],
         lambda c: c.imgs[7]["file_name"],
         "a.png",
@@ -164,6 +171,18 @@ READ = {
         ["category_name"],
         lambda c: c.cats[90]["name"],
         "90",
+    ),
+    "category given by name": (
+        change(FIRST, "category_id", "nut"),
+        ["category_by_name"],
+        first("category_id"),
+        90,
+    ),
+    "category name of two lines": (
+        change(("categories", 0), "name", "a\nb\x1b"),
+        [],
+        lambda c: c.cats[90]["name"],
+        "a b\\x1b",
     ),
     "unused category": (
         lambda d: d["categories"].append({"id": 5, "name": "washer"}),
@@ -213,6 +232,12 @@ READ = {
         change(SECOND, "segmentation", {"size": [40.0, 60], "counts": [1200.0, 1200.0]}),
         [],
         lambda coco: coco.annToMask(coco.anns[2]).sum(),
+        1200,
+    ),
+    "RLE without a size": (
+        change(SECOND, "segmentation", {"counts": [1200, 1200]}),
+        ["mask_form"],
+        lambda coco: coco.annToMask(coco.anns[2])[:, 30:].sum(),
         1200,
     ),
     "RLE in a list": (
@@ -265,6 +290,16 @@ DROPPED = [
         change(IMAGE, "file_name", "/etc/hosts"),
         "image_outside",
         r"\.file_name: /etc/hosts is outside the fol",
+    ),
+    (
+        change(IMAGE, "file_name", "C:\\data\\images\\a.png"),
+        "image_outside",
+        r"\.file_name: C:\\data\\images\\a\.png is outside the folder",
+    ),
+    (
+        both(change(FIRST, "category_id", "bolt"), change(("categories", 0), "name", "bolt")),
+        "unknown_category",
+        r'\.category_id: no entry of categories has the id "bolt"',
     ),
     (lambda d: d["annotations"].append(None), "bad_entry", r"annotations\[3\]: null is not an object"),
     (
@@ -340,6 +375,21 @@ DROPPED = [
         change(FIRST, "segmentation", RLE | {"counts": "zzzz"}),
         "bad_mask",
         r"\.counts: 'z' is not a character of",
+    ),
+    (
+        change(FIRST, "segmentation", RLE | {"counts": "l" * 1_000_000}),  # one run, of a number without end
+        "bad_mask",
+        r"\.counts: a run is longer than any image",
+    ),
+    (
+        both(delete(FIRST, "bbox"), change(FIRST, "segmentation", RLE)),
+        "empty_box",
+        r"\.bbox: \[0, 0, 0, 0\] has no area",
+    ),
+    (
+        change(IMAGE, "file_name", "c\n\ud800.png"),
+        "missing_image",
+        r"images/c \\ud800\.png: no such image",
     ),
     (
         change(FIRST, "segmentation", RLE | {"counts": "PS2P"}),
@@ -423,6 +473,7 @@ WHOLE = [
     (lambda d: d.update(annotations={}), r"annotations: is not a list"),
     (lambda d: d["categories"].clear(), r"categories: is empty; expected at least one entry"),
     (lambda d: d["images"].clear(), r"images: is empty"),
+    (lambda d: d.update(categories=["nut"]), r'categories\[0\]: "nut" is not an object with id and name'),
     (
         change(("categories", 1), "id", 90),
         r"categories: the id 90 is repeated, with the names 'nut' and 'bolt'",

@@ -160,6 +160,7 @@ def test_a_folder_inside_the_folder(tmp_path):
     [
         ("none", "none: no such folder"),
         ("set.zip", "set.zip: is a file; unpack it, and give the folder"),
+        ("a.json", "a.json: is a file; expected a folder; give a JSON file as json"),
         ("a.jpg", "a.jpg: is a file; expected a folder or its data.yaml"),
         ("notes.yaml", "notes.yaml: names no classes and images; expected the keys names"),
     ],

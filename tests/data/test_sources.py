@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from mvit_det.data.sources import describe, read_evaluation_set, read_train_and_val
 from mvit_det.errors import InputError
@@ -86,3 +87,26 @@ def test_paths_in_the_wrong_place_are_named(paths):
         read_train_and_val(images.parent, json_path)
     with pytest.raises(InputError, match=r"val_images .*: needs val_json"):
         read_train_and_val(json=json_path, images=images, val_images=images)
+
+
+def test_an_error_of_a_set_without_objects_names_the_first_dropped_entry(paths, coco_folder, coco_data):
+    for entry in coco_data["annotations"]:
+        entry["category_id"] = 5
+    other = write(coco_folder, coco_data)
+    message = r"it has no annotations; the first entry that was dropped is .*annotations\[0\]\.category_id"
+    with pytest.raises(InputError, match=message):
+        read_train_and_val(json=other, images=paths[1], drop_invalid=True)
+
+
+def test_labels_that_are_not_text_are_named(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe0")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    with pytest.raises(InputError, match=r"a\.txt: is not a text file of labels"):
+        read_train_and_val(tmp_path)
+
+
+def test_a_long_name_of_a_class_is_shortened(paths, coco_folder, coco_data):
+    coco_data["categories"][0]["name"] = "n" * 1_000_000
+    train, _ = read_train_and_val(json=write(coco_folder, coco_data), images=paths[1])
+    assert len(describe(train)) < 120

@@ -1,7 +1,6 @@
 import numpy as np
 
-from mvit_det.report.comparisons import draw_entries
-from mvit_det.report.drawing import draw_objects, side_by_side, write_image
+from mvit_det.report.drawing import draw_entries, draw_objects, side_by_side, write_image
 
 
 def draw(names, **options):
@@ -65,7 +64,8 @@ def test_objects_without_masks_are_drawn_as_boxes():
     assert colored[30, 15:35].all()  # an edge
     assert not colored[35:55, 15:35].any()  # the inside
     entries[1]["segmentation"] = [[70, 30, 100, 30, 100, 60, 70, 60]]
-    drawn = draw_entries(image, entries, {4: "", 9: ""}, zoom=2)
+    enlarged = np.full((160, 240, 3), 128, np.uint8)
+    drawn = draw_entries(enlarged, entries, {4: "", 9: ""}, (80, 120))
     colored = (drawn != 128).any(axis=2)
     assert not colored[70:110, 30:70].any()
     assert colored[70:110, 150:190].all()

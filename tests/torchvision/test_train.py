@@ -10,7 +10,7 @@ import torch
 
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import InputError
-from mvit_det.report.comparisons import draw_entries
+from mvit_det.report.drawing import draw_entries
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
@@ -124,6 +124,15 @@ def test_processes_other_than_the_first_exit_silently_on_an_interrupt(options, m
     monkeypatch.setattr("mvit_det.torchvision.train.read_train_and_val", interrupt)
     with pytest.raises(SystemExit, match="1"):
         train(options)
+
+
+def test_a_training_set_whose_objects_were_all_in_dropped_images_is_refused(options, coco_folder):
+    image = coco_folder / "images/a.png"  # the other one shows no objects
+    image.write_bytes(image.read_bytes()[:100])
+    paths = {"json": coco_folder / "data.json", "images": coco_folder / "images", "val_json": None}
+    with pytest.raises(InputError, match=r"no object to train on: .* was dropped is .*a\.png: is trunc"):
+        train(replace(options, **paths, drop_invalid=True))
+    assert not options.out.exists()
 
 
 def test_bad_options_are_refused_before_anything_is_written(options, data):

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Objects:
-    """The annotations of a data set, with what checks need as arrays.
+    """The annotations of a data set, crowd regions included, with arrays of the values that are checked.
 
     Attributes:
         entries: the annotations.
@@ -64,6 +64,7 @@ def read_annotations(
     images: Mapping[Hashable, int | None],
     categories: Mapping[Hashable, int],
     collector: ProblemCollector,
+    names: Mapping[str, int] | None = None,
 ) -> Objects:
     """Read the list ``annotations``, except for what depends on the size of the image.
 
@@ -72,8 +73,9 @@ def read_annotations(
         images: key -> id of the images; None for an image that cannot be used, with its annotations.
         categories: key -> id of the categories.
         collector: receives the problems.
+        names: name -> id of the categories, for a ``category_id`` that is a name.
     """
-    reader = _Reader(images, categories, collector, len(entries))
+    reader = _Reader(images, categories, names or {}, collector, len(entries))
     for index, entry in enumerate(entries):
         try:
             reader.read(index, entry)
@@ -87,11 +89,14 @@ class _Reader:
         self,
         images: Mapping[Hashable, int | None],
         categories: Mapping[Hashable, int],
+        names: Mapping[str, int],
         collector: ProblemCollector,
         num_entries: int,
     ) -> None:
         self.images = images
         self.categories = categories
+        self.names = names
+        self.first_name = ""  # the first name in place of an id
         self.collector = collector
         self.measures = Measures(num_entries)
         self.entries: list[Annotation] = []
@@ -126,6 +131,9 @@ class _Reader:
             return targets[key]
         except KeyError:
             pass
+        if field == "category_id" and isinstance(key, str) and key in self.names:
+            self.first_name = self.first_name or key
+            return self.names[key]
         kind = "unknown_image" if field == "image_id" else "unknown_category"
         if key is None:
             problem = f"{shorten(entry[field])} is not an id" if field in entry else "is missing"
@@ -161,6 +169,9 @@ class _Reader:
 
     def _box(self, index: int, entry: Annotation) -> "array[float] | tuple[float, ...]":
         box = entry.get("bbox")
+        if type(box) is list and len(box) == 1 and type(box[0]) is list:
+            self._repaired("numbers", index, entry, "bbox", shorten(box))
+            entry["bbox"] = box = box[0]
         if type(box) is list and len(box) == 4:
             try:
                 numbers = array("d", box)
@@ -188,6 +199,9 @@ class _Reader:
 
     def finish(self) -> Objects:
         self.measures.flush()
+        if self.first_name:
+            message = f"{shorten(self.first_name)} is the name of a category; the names are read as its id"
+            self.collector.add_list("category_by_name", "annotations", "category_id", message)
         num_objects = len(self.entries)
         return Objects(
             entries=self.entries,

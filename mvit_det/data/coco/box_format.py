@@ -26,7 +26,8 @@ def check_box_format(objects: Objects, sizes: Array, collector: ProblemCollector
     boxes, sizes, bounds = objects.boxes[present], sizes[present], objects.bounds[present]
     where = f"{collector.source}: annotations[{objects.index[present][0]}].bbox"
     example = [round(value, 4) for value in boxes[0].tolist()]
-    if boxes.max() <= 1.001 and boxes.min() >= -0.001 and sizes.min() > 2:
+    has_area = boxes[:, 2:].max() > 0
+    if has_area and boxes.max() <= 1.001 and boxes.min() >= -0.001 and sizes.min() > 2:
         raise InputError(
             f"{where}: {example} and all other boxes are fractions of the image; {EXPECTED}: multiply x and "
             "width by the width of the image, y and height by its height"

@@ -7,7 +7,26 @@ from typing import Any
 from mvit_det.data.coco.fields import shorten
 from mvit_det.data.coco.ids import id_key, number_ids
 from mvit_det.data.problems import ProblemCollector
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, printable
+
+
+def remove_project_category(data: dict[str, Any], collector: ProblemCollector) -> None:
+    """Remove the category without objects that Roboflow writes for the project.
+
+    It has the id 0, the supercategory "none", and is the supercategory of all others.
+    """
+    first, *others = data["categories"] or [None]
+    if not others or not all(isinstance(entry, dict) for entry in data["categories"]):
+        return
+    name = first.get("name")
+    if first.get("id") != 0 or first.get("supercategory") != "none" or name is None:
+        return
+    if any(other.get("supercategory") != name for other in others):
+        return
+    if not any(isinstance(entry, dict) and entry.get("category_id") == 0 for entry in data["annotations"]):
+        data["categories"] = others
+        message = f"the category {name!r}, the name of a Roboflow project, is left out"
+        collector.add("placeholder_category", "categories", 0, first, message)
 
 
 def read_categories(
@@ -26,7 +45,7 @@ def read_categories(
     first: dict[Hashable, dict[str, Any]] = {}
     for index, category in enumerate(entries):
         if not isinstance(category, dict):
-            message = f"{shorten(category)} is not an object"
+            message = f"{shorten(category)} is not an object with id and name"
             collector.add("bad_entry", "categories", index, category, message)
             continue
         key = id_key(category.get("id"))
@@ -47,10 +66,9 @@ def read_categories(
                 f"{first[key]['name']!r} and {category['name']!r}; ids must be unique"
             )
     if not first:
-        raise InputError(
-            f"{collector.source}: categories: "
-            f"{'no entry can be used' if entries else 'is empty'}; expected at least one entry"
-        )
+        if entries:
+            raise InputError(str(collector.first_drop()))
+        raise InputError(f"{collector.source}: categories: is empty; expected at least one entry")
     categories = list(first.values())
     ids = number_ids(first, "categories", [category["id"] for category in categories], collector)
     for key, category in first.items():
@@ -62,9 +80,18 @@ def read_categories(
     return categories, dict(ids)
 
 
+def unique_names(categories: list[dict[str, Any]]) -> dict[str, int]:
+    """Return name -> id of the categories whose name no other category has."""
+    counts = Counter(category["name"].strip() for category in categories)
+    named = ((category["name"].strip(), category["id"]) for category in categories)
+    return {name: id_ for name, id_ in named if counts[name] == 1}
+
+
 def _name(category: dict[str, Any], index: int, key: Hashable, collector: ProblemCollector) -> None:
     name = category.get("name")
     if isinstance(name, str) and name.strip():
+        if not name.isprintable():  # such as a line break, which would break tables and drawings
+            category["name"] = printable(name)
         return
     if isinstance(name, int | float) and not isinstance(name, bool):
         category["name"] = str(name)

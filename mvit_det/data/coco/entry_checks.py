@@ -46,6 +46,7 @@ def check_entries(
         InputError: if all boxes are of another convention.
     """
     by_id = {image["id"]: image for image in images}
+    _complete_rle_sizes(by_id, objects, collector)
     unusable: set[int] = set()
     if folder is not None:
         if actual is None:
@@ -63,6 +64,18 @@ def check_entries(
     objects = check_image_edges(objects, sizes, collector, clip=clip)
     _complete_areas(objects, collector)
     return images, objects
+
+
+def _complete_rle_sizes(
+    images: Mapping[int, ImageEntry], objects: Objects, collector: ProblemCollector
+) -> None:
+    for row, entry in enumerate(objects.entries):
+        mask = entry.get("segmentation")
+        if type(mask) is dict and not mask.get("size") and mask.get("counts"):
+            image = images[entry["image_id"]]
+            mask["size"] = [image["height"], image["width"]]
+            message = f"is missing; it is that of the image, {mask['size']}"
+            objects.report(collector, row, "mask_form", "segmentation.size", message)
 
 
 def _check_rle_masks(objects: Objects, sizes: Array, collector: ProblemCollector) -> Objects:

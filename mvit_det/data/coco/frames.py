@@ -95,8 +95,9 @@ def resized_images(
     """Return the ids of the images whose annotations were made before the images were resized.
 
     Annotations of a smaller image also fit a larger one. So images that were resized by the same factor are
-    judged together: their annotations were scaled if they all fit the stated sizes, and if some do not fit
-    the images themselves or many fill the stated sizes exactly.
+    judged together. Their annotations are in the stated sizes if all of them fit these sizes and, in
+    addition, either some do not fit the images themselves, or there are at least 10 of them and they reach
+    90 % of a stated width and of a stated height.
     """
     groups: dict[float, list[int]] = defaultdict(list)
     for id_, (width, height) in stated.items():

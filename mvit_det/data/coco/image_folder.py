@@ -1,12 +1,15 @@
-"""Finding the images of a data set by their file names."""
+"""Search for the images of a data set by their file names."""
 
 import os
 import posixpath
+import re
 import unicodedata
 from pathlib import Path, PurePosixPath
 
 from mvit_det.data.coco.fields import FieldError
 from mvit_det.errors import InputError
+
+_DRIVE = re.compile("[A-Za-z]:[\\\\/]")  # an absolute path on Windows
 
 
 class ImageFolder:
@@ -30,8 +33,9 @@ class ImageFolder:
         """Return the path of a file relative to the folder, with ``/`` between its parts.
 
         If there is no such file, it tries ``/`` for ``\\``, an absolute path inside the folder, the path
-        without the names of the folder and its parents in front, and names that differ only in the case of
-        the suffix or in their Unicode normalization.
+        without the names of the folder and its parents in front, what follows the name of the folder inside
+        a relative path, and names that differ only in the case of the suffix or in their Unicode
+        normalization.
 
         Raises:
             FieldError: if no file is found, or if ``file_name`` leaves the folder.
@@ -39,15 +43,12 @@ class ImageFolder:
         folder, _, name = file_name.rpartition("/")
         if (not folder or self._is_plain(folder)) and name in self._listing(folder):
             return file_name
-        path = os.path.normpath(self._absolute / file_name)
-        if PurePosixPath(path).is_relative_to(self._absolute):
-            candidates = [os.path.relpath(path, self._absolute), self._relative(file_name)]
-        else:
-            candidates = []
-        path = os.path.normpath(self._absolute / file_name.replace("\\", "/"))
-        if PurePosixPath(path).is_relative_to(self._absolute):
-            candidates += [os.path.relpath(path, self._absolute), self._relative(file_name)]
-        elif not candidates:
+        candidates = []
+        for form in (file_name, file_name.replace("\\", "/")):
+            path = os.path.normpath(self._absolute / form)
+            if PurePosixPath(path).is_relative_to(self._absolute) and not _DRIVE.match(form):
+                candidates += [os.path.relpath(path, self._absolute), *self._relative(form)]
+        if not candidates:
             raise FieldError(
                 "file_name",
                 f"{file_name} is outside the folder {self.path}; expected a path inside it",
@@ -59,13 +60,17 @@ class ImageFolder:
                 return found
         raise FieldError("", "no such image", "missing_image")
 
-    def _relative(self, file_name: str) -> str:
-        """Return a path without the names of the folder and its parents in front."""
-        parts = PurePosixPath(posixpath.normpath(file_name.replace("\\", "/"))).parts
-        for number in range(len(parts) - 1, 0, -1):
-            if parts[:number] == self._absolute.parts[-number:]:
-                return "/".join(parts[number:])
-        return "/".join(parts)
+    def _relative(self, file_name: str) -> list[str]:
+        """Return what follows the name of the folder in a path, at each place where the path has that name.
+
+        If the names before it are those of the folder's parents, it comes first.
+        """
+        parts = PurePosixPath(posixpath.normpath(file_name)).parts
+        if parts[:1] in (("/",), ("..",)):
+            return []
+        ends = [number for number in range(1, len(parts)) if parts[number - 1] == self._absolute.name]
+        ends.sort(key=lambda number: parts[:number] != self._absolute.parts[-number:])
+        return ["/".join(parts[number:]) for number in ends]
 
     def _match(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")

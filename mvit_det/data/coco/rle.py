@@ -5,6 +5,8 @@ from typing import Any
 
 from mvit_det.data.coco.fields import FieldError, shorten, to_whole_number
 
+MAX_BITS = 60  # of a run in compressed RLE; pycocotools overflows above it
+
 
 def normalize_rle(rle: dict[str, Any]) -> None:
     """Turn the numbers of an RLE mask that are whole floats or strings into ints, in place."""
@@ -80,6 +82,8 @@ def decode_counts(text: str, where: str) -> list[int]:
             raise FieldError(where, f"{character!r} is not a character of compressed RLE", "bad_mask")
         value |= (bits & 31) << shift
         shift += 5
+        if shift > MAX_BITS:
+            raise FieldError(where, "a run is longer than any image", "bad_mask")
         if bits & 32:
             continue
         if bits & 16:

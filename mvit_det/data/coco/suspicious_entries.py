@@ -11,12 +11,12 @@ MIN_OVERLAP = 0.5  # IoU of a box with the bounds of its mask, below which the t
 
 
 def find_suspicious_entries(
-    objects: Objects, categories: list[dict[str, Any]], collector: ProblemCollector
+    objects: Objects, categories: list[dict[str, Any]], collector: ProblemCollector, split: str = ""
 ) -> None:
     """Find objects and categories that can be used, but may be mistakes.
 
     These are tiny boxes, polygons without area, masks beside their boxes, identical annotations, and
-    categories without objects.
+    categories without objects. The messages about categories name ``split``, unless it is empty.
     """
     for row in np.flatnonzero((objects.boxes[:, 2:] < 1).any(1)).tolist():
         width, height = objects.boxes[row, 2:].tolist()
@@ -36,7 +36,7 @@ def find_suspicious_entries(
             message = f"the mask covers {bounds}, and the box is {entry['bbox']}"
             objects.report(collector, row, "mask_beside_box", "segmentation", message)
     _warn_of_repetitions(objects, collector)
-    _warn_of_unused_categories(objects, categories, collector)
+    _warn_of_unused_categories(objects, categories, collector, split)
 
 
 def _warn_of_repetitions(objects: Objects, collector: ProblemCollector) -> None:
@@ -54,10 +54,10 @@ def _warn_of_repetitions(objects: Objects, collector: ProblemCollector) -> None:
 
 
 def _warn_of_unused_categories(
-    objects: Objects, categories: list[dict[str, Any]], collector: ProblemCollector
+    objects: Objects, categories: list[dict[str, Any]], collector: ProblemCollector, split: str
 ) -> None:
     used = {entry["category_id"] for entry in objects.entries}
     for index, category in enumerate(categories):
         if category["id"] not in used:
-            message = f"{category['name']!r} has no objects"
+            message = f"{category['name']!r} has no objects{f' in {split}' if split else ''}"
             collector.add("unused_category", "categories", index, category, message)

@@ -10,12 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mvit_det.data.formats.interface import Contents
 from mvit_det.data.formats.layout import SPLITS, annotation_folders, relative_path, split_of, walk
 from mvit_det.data.json_files import read_json
-from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
 LOOKED_FOR = "JSON files with images, annotations and categories"
@@ -75,29 +73,7 @@ def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
     path = splits[split].json
     images = find_image_folder(path, split, folder, splits[split].folders)
     data = read_json(path, dict, "an object with images, annotations and categories")
-    problems = []
-    if (placeholder := _placeholder(data)) is not None:
-        data["categories"].remove(placeholder)
-        message = f"the category {placeholder['name']!r}, the name of a Roboflow project, is left out"
-        problems.append(Problem("placeholder_category", path, "categories", message))
-    return Contents(data, path, images, problems)
-
-
-def _placeholder(data: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the category that Roboflow writes for the project, which has no objects, or None.
-
-    It has the id 0, the supercategory "none", and is the supercategory of all others.
-    """
-    categories, annotations = data.get("categories"), data.get("annotations")
-    if not isinstance(categories, list) or not isinstance(annotations, list) or len(categories) < 2:
-        return None
-    if not all(isinstance(entry, dict) for entry in (*categories, *annotations)):
-        return None
-    first, *others = categories
-    is_project = first.get("id") == 0 and first.get("supercategory") == "none" and "name" in first
-    if not is_project or any(other.get("supercategory") != first["name"] for other in others):
-        return None
-    return None if any(entry.get("category_id") == 0 for entry in annotations) else first
+    return Contents(data, path, images)
 
 
 def _annotation_files(folders: Iterable[Path]) -> list[Path]:

@@ -33,6 +33,7 @@ from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
 LOOKED_FOR = "XML files of Pascal VOC in Annotations/ or beside the images"
+NUM_SAMPLES = 20  # files by which the format is recognized; the first may be damaged
 # The lists in ImageSets/Main that are those of splits. The other lists are those of classes.
 LISTS = ("train", "trainval", "val", "valid", "validation", "test")
 
@@ -66,8 +67,8 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
     if not folder.is_dir():
         return None
     folders = tuple(walk(folder))
-    xml = {each: sorted(each.glob("*.xml")) for each in annotation_folders(folder)}
-    xml = {each: paths for each, paths in xml.items() if paths and _is_voc(paths[0])}
+    xml = {each: _xml_files(each) for each in annotation_folders(folder)}
+    xml = {each: paths for each, paths in xml.items() if any(map(_is_voc, paths[:NUM_SAMPLES]))}
     if not xml:
         return None
     if lists := _image_sets(folder):
@@ -81,7 +82,7 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
             str(split): paths for split, paths in by_split.items()
         }
     return {
-        split: VocSplit(tuple(sorted(splits[split])), folders, bool(lists))
+        split: VocSplit(tuple(sorted(set(splits[split]))), folders, bool(lists))
         for split in ("train", "val", "test")
         if splits.get(split)
     }
@@ -107,7 +108,8 @@ def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
     if not names:
         first = next((str(problem) for file in chosen.files for problem in file.problems), "no object")
         raise InputError(f"{folder}: no XML file has an object that can be read: {first}")
-    origin = 0 if any(0 <= value < 1 for obj in all_objects for value in obj.corners[:2]) else 1
+    corners = [obj.corners for obj in all_objects if obj.corners[:2] < obj.corners[2:]]  # not of a click
+    origin = 0 if any(0 <= value < 1 for each in corners for value in each[:2]) else 1
     category_ids = {name: id_ for id_, name in names.items()}
     image_paths = _find_images(chosen)
     problems = [] if chosen.listed else list(_unlabeled(image_paths.values(), splits.values()))
@@ -129,9 +131,15 @@ def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
     return Contents(converter.data, folder, converter.folder, problems)
 
 
+def _xml_files(folder: Path) -> list[Path]:
+    paths = (path for path in folder.glob("*.xml") if not path.name.startswith("."))
+    return sorted(path for path in paths if path.is_file())
+
+
 def _is_voc(path: Path) -> bool:
     with path.open("rb") as file:
-        return b"<annotation>" in (head := file.read(4096)) or b"<annotation " in head
+        head = file.read(4096).replace(b"\0", b"")  # of UTF-16
+        return b"<annotation>" in head or b"<annotation " in head
 
 
 def _image_sets(folder: Path) -> dict[str, list[str]]:

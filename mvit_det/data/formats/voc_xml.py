@@ -10,6 +10,7 @@ from defusedxml.ElementTree import parse
 
 from mvit_det.data.formats.interface import LabelError
 from mvit_det.data.problems import Problem
+from mvit_det.errors import printable
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -82,7 +83,7 @@ def _object(element: Element, field: str) -> VocObject:
     name = _text(element, "name")
     if not name:
         raise LabelError("bad_label", "has no name; expected the name of its class")
-    polygons = tuple(map(_polygon, element.iterfind("polygon")))
+    polygons = tuple(_polygon(each) for each in element.iterfind("polygon") if len(each))
     box = element.find("bndbox")
     if box is not None:
         corners = [_number(_text(box, tag), f"bndbox.{tag}") for tag in CORNERS]
@@ -130,6 +131,8 @@ def _number(text: str, field: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        problem = f"{text!r} is not a number" if text.strip() else "is missing; expected a number"
+        problem = (
+            f"{printable(text, 60)!r} is not a number" if text.strip() else "is missing; expected a number"
+        )
         raise LabelError("bad_label", f"{field}: {problem}")
     return value

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mvit_det.data.formats.converter import Converter
 from mvit_det.data.formats.interface import Contents
 from mvit_det.data.formats.layout import (
@@ -24,6 +26,8 @@ from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
 LOOKED_FOR = "data.yaml, or classes.txt with images/ and labels/"
+
+OVER_EDGE = 0.01  # of the side of an image; boxes that reach over the edge by more are not from rounding
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,33 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
     problems = list(_unused_label_files(paths))
     for path, label, size in zip(paths, labels, sizes, strict=True):
         objects: list[dict[str, Any]] | None = []
-        if not label.is_file():
+        if not label.exists():
             problems.append(Problem("missing_label_file", path, "", f"{label} does not exist"))
         elif size is not None:  # else the check of the images reports the image
             objects, new = read_labels(label, splits[split].names, size)
             problems += new
         if objects is not None:  # else the image cannot be used
             converter.add(path, size, objects, source=path)
+    _refuse_corners(converter.data)
     return Contents(converter.data, root, converter.folder, problems)
+
+
+def _refuse_corners(data: dict[str, Any]) -> None:
+    """Raise an error if all boxes are valid as two corners, and many reach over the edge as they are."""
+    labels = [entry for entry in data["annotations"] if "segmentation" not in entry]
+    if not labels:
+        return
+    images = [data["images"][entry["image_id"] - 1] for entry in labels]
+    sizes = np.array([(image["width"], image["height"]) for image in images], np.float64)
+    boxes = np.array([entry["bbox"] for entry in labels])
+    low, extent = boxes[:, :2] / sizes, boxes[:, 2:] / sizes
+    outside = ((low < -OVER_EDGE) | (low + extent > 1 + OVER_EDGE)).any(1)
+    if (extent > low + extent / 2).all() and outside.mean() > 1 / 3:
+        numbers = ", ".join(f"{value:.4g}" for value in (*(low + extent / 2)[0], *extent[0]))
+        raise InputError(
+            f"{labels[0]['_source']}: {numbers} and all other boxes look like x1, y1, x2, y2: as such they "
+            "fit their images; expected center x, center y, width, height, in fractions of the image's size"
+        )
 
 
 def _size(path: Path) -> tuple[int, int] | None:

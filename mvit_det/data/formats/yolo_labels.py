@@ -7,6 +7,7 @@ from typing import Any
 
 from mvit_det.data.formats.interface import LabelError
 from mvit_det.data.problems import Problem
+from mvit_det.errors import printable
 
 TOLERANCE = 1e-3  # coordinates may leave 0 to 1 by this much, from rounding
 EXPECTED = "class, center x, center y, width, height, or class and the x and y of at least 3 points"
@@ -26,6 +27,8 @@ def read_labels(
         The objects: ``category_id``, ``bbox``, ``segmentation`` for a polygon, and ``_source``, which names
         the line; None if the file is not text. Then the problems, such as lines that are left out.
     """
+    if not path.is_file():
+        return None, [Problem("bad_label", path, "", "is not a file; expected the labels of an image")]
     try:
         lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -52,14 +55,17 @@ def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, in
         raise LabelError("bad_label", f"has {count} values{hint}; expected {EXPECTED}")
     number, *coordinates = map(_to_float, fields)
     if number != int(number):
-        raise LabelError("bad_label", f"the class {fields[0]} is not a whole number")
+        raise LabelError("bad_label", f"the class {printable(fields[0], 60)} is not a whole number")
     if int(number) not in names:
         known = f"{min(names)} to {max(names)}" if len(names) > 1 else f"{min(names)}"
-        raise LabelError("unknown_category", f"there is no class {fields[0]}; expected {known}")
+        raise LabelError(
+            "unknown_category", f"there is no class {printable(fields[0], 30)}; expected {known}"
+        )
     for text, value in zip(fields[1:], coordinates, strict=True):
         if not -TOLERANCE <= value <= 1 + TOLERANCE:
             raise LabelError(
-                "bad_label", f"{text} is outside 0 to 1; expected fractions of the image's width and height"
+                "bad_label",
+                f"{printable(text, 30)} is outside 0 to 1; expected fractions of the image's size",
             )
     label: dict[str, Any] = {"category_id": int(number)}
     width, height = size
@@ -84,5 +90,5 @@ def _to_float(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise LabelError("bad_label", f"{text!r} is not a number")
+        raise LabelError("bad_label", f"{printable(text, 60)!r} is not a number")
     return value

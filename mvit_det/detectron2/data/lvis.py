@@ -117,6 +117,12 @@ def check_lvis_package() -> None:
 
 def _read_lvis(json: str) -> dict[str, Any]:
     data: dict[str, Any] = read_json(Path(json), dict, "an object with images, annotations, categories")
+    for name in ("categories", "images"):
+        if not isinstance(data.get(name, []), list):
+            raise InputError(f"{json}: {name}: is not a list")
+        for index, entry in enumerate(data.get(name, [])):
+            if not isinstance(entry, dict):
+                raise InputError(f"{json}: {name}[{index}]: is not an object, as in LVIS")
     for index, category in enumerate(data.get("categories", [])):
         where = f"{json}: categories[{index}]"
         if category.get("frequency") not in FREQUENCIES:

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from mvit_det.data.dataset import Dataset, read_dataset
-from mvit_det.data.sources import read_evaluation_set, read_train_and_val
+from mvit_det.data.folders import open_folder
+from mvit_det.data.sources import check_has_objects, read_evaluation_set, read_train_and_val
 from mvit_det.detectron2.data.registration import register, unregister
 from mvit_det.errors import InputError
 from mvit_det.report.console import check_images_with_progress
@@ -104,7 +105,7 @@ def categories_of(data: Keys) -> dict[int, str]:
         InputError: if the data cannot be read.
     """
     paths = _paths(data)
-    if paths.train_json is not None:
+    if paths.train_json is not None or _has_training_split(paths):
         return _training_file(paths).categories
     return _val(paths).categories
 
@@ -177,7 +178,7 @@ def _train_and_val(paths: _Paths) -> tuple[Dataset, Dataset | None]:
 
 @cache
 def _val(paths: _Paths) -> Dataset:
-    has_training_set = paths.root is not None or (paths.train_json and paths.train_images)
+    has_training_set = _has_training_split(paths) or (paths.train_json and paths.train_images)
     val = _train_and_val(paths)[1] if has_training_set else None
     if val is not None:
         return val
@@ -192,15 +193,22 @@ def _val(paths: _Paths) -> Dataset:
 
 
 @cache
+def _has_training_split(paths: _Paths) -> bool:
+    return paths.root is not None and "train" in open_folder(Path(paths.root)).splits
+
+
+@cache
 def _training_file(paths: _Paths) -> Dataset:
-    if paths.train_images is not None:
+    if paths.root is not None or paths.train_images is not None:
         return _train_and_val(paths)[0]
     return read_dataset(Path(paths.train_json or ""), None, drop_invalid=paths.drop_invalid)
 
 
 @cache
 def _checked_train(paths: _Paths) -> Dataset:
-    return _check_images(_train_and_val(paths)[0], paths)
+    dataset = _check_images(_train_and_val(paths)[0], paths)
+    check_has_objects(dataset)  # again: all objects may have been in images that were dropped
+    return dataset
 
 
 @cache

@@ -3,6 +3,8 @@ import json
 import pytest
 from PIL import Image
 
+from mvit_det.data.dataset import read_dataset
+from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.formats import coco
 from mvit_det.errors import InputError
 
@@ -84,9 +86,10 @@ def test_roboflow(tmp_path):
         split: (f"{folder}/_annotations.coco.json", folder)
         for split, folder in (("train", "train"), ("val", "valid"), ("test", "test"))
     }
-    contents = coco.read(tmp_path, coco.recognize(tmp_path), "val")
-    assert contents.data["categories"] == categories[1:]
-    [problem] = contents.problems
+    val = read_split(open_folder(tmp_path), "val")
+    assert val.categories == {1: "cat"}
+    [problem] = val.problems
+    assert read_dataset(val.source, val.images).problems == val.problems
     assert problem.kind == "placeholder_category"
     assert "'animals'" in problem.message
 
@@ -98,7 +101,7 @@ def test_a_project_with_objects_of_its_own_name_keeps_its_category(tmp_path):
     ]
     write(tmp_path, {"_annotations.coco.json": data("a.jpg", categories=categories), "a.jpg": None})
     assert found(tmp_path) == {"train": ("_annotations.coco.json", ".")}
-    assert coco.read(tmp_path, coco.recognize(tmp_path), "train").data["categories"] == categories
+    assert read_split(open_folder(tmp_path), "train").categories == {1: "cat", 2: "dog"}
 
 
 @pytest.mark.parametrize(

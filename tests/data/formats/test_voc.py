@@ -196,3 +196,33 @@ def test_other_xml_files_are_not_recognized(tmp_path):
     write(tmp_path, {"annotations.xml": "<annotations><version>1.1</version></annotations>", "a.jpg": None})
     assert voc.recognize(tmp_path) is None
     assert voc.explain(tmp_path).startswith("annotations.xml does not have the root element <annotation>")
+
+
+def test_a_damaged_first_file_does_not_hide_the_others(tmp_path):
+    write(tmp_path, {"a.xml": "", "a.jpg": None, "b.xml": xml(CAT, name="b.jpg"), "b.jpg": None})
+    (tmp_path / "A.xml").mkdir()
+    (tmp_path / "c.xml").write_bytes(f'<?xml version="1.0" encoding="UTF-16"?>{xml(CAT)}'.encode("utf-16"))
+    write(tmp_path, {"c.jpg": None})
+    contents = read(tmp_path)
+    assert [image["file_name"] for image in contents.data["images"]] == ["b.jpg", "c.jpg"]
+    assert [problem.file.name for problem in contents.problems] == ["a.xml"]
+
+
+def test_an_image_that_a_list_repeats_counts_once(tmp_path):
+    write(
+        tmp_path,
+        {"Annotations/a.xml": xml(CAT), "JPEGImages/a.jpg": None, "ImageSets/Main/train.txt": "a\na\n"},
+    )
+    assert len(read(tmp_path).data["annotations"]) == 1
+
+
+def test_a_box_without_area_does_not_tell_where_coordinates_start(tmp_path):
+    write(tmp_path, {"a.xml": xml(CAT, ("cat", 0, 0, 0, 0)), "a.jpg": None})
+    assert [entry["bbox"] for entry in read(tmp_path).data["annotations"]] == [BOX]
+
+
+def test_an_empty_polygon_is_no_mask(tmp_path):
+    write(tmp_path, {"a.xml": xml((*CAT, "<polygon></polygon>")), "a.jpg": None})
+    (entry,) = read(tmp_path).data["annotations"]
+    assert entry["bbox"] == BOX
+    assert "segmentation" not in entry

@@ -192,3 +192,22 @@ def test_errors_of_a_whole_set(tmp_path):
 def test_other_folders_are_not_recognized(tmp_path):
     write(tmp_path, {"images/a.jpg": None, "classes.txt": "cat\n", "notes.txt": "hello"})
     assert yolo.recognize(tmp_path) is None
+
+
+def test_corners_in_place_of_boxes_are_refused(tmp_path):
+    corners = "0 0.1 0.1 0.9 0.9\n0 0.5 0.5 0.9 0.9\n0 0.6 0.6 0.8 0.9\n"
+    write(tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "labels/a.txt": corners})
+    with pytest.raises(InputError, match=r"a\.txt: line 1: 0\.1, 0\.1, 0\.9, 0\.9 and all other boxes look"):
+        yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
+    write(tmp_path, {"labels/a.txt": corners + "0 0.9 0.5 0.1 0.1\n"})  # the last is no pair of corners
+    assert len(yolo.read(tmp_path, yolo.recognize(tmp_path), "train").data["annotations"]) == 4
+
+
+def test_an_image_whose_labels_are_not_a_file_is_dropped(tmp_path):
+    write(
+        tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "images/b.png": None, "labels/a.txt": LABEL}
+    )
+    (tmp_path / "labels/b.txt").mkdir()
+    contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
+    assert boxes(contents) == {"a.png": [BOX]}
+    assert [problem.kind for problem in contents.problems] == ["bad_label"]

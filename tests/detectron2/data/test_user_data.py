@@ -11,6 +11,7 @@ from mvit_det.detectron2.data.user_data import (
     categories_of,
     count_classes,
     count_steps,
+    has_validation_set,
     mask_format,
     read_split,
     register_split,
@@ -46,6 +47,16 @@ def test_split_is_registered_once_and_without_a_validation_set_there_is_none(coc
     assert len(DatasetCatalog.get(name)) == 2
     with pytest.raises(InputError, match=r"^data.val.json is not set: add data.val.json="):
         register_split(data, "val")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_folder_with_one_split_has_the_classes_of_that_split(coco_folder, split):
+    (coco_folder / "data.json").rename(coco_folder / f"{split}.json")
+    data = keys(root=coco_folder)
+    assert categories_of(data) == {4: "bolt", 90: "nut"}
+    assert read_split(data, split).split == split
+    if split == "train":
+        assert not has_validation_set(OmegaConf.create({"data": data}))
 
 
 def test_released_training_set_is_freed_and_read_again(coco_folder):
@@ -102,3 +113,11 @@ def test_missing_image_raises(coco_folder):
     (coco_folder / "images/a.png").unlink()
     with pytest.raises(InputError, match=r"a.png: no such"):
         register_split(keys(train=coco_folder / "data.json", images=coco_folder / "images"), "train")
+
+
+def test_a_training_set_whose_objects_were_all_in_dropped_images_raises(coco_folder):
+    image = coco_folder / "images/a.png"  # the other one shows no objects
+    image.write_bytes(image.read_bytes()[:100])
+    data = keys(train=coco_folder / "data.json", images=coco_folder / "images", drop_invalid=True)
+    with pytest.raises(InputError, match=r"no object to train on: .* was dropped is .*a\.png: is trunc"):
+        register_split(data, "train")
