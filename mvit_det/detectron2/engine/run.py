@@ -140,7 +140,8 @@ def _load_start(
     if start > settings.max_iter:
         raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")
     if start == settings.max_iter:
-        checkpointer.save("model_final")  # the run may have been killed while it wrote this file
+        # The run may have been killed while it wrote this file.
+        checkpointer.save("model_final", iteration=trainer.iter)
     if isinstance(trainer.data_loader, TrainLoader):
         trainer.data_loader.first_batch = start
     return start
