@@ -28,7 +28,9 @@ ZOO = [  # whole detectors in Detectron2's model zoo
 def configs():
     """Yield the name and the content of every packaged config."""
     for name in config_names():
-        yield name, load_config(name, ["model.roi_heads.num_classes=80"])
+        # The configs for your own data read the number of classes from the data, which is not needed here.
+        is_for_user_data = "nano" in name or name.startswith("finetune")
+        yield name, load_config(name, ["model.roi_heads.num_classes=80"] if is_for_user_data else [])
 
 
 def published_classifier(name):
