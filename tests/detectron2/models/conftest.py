@@ -2,17 +2,16 @@
 
 import pytest
 import torch
-from detectron2.config import instantiate
-from detectron2.layers import ShapeSpec
 
 from mvit_det.backbone.mvit import variant_keywords
-from mvit_det.detectron2 import get_config
 
 FACTORS = {"objectness_logits": 30, "cls_score": 8, "bbox_pred": 5, "predictor": 300}
 
 
 def make_narrow(model):
     """Reduce the channels of a cascade, in place, so that a test takes seconds."""
+    from detectron2.layers import ShapeSpec
+
     model.backbone.out_channels = 32
     heads = model.roi_heads
     for box_head, predictor in zip(heads.box_heads, heads.box_predictors, strict=True):
@@ -25,6 +24,10 @@ def make_narrow(model):
 @pytest.fixture
 def build_detector():
     """A function from the name of a head to a detector with the nano backbone and three classes."""
+    # Imported here, because this file is also loaded where Detectron2 is missing and the tests are skipped.
+    from detectron2.config import instantiate
+
+    from mvit_det.detectron2 import get_config
 
     def build(head, **keywords):
         if head == "mask_rcnn":
