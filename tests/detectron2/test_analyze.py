@@ -21,7 +21,5 @@ def test_main_prints_the_table(capsys):
 def test_unknown_config_and_missing_key_raise():
     with pytest.raises(InputError, match="did you mean 'mask_rcnn_mvitv2_nano'"):
         main(["--config-file", "mask_rcnn_mvitv2_nan"])
-    with pytest.raises(
-        InputError, match="data.val.json is not set: add data.val.json="
-    ):
+    with pytest.raises(InputError, match="data.val.json is not set: add data.val.json="):
         main(["--config-file", NANO])
