@@ -168,7 +168,7 @@ def test_an_image_that_is_damaged_during_a_run_is_named(capfd, data, tmp_path, m
     shutil.copytree(data, broken)
     for image in (broken / "images").glob("train_*"):
         image.write_bytes(b"")
-    monkeypatch.setattr("mvit_det.report.console.check_images", lambda *arguments: None)
+    monkeypatch.setattr("mvit_det.report.console.check_images", lambda dataset, *_, **__: dataset)
     with pytest.raises(SystemExit, match="2"):
         run_command(*train_arguments(broken, tmp_path / "out", "--workers", 1))
     line = last_line(capfd)
@@ -273,7 +273,8 @@ def test_thin_images_and_unusual_names(tmp_path):
         path = tmp_path / "images" / entry["file_name"]
         path.parent.mkdir(parents=True)
         Image.new("RGB", (entry["width"], entry["height"])).save(path)
-    data = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "[/red]"}]}
+    box = {"image_id": 2, "category_id": 1, "bbox": [10, 0, 50, 3]}
+    data = {"images": images, "annotations": [box], "categories": [{"id": 1, "name": "[/red]"}]}
     (tmp_path / "thin.json").write_text(json.dumps(data), encoding="utf-8-sig")
     out = tmp_path / "out"
     options = ("--val-json", tmp_path / "thin.json", "--epochs", 2, "--augmentation", "lsj")
