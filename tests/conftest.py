@@ -68,10 +68,12 @@ def _seed():
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _cache_folder(monkeypatch, tmp_path_factory):
+@pytest.fixture(autouse=True, scope="session")
+def _cache_folder(tmp_path_factory):
     """Keep the record of checked images out of the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture
