@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of the images of a JSON file; default: beside the file",
+        help="folder of the images of a JSON file; default: searched for in the folder of the file",
     )
     parser.add_argument(
         "--read-images",

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--logger",
         choices=TRACKERS,
-        help="also log to an experiment tracker, whose package must be installed; default: none",
+        help="also log to this experiment tracker; its package must be installed; default: none",
     )
     earlier_run = output.add_mutually_exclusive_group()
     earlier_run.add_argument("--resume", action="store_true", help="continue the run in --out")

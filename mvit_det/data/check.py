@@ -62,7 +62,7 @@ def check_data(
 
     Args:
         path: a folder in one of the supported formats, or a COCO-format JSON file.
-        images: the folder of the images of a JSON file; None: found beside the file.
+        images: the folder of the images of a JSON file; None: search for it in the folder of the file.
         read_images: also read every image, which takes long, and compare the contents of the image files.
         track: function from an iterable, its length and a description to the same items; shows progress.
 
