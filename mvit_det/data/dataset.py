@@ -8,7 +8,7 @@ from typing import Any
 
 from pycocotools.coco import COCO
 
-from mvit_det.data.coco.annotations import Objects, read_annotations
+from mvit_det.data.coco.annotations import Annotations, read_annotations
 from mvit_det.data.coco.categories import read_categories, remove_project_category, unique_names
 from mvit_det.data.coco.entry_checks import check_entries
 from mvit_det.data.coco.image_entries import read_image_entries
@@ -120,16 +120,16 @@ def dataset_from(
         remove_project_category(data, collector)
         data["categories"], category_ids = read_categories(data["categories"], collector)
         entries, image_ids = read_image_entries(data["images"], folder, collector)
-        objects = read_annotations(
+        annotations = read_annotations(
             data["annotations"], image_ids, category_ids, collector, unique_names(data["categories"])
         )
-        entries, objects = check_entries(entries, objects, images, collector, clip=drop_invalid)
-        find_suspicious_entries(objects, data["categories"], collector, split)
+        entries, annotations = check_entries(entries, annotations, images, collector, clip=drop_invalid)
+        find_suspicious_entries(annotations, data["categories"], collector, split)
         if not drop_invalid:
             stop_at(collector.problems, source)
         if not entries:
             raise InputError(f"{source}: none of its images can be used; {collector.first_drop()}")
-        coco = _build_coco(data, entries, objects)
+        coco = _build_coco(data, entries, annotations)
     images = source.parent if images is None else images
     return Dataset(source, images, coco, tuple(collector.problems), split=split)
 
@@ -145,12 +145,12 @@ def _check_lists(data: dict[str, Any], collector: ProblemCollector) -> None:
         raise InputError(f"{source}: images: is empty; expected at least one entry")
 
 
-def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Objects) -> COCO:
+def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], annotations: Annotations) -> COCO:
     """Number the annotations, and return the index of the entries that can be used."""
     for image in images:
         image.pop("_source", None)
-    for number, entry in enumerate(objects.entries, start=1):
+    for number, entry in enumerate(annotations.entries, start=1):
         entry["id"] = number
         entry.pop("_source", None)
     contents = {"info": {}, "licenses": []} | data
-    return index_coco(contents | {"images": images, "annotations": objects.entries})
+    return index_coco(contents | {"images": images, "annotations": annotations.entries})

@@ -91,13 +91,15 @@ def _change_sizes(
         for image in changed
         for entry in coco.imgToAnns[image["id"]]
     ]
-    objects = read_annotations(
+    annotations = read_annotations(
         entries, {id_: id_ for id_ in sizes}, {id_: id_ for id_ in coco.cats}, collector
     )
-    changed, objects = check_entries(changed, objects, dataset.images, collector, clip=clip, actual=sizes)
-    for entry in objects.entries:
+    changed, annotations = check_entries(
+        changed, annotations, dataset.images, collector, clip=clip, actual=sizes
+    )
+    for entry in annotations.entries:
         del entry["_source"]
     new = {image["id"]: image for image in changed}
     images = [new.get(id_, image) for id_, image in coco.imgs.items() if id_ in new or id_ not in sizes]
     others = [entry for entry in coco.dataset["annotations"] if entry["image_id"] not in sizes]
-    return images, sorted(others + objects.entries, key=lambda entry: entry["id"])
+    return images, sorted(others + annotations.entries, key=lambda entry: entry["id"])
