@@ -123,8 +123,7 @@ class _Reader:
                 f"it is in {places[0]}" if places else "expected the folder that file names are relative to"
             )
             raise InputError(
-                f"{folder}: contains none of the {len(self.missing):,} images of {self.collector.source}, "
-                f"such as {name}; {hint}"
+                f"{folder}: contains none of the images of {self.collector.source}, such as {name}; {hint}"
             )
 
     def drop_repeated_ids(self) -> dict[Hashable, tuple[int, ImageEntry]]:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mvit_det.data.formats.layout import split_of, walk
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels")  # of labelImg and Label Studio, CVAT, Roboflow
 MAX_CLASSES = 100_000
@@ -148,7 +148,8 @@ def _names(path: Path, data: dict[str, Any]) -> dict[int, str]:
             raise InputError(f"{path}: names: {key}: expected the number of a class and its name")
         result[number] = name
     if count is not None and count != len(result):
-        raise InputError(f"{path}: nc is {count}, but names has {len(result)} classes; correct one of them")
+        classes = counted(len(result), "class", "classes")
+        raise InputError(f"{path}: nc is {count}, but names has {classes}; correct one of them")
     return result
 
 

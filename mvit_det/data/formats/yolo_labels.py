@@ -7,7 +7,7 @@ from typing import Any
 
 from mvit_det.data.formats.interface import LabelError
 from mvit_det.data.problems import Problem
-from mvit_det.errors import printable
+from mvit_det.errors import counted, printable
 
 TOLERANCE = 1e-3  # coordinates may leave 0 to 1 by this much, from rounding
 EXPECTED = "class, center x, center y, width, height, or class and the x and y of at least 3 points"
@@ -52,7 +52,7 @@ def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, in
     count = len(fields)
     if count < 5 or count % 2 == 0:
         hint = " (a box and its confidence?)" if count == 6 else ""
-        raise LabelError("bad_label", f"has {count} values{hint}; expected {EXPECTED}")
+        raise LabelError("bad_label", f"has {counted(count, 'value')}{hint}; expected {EXPECTED}")
     number, *coordinates = map(_to_float, fields)
     if number != int(number):
         raise LabelError("bad_label", f"the class {printable(fields[0], 60)} is not a whole number")

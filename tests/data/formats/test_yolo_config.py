@@ -72,7 +72,7 @@ def test_the_stated_root_and_lists_of_folders(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("names: [cat]\nnc: 2", "nc is 2, but names has 1 classes"),
+        ("names: [cat]\nnc: 2", "nc is 2, but names has 1 class; correct"),
         ("names: []", "names: expected a list"),
         ("names: cat", "names: expected a list"),
         ("names: {cat: 0}", "names: cat: expected the number of a class and its name"),
