@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import pytest
 from PIL import Image
@@ -172,6 +173,17 @@ def test_names_of_users(tmp_path, files, expected):
 def test_encodings(tmp_path, encoding):
     write(tmp_path, {"train.json": json.dumps(data("ä.jpg")).encode(encoding), "imgs/ä.jpg": None})
     assert found(tmp_path) == {"train": ("train.json", "imgs")}
+
+
+@pytest.mark.parametrize(("stored", "stated"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_images_in_another_unicode_normalization(tmp_path, stored, stated):
+    name = unicodedata.normalize(stored, "é.jpg")
+    write(
+        tmp_path, {"train.json": data(f"img/{unicodedata.normalize(stated, 'é.jpg')}"), f"img/{name}": None}
+    )
+    assert found(tmp_path) == {"train": ("train.json", ".")}
+    dataset = read_split(open_folder(tmp_path), "train")
+    assert (dataset.images / dataset.coco.imgs[1]["file_name"]).is_file()
 
 
 def test_a_damaged_file_is_recognized_so_that_its_reader_names_the_damage(tmp_path):
