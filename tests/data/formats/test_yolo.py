@@ -203,6 +203,13 @@ def test_corners_in_place_of_boxes_are_refused(tmp_path):
     assert len(yolo.read(tmp_path, yolo.recognize(tmp_path), "train").data["annotations"]) == 4
 
 
+def test_keypoints_without_kpt_shape_are_refused(tmp_path):
+    label = "0 0.5 0.5 0.2 0.4 0.45 0.4 1 0.55 0.6 2\n"
+    write(tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "labels/a.txt": label})
+    with pytest.raises(InputError, match=r"a\.txt: line 1: 11 values .* a box and 2 keypoints"):
+        yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
+
+
 def test_an_image_whose_labels_are_not_a_file_is_dropped(tmp_path):
     write(
         tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "images/b.png": None, "labels/a.txt": LABEL}
