@@ -309,11 +309,15 @@ DROPPED = [
     (change(FIRST, "bbox", [9, 2, -3, 4]), "empty_box", r"\.bbox: \[9, 2, -3, 4\] has no area"),
     (change(FIRST, "bbox", [60, 2, 3, 4]), "box_outside", r"\[60, 2, 3, 4\] is outside its image of 60 x 40"),
     (change(FIRST, "segmentation", "x"), "bad_mask", r'\.segmentation: "x" is not a mask; expected polygons'),
-    (change(FIRST, "segmentation", [[1, 2, 3, 4]]), "bad_mask", r"\[0\]: 4 numbers are not a polygon"),
+    (
+        change(FIRST, "segmentation", [[1, 2, 3, 4]]),
+        "bad_mask",
+        r"\[0\]: a list of 4 numbers is not a polygon",
+    ),
     (
         change(FIRST, "segmentation", [[1, 2, 3, 4, 5, 6, 7]]),
         "bad_mask",
-        r"\[0\]: 7 numbers are not a polygon",
+        r"\[0\]: a list of 7 numbers is not a polygon",
     ),
     (
         change(FIRST, "segmentation", [[1, 2, 3, math.nan, 5, 6]]),
@@ -343,12 +347,12 @@ DROPPED = [
     (
         change(FIRST, "segmentation", RLE | {"counts": [9]}),
         "bad_mask",
-        r"\.counts: the runs cover 9 pixels; the i",
+        r"\.counts: the runs cover 9 px; the i",
     ),
     (
         change(FIRST, "segmentation", RLE | {"counts": [1200, 2400, -1200]}),
         "bad_mask",
-        r"\.counts: the runs cover 2400 pixels",
+        r"\.counts: the runs cover 2400 px",
     ),
     (
         change(FIRST, "segmentation", RLE | {"counts": "zzzz"}),

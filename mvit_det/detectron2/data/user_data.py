@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from mvit_det.data.dataset import Dataset
 from mvit_det.detectron2.data.config_data import Keys, config_data
 from mvit_det.detectron2.data.registration import register, unregister
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 from mvit_det.report.data_problems import report_data
 
 
@@ -121,8 +121,9 @@ def mask_format(data: Keys) -> str:
     dataset = read_split(data, "train")
     if not dataset.has_masks:
         raise InputError(
-            f"{dataset.source}: {dataset.num_masks:,} of {dataset.num_objects:,} objects have a mask, and "
-            "this config trains on masks; for boxes alone, use a config such as finetune_faster_rcnn_mvitv2_t"
+            f"{dataset.source}: {dataset.num_masks:,} of {counted(dataset.num_objects, 'object')} have a "
+            "mask, and this config trains on masks; for boxes alone, use a config such as "
+            "finetune_faster_rcnn_mvitv2_t"
         )
     masks = (entry["segmentation"] for entry in dataset.coco.anns.values() if not entry["iscrowd"])
     return "bitmask" if any(isinstance(mask, dict) for mask in masks) else "polygon"
