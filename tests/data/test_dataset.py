@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import pytest
 from PIL import Image
@@ -512,6 +513,8 @@ def test_files_that_are_not_coco_json_are_rejected(coco_folder):
 def test_the_folder_of_the_images_is_checked(coco_folder, coco_data):
     with pytest.raises(InputError, match=r"none: no such folder of images"):
         read_dataset(coco_folder / "data.json", coco_folder / "none")
+    assert read_dataset(coco_folder / "data.json", coco_folder).coco.imgs[7]["file_name"] == "images/a.png"
+    shutil.copytree(coco_folder / "images", coco_folder / "old")  # so that the names are not unique
     with pytest.raises(
         InputError, match=r"contains none of the images of .* such as a\.png; it is in .*/images"
     ):
