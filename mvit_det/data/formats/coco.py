@@ -196,7 +196,9 @@ def _folder_of_spread_images(names: Sequence[str], folders: Sequence[Path]) -> P
     """Return the folder above the images of an annotation file that are spread over several folders.
 
     Returns None if one folder holds as many of the images, or if two folders have an image of the same name.
+    Only names without a folder are looked at.
     """
+    names = [name for name in names if "/" not in name]
     holding = [
         (folder, found) for folder in folders if (found := {n for n in names if (folder / n).is_file()})
     ]
