@@ -14,7 +14,7 @@ from mvit_det.data.formats.coco import find_image_folder
 from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.data.image_cache import Track
 from mvit_det.data.image_checks import check_images
-from mvit_det.data.problems import Problem
+from mvit_det.data.problems import Problem, UnusableError
 from mvit_det.data.sources import check_has_objects, check_same_categories
 from mvit_det.data.statistics import Statistics, compute_statistics
 from mvit_det.errors import InputError
@@ -74,7 +74,7 @@ def check_data(
     splits: dict[str, Dataset] = {}
     errors: list[str] = []
     for name, read in readers.items():
-        with _collect(errors):
+        with _collect(errors, problems):
             dataset = replace(read(), format=format_, split=name)
             if read_images:
                 reading = _with_description(track, f"reading the images of {name}")
@@ -89,7 +89,7 @@ def check_data(
     copies = find_copies(splits, _with_description(track, "comparing image files"), compare_all=read_images)
     for dataset in splits.values():
         problems.extend(dataset.problems)
-    return CheckedData(path, format_, splits, tuple(errors), (*problems, *copies))
+    return CheckedData(path, format_, splits, tuple(errors), tuple(dict.fromkeys((*problems, *copies))))
 
 
 def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], Dataset]], list[Problem]]:
@@ -113,11 +113,16 @@ def _open(path: Path, images: Path | None) -> tuple[str, dict[str, Callable[[], 
 
 
 @contextmanager
-def _collect(errors: list[str]) -> Iterator[None]:
-    """Append the message of an :class:`InputError` to ``errors`` instead of raising it."""
+def _collect(errors: list[str], problems: list[Problem] | None = None) -> Iterator[None]:
+    """Append the message of an :class:`InputError` to ``errors`` instead of raising it.
+
+    The problems of a data set of which nothing can be used are appended to ``problems``.
+    """
     try:
         yield
     except InputError as error:
+        if isinstance(error, UnusableError) and problems is not None:
+            problems.extend(error.problems)
         errors.append(str(error))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pycocotools.coco import COCO
 
@@ -16,7 +16,7 @@ from mvit_det.data.coco.image_folder import ImageFolder
 from mvit_det.data.coco.index import category_names, index_coco
 from mvit_det.data.coco.suspicious_entries import find_suspicious_entries
 from mvit_det.data.json_files import paused_garbage_collection, read_json
-from mvit_det.data.problems import Problem, ProblemCollector, stop_at
+from mvit_det.data.problems import Problem, ProblemCollector, UnusableError, stop_at
 from mvit_det.errors import InputError
 
 LISTS = ("images", "annotations", "categories")
@@ -115,6 +115,8 @@ def dataset_from(
     """
     collector = ProblemCollector(source, problems)
     _check_lists(data, collector)
+    if not data["images"]:
+        _refuse_empty(collector, drop_invalid)
     folder = None if images is None else ImageFolder(images)
     with paused_garbage_collection():
         remove_project_category(data, collector)
@@ -128,7 +130,7 @@ def dataset_from(
         if not drop_invalid:
             stop_at(collector.problems, source)
         if not entries:
-            raise InputError(f"{source}: none of its images can be used; {collector.first_drop()}")
+            raise UnusableError(source, collector.problems)
         coco = _build_coco(data, entries, annotations)
     images = source.parent if images is None else images
     return Dataset(source, images, coco, tuple(collector.problems), split=split)
@@ -140,9 +142,14 @@ def _check_lists(data: dict[str, Any], collector: ProblemCollector) -> None:
         if not isinstance(data.get(name), list):
             problem = "is missing" if name not in data else "is not a list"
             raise InputError(f"{source}: {name}: {problem}; a COCO file has the lists {', '.join(LISTS)}")
-    if not data["images"]:
-        stop_at(collector.problems, source)  # a format has dropped them
-        raise InputError(f"{source}: images: is empty; expected at least one entry")
+
+
+def _refuse_empty(collector: ProblemCollector, drop_invalid: bool) -> NoReturn:
+    if not drop_invalid:
+        stop_at(collector.problems, collector.source)  # a format has dropped them
+    if any(problem.effect == "drop" for problem in collector.problems):
+        raise UnusableError(collector.source, collector.problems)
+    raise InputError(f"{collector.source}: images: is empty; expected at least one entry")
 
 
 def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], annotations: Annotations) -> COCO:

@@ -57,6 +57,8 @@ def read_json(path: Path, kind: type, expected: str) -> Any:
 
 def _read_text(path: Path) -> str:
     contents = path.read_bytes()
+    if not contents:
+        raise ValueError("the file is empty")
     return contents.decode(json.detect_encoding(contents))
 
 

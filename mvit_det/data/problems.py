@@ -196,10 +196,33 @@ KINDS = {
         "images without an XML file", "warn", "Add an XML file without objects if the image contains none."
     ),
     "unused_label_file": Kind("label files without an image", "warn", "Add the image, or remove the file."),
+    "unused_annotation_file": Kind(
+        "annotation files that are not used",
+        "warn",
+        "Give the file the name of its split (train, val or test), unpack it, or remove it.",
+    ),
+    "shared_label_file": Kind(
+        "images with the label file of another",
+        "warn",
+        "Keep one of the images, or give each a name of its own.",
+    ),
     "thin_box": Kind(
         "boxes that are one pixel wide or high", "warn", "Check that the box was not drawn by accident."
     ),
 }
+
+
+class UnusableError(InputError):
+    """Nothing in a data set can be used.
+
+    Attributes:
+        problems: the problems of its entries.
+    """
+
+    def __init__(self, source: Path, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        first = next(problem for problem in self.problems if problem.effect == "drop")
+        super().__init__(f"{source}: none of its images can be used; {first}")
 
 
 class ProblemCollector:

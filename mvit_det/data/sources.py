@@ -2,8 +2,11 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from mvit_det.data.coco.categories import match_categories
+from mvit_det.data.coco.index import index_coco
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.errors import InputError, counted, printable
@@ -54,6 +57,7 @@ def read_train_and_val(
     check_has_objects(train)
     if val is not None:
         check_same_categories(train, val)
+        val = with_category_ids(val, train.categories)
     return train, val
 
 
@@ -106,13 +110,13 @@ def describe(dataset: Dataset) -> str:
 
 
 def check_same_categories(train: Dataset, val: Dataset) -> None:
-    """Check that two data sets have the same categories.
+    """Check that two data sets have the same categories, whose ids may differ if each name is unique.
 
     Raises:
         InputError: lists the difference.
     """
     ours, theirs = train.categories, val.categories
-    if ours == theirs:
+    if match_categories(ours, theirs) is not None:
         return
     first, second = _title(train), _title(val)
     missing, extra = _difference(ours, theirs), _difference(theirs, ours)
@@ -127,6 +131,21 @@ def check_same_categories(train: Dataset, val: Dataset) -> None:
     raise InputError(f"{first} and {second} have different categories: {difference}; expected the same list")
 
 
+def with_category_ids(dataset: Dataset, categories: Mapping[int, str]) -> Dataset:
+    """Return a data set with the category ids of another one that has categories of the same names."""
+    if dataset.categories == categories:
+        return dataset
+    theirs = match_categories(categories, dataset.categories)
+    assert theirs is not None, "the categories differ"
+    ids = {id_: ours for ours, id_ in theirs.items()}
+    data = dataset.coco.dataset
+    entries = [entry | {"category_id": ids[entry["category_id"]]} for entry in data["annotations"]]
+    listed = sorted(
+        (entry | {"id": ids[entry["id"]]} for entry in data["categories"]), key=lambda entry: entry["id"]
+    )
+    return replace(dataset, coco=index_coco(data | {"annotations": entries, "categories": listed}))
+
+
 def check_has_objects(train: Dataset) -> None:
     """Check that a training set has an object that is not a crowd.
 
@@ -137,6 +156,8 @@ def check_has_objects(train: Dataset) -> None:
         crowds = (
             "its only annotation is a crowd" if len(train.coco.anns) == 1 else "all annotations are crowds"
         )
+        if train.format == "Pascal VOC":  # difficult objects are read as crowds
+            crowds = "all of its objects are marked as difficult"
         reason = crowds if train.coco.anns else "it has no annotations"
         first = next((problem for problem in train.problems if problem.effect == "drop"), None)
         dropped = f"; the first entry that was dropped is {first}" if first else ""

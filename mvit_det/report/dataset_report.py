@@ -64,8 +64,11 @@ def run_check(options: CheckOptions) -> bool:
 
     data = check_data(options.data, options.images, read_images=options.read_images, track=show)
     print_report(data, console)
-    files = write_report(data, options.out)
+    files, undrawn = write_report(data, options.out)
     console.print(f"\nwrote {options.out}: {', '.join(files)}")
+    if undrawn:
+        images = counted(len(undrawn), "image")
+        console.print(f"{SAMPLES} leaves out {images} that cannot be drawn, such as {undrawn[0]}")
     if options.fix is not None:
         write_fixed(data, options.fix, console)
     return data.is_usable
@@ -98,13 +101,14 @@ def print_report(data: CheckedData, console: Console) -> None:
         console.print(classes_table(data.statistics))
 
 
-def write_report(data: CheckedData, out: Path) -> list[str]:
+def write_report(data: CheckedData, out: Path) -> tuple[list[str], list[str]]:
     """Write plots, samples, statistics as JSON, and a list of all problems to the folder ``out``.
 
     Files of an earlier check are replaced.
 
     Returns:
-        The names of the files. If no image can be read, there are no samples.
+        The names of the files, and what is wrong with the images that the samples leave out. If no image can
+        be read, there are no samples.
     """
     clear_output(out, FILES)
     lines = [f"error: {message}" for message in data.errors]
@@ -123,10 +127,11 @@ def write_report(data: CheckedData, out: Path) -> list[str]:
         "splits": {name: split.summary() for name, split in data.statistics.items()},
     }
     write_json(out / REPORT, report)
+    undrawn: list[str] = []
     if data.splits:
         draw_statistics(data.statistics, out / STATISTICS)
-        draw_samples(data.splits, out / SAMPLES)
-    return [name for name in FILES if (out / name).exists()]
+        undrawn = draw_samples(data.splits, out / SAMPLES)
+    return [name for name in FILES if (out / name).exists()], undrawn
 
 
 def write_fixed(data: CheckedData, path: Path, console: Console) -> None:

@@ -20,7 +20,7 @@ GAP = 10  # px; between images
 MAX_TITLE = 58  # characters
 
 
-def draw_samples(splits: Mapping[str, Dataset], path: Path) -> bool:
+def draw_samples(splits: Mapping[str, Dataset], path: Path) -> list[str]:
     """Draw images with their objects on one sheet.
 
     The images are evenly spread over those with objects. If there are several splits, each has its own rows.
@@ -31,23 +31,29 @@ def draw_samples(splits: Mapping[str, Dataset], path: Path) -> bool:
         path: image file to write.
 
     Returns:
-        Whether there was an image to draw. Otherwise, nothing is written.
+        What is wrong with each image that was left out. If there is no image to draw, nothing is written.
     """
     splits = dict(list(splits.items())[:ROWS])
-    rows = []
+    rows: list[RgbImage] = []
+    errors: list[str] = []
     for index, (name, dataset) in enumerate(splits.items()):
         num_rows = sum(row * len(splits) // ROWS == index for row in range(ROWS))
         prefix = f"{name}: " if len(splits) > 1 else ""
-        samples = _samples(dataset, COLUMNS * num_rows)
+        samples = _samples(dataset, COLUMNS * num_rows, errors)
         tiles = [_tile(image, entry, dataset, prefix) for image, entry in samples]
         rows += [_join(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
     if rows:
         write_image(path, np.concatenate(rows))
-    return bool(rows)
+    return errors
 
 
-def _samples(dataset: Dataset, num_images: int) -> Iterator[tuple[RgbImage, dict[str, Any]]]:
-    """Yield the pixels and the entries of images that are spread over the data set."""
+def _samples(
+    dataset: Dataset, num_images: int, errors: list[str]
+) -> Iterator[tuple[RgbImage, dict[str, Any]]]:
+    """Yield the pixels and the entries of images that are spread over the data set.
+
+    What is wrong with images that cannot be drawn is appended to ``errors``.
+    """
     entries = [entry for entry in dataset.coco.dataset["images"] if dataset.coco.imgToAnns.get(entry["id"])]
     num_images = min(num_images, len(entries))
     for index in range(num_images):
@@ -55,7 +61,8 @@ def _samples(dataset: Dataset, num_images: int) -> Iterator[tuple[RgbImage, dict
         for entry in entries[start:end][:COLUMNS]:  # the next ones take the place of one that cannot be read
             try:
                 image = read_entry(dataset.images, entry)
-            except InputError:
+            except InputError as error:
+                errors.append(str(error))
                 continue
             yield np.asarray(image), entry
             break

@@ -76,7 +76,7 @@ _ROWS: dict[str, Callable[[Statistics], str]] = {
     "  medium: below 96 x 96 px": _size_class("medium"),
     "  large": _size_class("large"),
     "  at the border of their image": lambda split: _share(split.num_at_border, split.num_objects),
-    "crowd regions": lambda split: f"{split.num_crowds:,}",
+    "crowd regions, difficult objects": lambda split: f"{split.num_crowds:,}",
     "classes": lambda split: f"{len(split.classes):,}",
     "  of them without objects": lambda split: f"{len(split.empty_classes):,}",
 }

@@ -60,7 +60,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     dataset = read_evaluation_set(
         options.data, options.json, options.images, drop_invalid=options.drop_invalid
     )
-    config.check_categories(dataset.categories, options.checkpoint, dataset.source)
+    config = config.with_ids_of(dataset.categories, options.checkpoint, dataset.source)
     dataset = check_images_with_progress(dataset, console, drop_invalid=options.drop_invalid)
     if processes.rank == 0:
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)

@@ -5,6 +5,7 @@ from PIL import Image
 
 from mvit_det.data.check import check_data
 from mvit_det.errors import InputError
+from tests.data.formats.files import write_files
 
 
 @pytest.fixture
@@ -127,3 +128,23 @@ def test_what_is_not_data_is_refused(folder):
         check_data(folder / "none")
     with pytest.raises(InputError, match=r"name the folder of images only with a JSON file"):
         check_data(folder, folder / "images")
+
+
+def test_all_problems_of_a_set_that_cannot_be_used_are_listed(tmp_path):
+    write_files(tmp_path, {"classes.txt": "cat\n", "a.png": None, "b.png": None})
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_bytes("0 0.5 0.5 0.1 0.1".encode("utf-16"))
+    data = check_data(tmp_path)
+    assert kinds(data) == ["bad_label", "bad_label"]
+    assert not kinds(data, "warn")
+    [error] = data.errors
+    assert error.startswith(
+        f"{tmp_path}: none of its images can be used; {tmp_path / 'a.txt'}: is not a text"
+    )
+
+
+def test_categories_are_not_called_unused_if_their_objects_cannot_be_read(tmp_path):
+    write_files(tmp_path, {"classes.txt": "cat\n", "a.png": None, "a.txt": "0,0.5,0.5,0.1,0.1"})
+    data = check_data(tmp_path)
+    assert kinds(data) == ["bad_label"]
+    assert not kinds(data, "warn")

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import pytest
 from PIL import Image
@@ -424,7 +425,7 @@ def test_the_error_counts_all_problems(coco_folder, coco_data):
 def test_an_image_is_dropped_with_its_annotations(coco_folder, coco_data):
     (coco_folder / "images" / "a.png").unlink()
     dataset = read(coco_folder, coco_data, drop_invalid=True)
-    assert kinds(dataset) == ["missing_image", "unused_category", "unused_category"]
+    assert kinds(dataset) == ["missing_image"]
     assert list(dataset.coco.imgs) == [3]
     assert dataset.coco.anns == {}
 
@@ -512,6 +513,8 @@ def test_files_that_are_not_coco_json_are_rejected(coco_folder):
 def test_the_folder_of_the_images_is_checked(coco_folder, coco_data):
     with pytest.raises(InputError, match=r"none: no such folder of images"):
         read_dataset(coco_folder / "data.json", coco_folder / "none")
+    assert read_dataset(coco_folder / "data.json", coco_folder).coco.imgs[7]["file_name"] == "images/a.png"
+    shutil.copytree(coco_folder / "images", coco_folder / "old")  # so that the names are not unique
     with pytest.raises(
         InputError, match=r"contains none of the images of .* such as a\.png; it is in .*/images"
     ):

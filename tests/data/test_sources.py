@@ -69,8 +69,21 @@ def test_the_categories_of_both_sets_must_be_the_same(paths, coco_folder, coco_d
         read_train_and_val(json=paths[0], images=paths[1], val_json=path)
     coco_data["categories"][0]["name"], coco_data["categories"][1]["name"] = "bolt", "nut"
     path = write(coco_folder, coco_data)
-    with pytest.raises(InputError, match=r"the id 4 is 'bolt' in one and 'nut' in the other"):
-        read_train_and_val(json=paths[0], images=paths[1], val_json=path)
+    # Names, not ids, tell which categories are the same.
+    train, val = read_train_and_val(json=paths[0], images=paths[1], val_json=path)
+    assert train.categories == val.categories == {4: "bolt", 90: "nut"}
+    assert [each["category_id"] for each in train.coco.dataset["annotations"]] == [90, 4, 4]
+    assert [each["category_id"] for each in val.coco.dataset["annotations"]] == [4, 90, 90]
+
+
+def test_names_that_are_not_unique_are_not_matched(paths, coco_folder, coco_data):
+    for entry in coco_data["categories"]:
+        entry["name"] = "nut"
+    first = write(coco_folder, coco_data).rename(coco_folder / "first.json")
+    coco_data["categories"][0]["id"] = 91
+    coco_data["annotations"] = [entry for entry in coco_data["annotations"] if entry["category_id"] != 90]
+    with pytest.raises(InputError, match=r"the id 90 is 'nut' in one and 'missing' in the other"):
+        read_train_and_val(json=first, images=paths[1], val_json=write(coco_folder, coco_data))
 
 
 def test_paths_in_the_wrong_place_are_named(paths):

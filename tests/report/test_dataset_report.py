@@ -50,7 +50,7 @@ def test_statistics_on_the_terminal(coco_folder):
     assert rows["without objects"] == "1 (50%)"
     assert rows["width, px"] == "30 / 45 / 60"
     assert rows["per image"] == "0 / 1 / 2"
-    assert rows["crowd regions"] == "1"
+    assert rows["crowd regions, difficult objects"] == "1"
     assert rows["at the border of their image"] == "1 (50%)"
     assert rows["bolt"] == "1 (1)"
 
@@ -62,7 +62,9 @@ def test_the_files_hold_everything(coco_data, coco_folder):
     out = coco_folder / "new" / "report"
     data = replace(data, errors=("the whole is bad",))
     for _ in range(2):  # a second check replaces the files of the first
-        assert write_report(data, out) == ["samples.png", "statistics.png", "report.json", "problems.txt"]
+        files, undrawn = write_report(data, out)
+        assert files == ["samples.png", "statistics.png", "report.json", "problems.txt"]
+        assert undrawn == []
     lines = (out / "problems.txt").read_text().splitlines()
     assert lines[0] == "error: the whole is bad"
     assert len(lines) == 1 + len(data.problems)

@@ -10,7 +10,7 @@ CELL = TILE + GAP
 def test_objects_are_drawn_and_other_images_are_left_out(coco_folder):
     Image.new("RGB", (60, 40)).save(coco_folder / "images" / "a.png")
     dataset = read_dataset(coco_folder / "data.json", coco_folder / "images")
-    assert draw_samples({"train": dataset}, coco_folder / "samples.png")
+    assert draw_samples({"train": dataset}, coco_folder / "samples.png") == []
     sheet = np.asarray(Image.open(coco_folder / "samples.png"))
     height = TITLE + round(TILE * 40 / 60) + GAP  # b.png has no objects
     assert sheet.shape == (height, COLUMNS * CELL + GAP, 3)
@@ -33,7 +33,8 @@ def test_an_image_that_cannot_be_read_is_replaced(coco_data, coco_folder):
     dataset = dataset_from(
         coco_data | {"images": images, "annotations": annotations}, coco_folder, coco_folder
     )
-    draw_samples({"train": dataset}, coco_folder / "samples.png")
+    errors = draw_samples({"train": dataset}, coco_folder / "samples.png")
+    assert [error.split(": ")[0] for error in errors] == [str(coco_folder / f"{n}.png") for n in (0, 1)]
     sheet = np.asarray(Image.open(coco_folder / "samples.png"))
     # Twelve pairs of images. The first pair cannot be drawn, so that image 2 comes first.
     assert sheet[TITLE + 5, GAP + 5].tolist() == [200, 0, 0]
@@ -51,5 +52,6 @@ def test_several_splits_share_the_sheet(coco_folder):
 def test_nothing_to_draw(coco_folder):
     dataset = read_dataset(coco_folder / "data.json", coco_folder / "images")
     (coco_folder / "images" / "a.png").write_bytes(b"")
-    assert not draw_samples({"train": dataset}, coco_folder / "samples.png")
+    [error] = draw_samples({"train": dataset}, coco_folder / "samples.png")
+    assert error == f"{coco_folder / 'images' / 'a.png'}: is empty; expected an image"
     assert not (coco_folder / "samples.png").exists()

@@ -1,7 +1,7 @@
 """Reading of the categories of a COCO-format file."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from mvit_det.data.coco.fields import shorten
@@ -80,6 +80,22 @@ def read_categories(
             message = f"{count} categories have the name {name!r}"
             collector.add_list("repeated_name", "categories", "name", message)
     return categories, dict(ids)
+
+
+def match_categories(ours: Mapping[int, str], theirs: Mapping[int, str]) -> dict[int, int] | None:
+    """Return the id in ``ours`` -> the id of the same category in ``theirs``, or None if they differ.
+
+    Categories are the same if ids and names agree, or if both have the same names and no name twice.
+    """
+    if dict(ours) == dict(theirs):
+        return {id_: id_ for id_ in ours}
+    ids = {name: id_ for id_, name in theirs.items()}
+    is_unique = len(ids) == len(theirs) == len(ours)
+    return (
+        {id_: ids[name] for id_, name in ours.items()}
+        if is_unique and ids.keys() == {*ours.values()}
+        else None
+    )
 
 
 def unique_names(categories: list[dict[str, Any]]) -> dict[str, int]:

@@ -4,9 +4,11 @@ import os
 import posixpath
 import re
 import unicodedata
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from mvit_det.data.coco.fields import FieldError
+from mvit_det.data.formats.layout import is_image, walk
 from mvit_det.errors import InputError
 
 _DRIVE = re.compile("[A-Za-z]:[\\\\/]")  # an absolute path on Windows
@@ -34,8 +36,9 @@ class ImageFolder:
 
         If there is no such file, it tries ``/`` for ``\\``, an absolute path inside the folder, the path
         without the names of the folder and its parents in front, what follows the name of the folder inside
-        a relative path, and names of files and subfolders that differ only in the case of the suffix or in
-        their Unicode normalization.
+        a relative path, names of files and subfolders that differ only in the case of the suffix or in
+        their Unicode normalization, and, for a name without a folder, the only image of this name in the
+        subfolders.
 
         Raises:
             FieldError: if no file is found, or if ``file_name`` leaves the folder.
@@ -59,7 +62,18 @@ class ImageFolder:
             found = self._match(candidate)
             if found is not None:
                 return found
+        if not folder and (found := self._unique.get(_loose(file_name))) is not None:
+            return found
         raise FieldError("", "no such image", "missing_image")
+
+    @cached_property
+    def _unique(self) -> dict[str, str]:
+        """Loose form of a name -> path of the only image of this name in the subfolders."""
+        paths: dict[str, list[str]] = {}
+        for folder in walk(self.path):
+            for path in filter(is_image, folder.iterdir()):
+                paths.setdefault(_loose(path.name), []).append(path.relative_to(self.path).as_posix())
+        return {name: same[0] for name, same in paths.items() if len(same) == 1}
 
     def _relative(self, file_name: str) -> list[str]:
         """Return what follows the name of the folder in a path, at each place where the path has that name.

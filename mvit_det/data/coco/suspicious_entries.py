@@ -57,6 +57,8 @@ def _warn_of_repetitions(annotations: Annotations, collector: ProblemCollector) 
 def _warn_of_unused_categories(
     annotations: Annotations, categories: list[dict[str, Any]], collector: ProblemCollector, split: str
 ) -> None:
+    if not annotations.entries and any(problem.effect == "drop" for problem in collector.problems):
+        return  # the objects may be among those that cannot be read
     used = {entry["category_id"] for entry in annotations.entries}
     for index, category in enumerate(categories):
         if category["id"] not in used:

@@ -7,14 +7,15 @@ import mmap
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvit_det.data.formats.interface import Contents
 from mvit_det.data.formats.layout import SPLITS, annotation_folders, relative_path, split_of, walk
 from mvit_det.data.json_files import read_json
+from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
 LOOKED_FOR = "JSON files with images, annotations and categories"
@@ -27,10 +28,17 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 
 @dataclass(frozen=True)
 class CocoSplit:
-    """An annotation file, and the folders where its images may be."""
+    """An annotation file, and the folders where its images may be.
+
+    Attributes:
+        json: the annotation file.
+        folders: where its images may be.
+        unused: annotation files that belong to no split; only the first split of a folder has them.
+    """
 
     json: Path
     folders: tuple[Path, ...]
+    unused: tuple[Path, ...] = ()
 
 
 def recognize(folder: Path) -> dict[str, CocoSplit] | None:
@@ -52,9 +60,13 @@ def recognize(folder: Path) -> dict[str, CocoSplit] | None:
     if None in by_split:
         by_split.setdefault("train", by_split.pop(None))
     folders = tuple(walk(folder))
-    return {
+    splits = {
         split: CocoSplit(_choose(by_split[split], split), folders) for split in SPLITS if split in by_split
     }
+    first = next(iter(splits))
+    used = {split.json for split in splits.values()}
+    splits[first] = replace(splits[first], unused=tuple(_unused_files(folder, used)))
+    return splits
 
 
 def explain(folder: Path) -> str | None:
@@ -74,13 +86,33 @@ def read(folder: Path, splits: Mapping[str, CocoSplit], split: str) -> Contents:
     path = splits[split].json
     images = find_image_folder(path, split, folder, splits[split].folders)
     data = read_json(path, dict, "an object with images, annotations and categories")
-    return Contents(data, path, images)
+    problems = [_unused_file(each) for each in splits[split].unused]
+    return Contents(data, path, images, problems)
+
+
+def _unused_files(folder: Path, used: Set[Path]) -> Iterator[Path]:
+    """Yield the annotation files that are not used, except for those of COCO's other tasks."""
+    for each in annotation_folders(folder):
+        yield from sorted(path for path in each.iterdir() if path.name.lower().endswith(".json.gz"))
+    for path in _annotation_files(annotation_folders(folder)):
+        if path not in used and not path.stem.lower().startswith(OTHER_TASKS):
+            yield path
+
+
+def _unused_file(path: Path) -> Problem:
+    message = "is compressed and is not read; unpack it"
+    if path.suffix.lower() == ".json":
+        message = "is not used: its name is not that of a split, or another file is its split"
+    return Problem("unused_annotation_file", path, "", message)
 
 
 def _annotation_files(folders: Iterable[Path]) -> list[Path]:
-    found = [path for path in _json_files(folders) if _has_keys(path, "images", "annotations")]
+    paths = _json_files(folders)
+    found = [path for path in paths if _has_keys(path, "images", "annotations")]
     # Files that lack the categories, such as captions, are left out if others have them.
-    return [path for path in found if _has_keys(path, "categories")] or found
+    found = [path for path in found if _has_keys(path, "categories")] or found
+    # Reading an empty file of a split reports it.
+    return found + [path for path in paths if path.stat().st_size == 0 and split_of(path.stem)]
 
 
 def _json_files(folders: Iterable[Path]) -> list[Path]:
@@ -147,6 +179,9 @@ def find_image_folder(path: Path, split: str, root: Path, folders: Sequence[Path
 
     candidates = sorted(folders, key=order)
     bare_names = [name.rpartition("/")[2] for name in names]
+    spread = _folder_of_spread_images(names, candidates)
+    if spread is not None:
+        return spread
     for forms in (names, bare_names, *_other_normalizations(names), *_other_normalizations(bare_names)):
         hits = [sum((candidate / name).is_file() for name in forms) for candidate in candidates]
         if max(hits):
@@ -155,6 +190,23 @@ def find_image_folder(path: Path, split: str, root: Path, folders: Sequence[Path
         f"{path}: its images, such as {names[0]!r}, are neither in {root} nor in its subfolders; "
         "put them there, or give the file and the folder of its images"
     )
+
+
+def _folder_of_spread_images(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
+    """Return the folder above the images of an annotation file that are spread over several folders.
+
+    Returns None if one folder holds as many of the images, or if two folders have an image of the same name.
+    Only names without a folder are looked at.
+    """
+    names = [name for name in names if "/" not in name]
+    holding = [
+        (folder, found) for folder in folders if (found := {n for n in names if (folder / n).is_file()})
+    ]
+    union = set().union(*(found for _, found in holding))
+    counts = [len(found) for _, found in holding]
+    if len(counts) < 2 or sum(counts) != len(union):
+        return None
+    return Path(os.path.commonpath([folder for folder, _ in holding]))
 
 
 def _other_normalizations(names: Iterable[str]) -> Iterator[list[str]]:

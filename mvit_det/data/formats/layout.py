@@ -24,11 +24,13 @@ _SPLIT_OF_WORD = {
 def split_of(name: str) -> str | None:
     """Return the split that a file or a folder belongs to by its name, such as "val" for "valid2017".
 
-    The name of the split is a word of its own. If there are several, the last one counts.
+    The name of the split is a word of its own, or in camel case. If there are several, the last one counts.
     """
-    words = re.findall("[a-z]+", name.lower())
-    splits = [_SPLIT_OF_WORD[word] for word in words if word in _SPLIT_OF_WORD]
-    return splits[-1] if splits else None
+    for words in (re.findall("[a-z]+", name.lower()), re.findall("[A-Z]?[a-z]+", name)):
+        splits = [_SPLIT_OF_WORD[word.lower()] for word in words if word.lower() in _SPLIT_OF_WORD]
+        if splits:
+            return splits[-1]
+    return None
 
 
 def choose_by_split(paths: Iterable[Path], what: str) -> dict[str, Path]:
@@ -60,6 +62,29 @@ def subfolders(folder: Path) -> list[Path]:
         return []
     names = (path for path in folder.iterdir() if path.is_dir())
     return sorted(path for path in names if not path.name.startswith((".", "__MACOSX")))
+
+
+def child(folder: Path, name: str) -> Path:
+    """Return the folder ``name`` inside ``folder``, whose name may be written in another case."""
+    if (folder / name).is_dir():
+        return folder / name
+    return next((each for each in subfolders(folder) if each.name.lower() == name), folder / name)
+
+
+def images_below(folder: Path, parents: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yield the images in ``folder`` and its subfolders.
+
+    Symbolic links are followed, except for those to one of the folders ``parents`` that contain them.
+    """
+    path = os.path.realpath(folder)
+    if path in parents:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from images_below(folder / entry.name, (*parents, path))
+            elif is_image(Path(entry.name)):
+                yield folder / entry.name
 
 
 def walk(folder: Path, depth: int = 2) -> Iterator[Path]:

@@ -4,7 +4,7 @@ Coordinates of Pascal VOC count pixels from 1 and include the last one: ``xmin``
 first and the last column of an image of 500 pixels. As in Detectron2 and supervision, such a box reaches from
 0 to 500, so that 1 is subtracted from ``xmin`` and ``ymin`` alone. Some tools count from 0. They are
 recognized by an ``xmin`` or ``ymin`` of at least 0 and less than 1 anywhere in the folder, and their
-coordinates are used as they are.
+coordinates are used as they are. So are the points of polygons if one of their values is such a number.
 
 An object that is marked as difficult becomes a crowd (``iscrowd`` 1), as in MMDetection: it is no training
 target, and a detection of it is neither right nor wrong in an evaluation, which is the rule of the challenge.
@@ -12,6 +12,7 @@ target, and a detection of it is neither right nor wrong in an evaluation, which
 Source: the development kit of the challenge, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from mvit_det.data.formats.layout import (
     split_of,
     walk,
 )
+from mvit_det.data.formats.voc_images import find_images
 from mvit_det.data.formats.voc_xml import VocFile, VocObject, read_voc_file
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
@@ -36,6 +38,7 @@ LOOKED_FOR = "XML files of Pascal VOC in Annotations/ or beside the images"
 NUM_SAMPLES = 20  # files by which the format is recognized; the first may be damaged
 # The lists in ImageSets/Main that are those of splits. The other lists are those of classes.
 LISTS = ("train", "trainval", "val", "valid", "validation", "test")
+_FLAG = re.compile(r"\s+-?[01]$")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def recognize(folder: Path) -> dict[str, VocSplit] | None:
 
 def explain(folder: Path) -> str | None:
     """Return what a folder lacks that has some files of this format."""
-    path = next((path for each in annotation_folders(folder) for path in sorted(each.glob("*.xml"))), None)
+    path = next((path for each in annotation_folders(folder) for path in _xml_files(each)), None)
     if path is None:
         return None
     return f"{relative_path(path, folder)} does not have the root element <annotation> of Pascal VOC"
@@ -110,8 +113,10 @@ def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
         raise InputError(f"{folder}: no XML file has an object that can be read: {first}")
     corners = [obj.corners for obj in all_objects if obj.corners[:2] < obj.corners[2:]]  # not of a click
     origin = 0 if any(0 <= value < 1 for each in corners for value in each[:2]) else 1
+    points = (value for obj in all_objects for polygon in obj.polygons for value in polygon)
+    mask_origin = 0 if any(0 <= value < 1 for value in points) else origin
     category_ids = {name: id_ for id_, name in names.items()}
-    image_paths = _find_images(chosen)
+    image_paths = find_images(chosen.files, chosen.folders, folder)
     problems = [] if chosen.listed else list(_unlabeled(image_paths.values(), splits.values()))
     converter = Converter(common_folder(image_paths.values()), names)
     for file in chosen.files:
@@ -126,20 +131,20 @@ def read(folder: Path, splits: Mapping[str, VocSplit], split: str) -> Contents:
             if problem is None or problem.effect != "drop":
                 source = f"{file.path}: {obj.field}"
                 fields = {"category_id": category_ids[obj.name], "iscrowd": int(obj.difficult)}
-                objects.append(fields | _shape(obj, origin) | {"_source": source})
+                objects.append(fields | _shape(obj, origin, mask_origin) | {"_source": source})
         converter.add(image_paths[file.path], file.size, objects, source=file.path)
     return Contents(converter.data, folder, converter.folder, problems)
 
 
 def _xml_files(folder: Path) -> list[Path]:
-    paths = (path for path in folder.glob("*.xml") if not path.name.startswith("."))
-    return sorted(path for path in paths if path.is_file())
+    paths = (path for path in folder.iterdir() if path.suffix.lower() == ".xml")
+    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
 
 
 def _is_voc(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(4096).replace(b"\0", b"")  # of UTF-16
-        return b"<annotation>" in head or b"<annotation " in head
+        return re.search(rb"<annotation[\s>]", head) is not None
 
 
 def _image_sets(folder: Path) -> dict[str, list[str]]:
@@ -160,45 +165,12 @@ def _image_sets(folder: Path) -> dict[str, list[str]]:
 
 
 def _xml_file(name: str, folders: list[Path]) -> Path:
-    paths = [folder / f"{name}.xml" for folder in folders]
+    """Return the XML file of an image in a list. A list may have flags: ``name  1``."""
+    names = [name, _FLAG.sub("", name)]
+    paths = [
+        folder / f"{each}{suffix}" for each in names for suffix in (".xml", ".XML") for folder in folders
+    ]
     return next((path for path in paths if path.is_file()), paths[0])
-
-
-def _find_images(split: VocSplit) -> dict[Path, Path]:
-    """Return XML file -> image. An image has the name of its XML file, or else the one that the file states.
-
-    The images of the XML files in one folder are in one folder, the one that holds most of them. If several
-    do, the folder of the XML files takes precedence, and then one of the same split.
-
-    Raises:
-        InputError: if no image is found.
-    """
-    stems = {
-        folder: {path.stem: path for path in sorted(folder.iterdir()) if is_image(path)}
-        for folder in split.folders
-    }
-    by_folder: dict[Path, list[VocFile]] = {}
-    for file in split.files:
-        by_folder.setdefault(file.path.parent, []).append(file)
-    images = {}
-    for folder, files in by_folder.items():
-
-        def rank(candidate: Path, own: Path = folder, files: list[VocFile] = files) -> tuple[int, bool, bool]:
-            hits = sum(_image_of(file, stems[candidate]) is not None for file in files)
-            return hits, candidate == own, split_of(candidate.name) == split_of(own.name)
-
-        best = max(split.folders, key=rank)
-        for file in files:
-            stated = best / (file.file_name or f"{file.path.stem}.jpg")
-            images[file.path] = _image_of(file, stems[best]) or stated
-    if not any(path.is_file() for path in images.values()):
-        xml, image = next(iter(images.items()))
-        raise InputError(f"{xml}: its image {image.name!r} and those of the other files were not found")
-    return images
-
-
-def _image_of(file: VocFile, stems: Mapping[str, Path]) -> Path | None:
-    return stems.get(file.path.stem) or stems.get(Path(file.file_name).stem)
 
 
 def _unlabeled(images: Iterable[Path], splits: Iterable[VocSplit]) -> Iterator[Problem]:
@@ -222,12 +194,12 @@ def _check_corners(obj: VocObject, path: Path, origin: int) -> Problem | None:
     return None
 
 
-def _shape(obj: VocObject, origin: int) -> dict[str, Any]:
+def _shape(obj: VocObject, origin: int, mask_origin: int) -> dict[str, Any]:
     """Return the box and the mask in coordinates that count from 0."""
     xmin, ymin, xmax, ymax = obj.corners
     shape: dict[str, Any] = {
         "bbox": [xmin - origin, ymin - origin, xmax - xmin + origin, ymax - ymin + origin]
     }
     if obj.polygons:
-        shape["segmentation"] = [[value - origin for value in polygon] for polygon in obj.polygons]
+        shape["segmentation"] = [[value - mask_origin for value in polygon] for polygon in obj.polygons]
     return shape

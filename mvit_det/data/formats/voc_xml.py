@@ -1,6 +1,7 @@
 """The XML files of Pascal VOC: the objects of one image."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -91,6 +92,10 @@ def _object(element: Element, field: str) -> VocObject:
         xs = [x for polygon in polygons for x in polygon[::2]]
         ys = [y for polygon in polygons for y in polygon[1::2]]
         corners = [min(xs), min(ys), max(xs), max(ys)]
+    elif element.find("robndbox") is not None:
+        raise LabelError(
+            "bad_label", "is a rotated box (robndbox), which is not supported; expected a bndbox or a polygon"
+        )
     else:
         raise LabelError("bad_label", "has no bndbox; expected xmin, ymin, xmax and ymax")
     difficult = _text(element, "difficult").lower() in ("1", "true")
@@ -98,10 +103,13 @@ def _object(element: Element, field: str) -> VocObject:
 
 
 def _polygon(element: Element) -> tuple[float, ...]:
-    """Return the points of ``<x1>, <y1>, <x2>, <y2>, ...``."""
+    """Return the points of ``<x1>, <y1>, <x2>, <y2>, ...``, or of LabelMe's ``<pt><x>, <y></pt>, ...``."""
+    coordinates = [child for each in element for child in (each if each.tag == "pt" else [each])]
     axes = {
         axis: [
-            _number(child.text or "", f"polygon.{child.tag}") for child in element if child.tag[:1] == axis
+            _number(child.text or "", f"polygon.{child.tag}")
+            for child in coordinates
+            if re.fullmatch(rf"{axis}\d*", child.tag)
         ]
         for axis in "xy"
     }

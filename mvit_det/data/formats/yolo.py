@@ -12,9 +12,11 @@ import numpy as np
 from mvit_det.data.formats.converter import Converter
 from mvit_det.data.formats.interface import Contents
 from mvit_det.data.formats.layout import (
+    child,
     choose_by_split,
     common_folder,
     has_files,
+    images_below,
     is_image,
     split_of,
     subfolders,
@@ -62,7 +64,8 @@ def recognize(folder: Path) -> dict[str, YoloSplit] | None:
     images = config.images
     if not images:
         images = {split: (path,) for split, path in _find_sources(root).items()}
-        if not any(label_file(image).is_file() for sources in images.values() for image in _images(sources)):
+        labels = (_find_labels(list(_images(sources)), config.path) for sources in images.values())
+        if not any(label.is_file() for each in labels for label in each):
             return None
     return {split: YoloSplit(config.path, config.names, sources) for split, sources in images.items()}
 
@@ -73,7 +76,7 @@ def explain(folder: Path) -> str | None:
         if path.is_file():
             return f"{path.name} has no key names"
     in_splits = [path / "labels" for path in subfolders(folder) if split_of(path.name)]
-    labels = [folder / "labels", *subfolders(folder / "labels"), *in_splits]
+    labels = [child(folder, "labels"), *subfolders(child(folder, "labels")), *in_splits]
     if any(has_files(each, ".txt") for each in labels):
         return "it has labels/ as in YOLO, but no data.yaml and no classes.txt to name the classes"
     return None
@@ -93,7 +96,7 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
     paths = sorted(set(_images(sources)))
     if not paths:
         raise InputError(f"{sources[0]}: contains no images; the {split} split of {root} is empty")
-    labels = [label_file(path) for path in paths]
+    labels = _find_labels(paths, splits[split].config)
     if not any(path.is_file() for path in labels):
         raise InputError(
             f"{root}: no image of the {split} split has a label file; expected {labels[0]} and so on"
@@ -102,11 +105,12 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(_size, paths))
     converter = Converter(common_folder(paths), splits[split].names)
-    problems = list(_unused_label_files(paths))
+    problems = [*_unused_label_files(paths), *_shared_label_files(paths, labels)]
     for path, label, size in zip(paths, labels, sizes, strict=True):
         objects: list[dict[str, Any]] | None = []
         if not label.exists():
-            problems.append(Problem("missing_label_file", path, "", f"{label} does not exist"))
+            if path.exists():  # else the check of the images reports it
+                problems.append(Problem("missing_label_file", path, "", f"{label} does not exist"))
         elif size is not None:  # else the check of the images reports the image
             objects, new = read_labels(label, splits[split].names, size)
             problems += new
@@ -145,14 +149,30 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 def label_file(image: Path) -> Path:
     """Return the path of the labels of an image: in ``labels/`` if it is in ``images/``, else beside it."""
-    return _label_folder(image.parent) / f"{image.stem}.txt"
+    return _label_file(_label_folder(image.parent), image)
+
+
+def _find_labels(images: list[Path], config: Path) -> list[Path]:
+    """Return the path of the labels of each image. All labels may also be beside ``classes.txt``."""
+    labels = [label_file(image) for image in images]
+    if config.name in NAMES_FILES and not any(label.is_file() for label in labels):
+        beside = [_label_file(config.parent, image) for image in images]
+        if len(set(beside)) == len(beside) and any(label.is_file() for label in beside):
+            return beside
+    return labels
+
+
+def _label_file(folder: Path, image: Path) -> Path:
+    label = folder / f"{image.stem}.txt"
+    upper = label.with_suffix(".TXT")
+    return upper if not label.exists() and upper.exists() else label
 
 
 def _label_folder(images: Path) -> Path:
-    parts = list(images.parts)
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        labels = Path(*parts[:last], "labels", *parts[last + 1 :])
+    names = [name.lower() for name in images.parts]
+    if "images" in names:
+        last = len(names) - 1 - names[::-1].index("images")
+        labels = child(Path(*images.parts[:last]), "labels").joinpath(*images.parts[last + 1 :])
         if labels.is_dir():
             return labels
     return images
@@ -163,13 +183,14 @@ def _find_sources(root: Path) -> dict[str, Path]:
     lists = [path for path in root.glob("*.txt") if _is_list_of_images(path)]
     if splits := choose_by_split(lists, "lists"):
         return splits
-    for base in (root / "images", root):
+    for base in (child(root, "images"), root):
         if splits := choose_by_split(subfolders(base), "folders"):
             return {
-                split: path / "images" if (path / "images").is_dir() else path
+                split: images if (images := child(path, "images")).is_dir() else path
                 for split, path in splits.items()
             }
-    return {"train": root / "images" if has_files(root / "images", "image") else root}
+    images = child(root, "images")
+    return {"train": images if has_files(images, "image") else root}
 
 
 def _is_list_of_images(path: Path) -> bool:
@@ -181,19 +202,34 @@ def _is_list_of_images(path: Path) -> bool:
 def _images(sources: tuple[Path, ...]) -> Iterator[Path]:
     for source in sources:
         if source.is_dir():
-            yield from (Path(os.path.abspath(path)) for path in source.rglob("*") if is_image(path))
+            yield from images_below(Path(os.path.abspath(source)))
         elif source.suffix.lower() == ".txt":
             lines = source.read_text(encoding="utf-8-sig", errors="replace").splitlines()
             for line in filter(None, map(str.strip, lines)):
-                yield Path(os.path.abspath(resolve(line, source.parent)))
+                path = resolve(line, source.parent)
+                if not path.exists():  # the list may have names without their folder
+                    nested = resolve(line, child(source.parent, "images"))
+                    path = nested if nested.exists() else path
+                yield Path(os.path.abspath(path))
         else:
             yield Path(os.path.abspath(source))
+
+
+def _shared_label_files(images: list[Path], labels: list[Path]) -> Iterator[Problem]:
+    """Yield a problem for each image whose label file is that of another, such as ``a.jpg`` and ``a.png``."""
+    first: dict[Path, Path] = {}
+    for image, label in zip(images, labels, strict=True):
+        other = first.setdefault(label, image)
+        if other != image and label.exists():
+            yield Problem("shared_label_file", image, "", f"has the same label file as {other}, {label}")
 
 
 def _unused_label_files(images: list[Path]) -> Iterator[Problem]:
     """Yield a problem for each label file beside those of ``images`` that has no image."""
     for folder in sorted({path.parent for path in images}):
         stems = {name.rpartition(".")[0] for name in os.listdir(folder) if is_image(Path(name))}
-        for path in sorted(_label_folder(folder).glob("*.txt")):
+        for path in sorted(_label_folder(folder).iterdir()):
+            if path.suffix.lower() != ".txt":
+                continue
             if path.stem not in stems and path.name not in NAMES_FILES and not _is_list_of_images(path):
                 yield Problem("unused_label_file", path, "", f"{folder} has no image of this name")

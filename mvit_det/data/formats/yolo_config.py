@@ -40,6 +40,8 @@ def find_config(path: Path) -> YoloConfig | None:
     """
     configs = [path] if path.is_file() else sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
     contents = {config: data for config in configs if _has_names(data := _read_yaml(config, path))}
+    # A file with nc alone may be the configuration of a model.
+    contents = {config: data for config, data in contents.items() if "names" in data} or contents
     if named_data := [config for config in contents if config.stem.lower() == "data"]:
         contents = {named_data[0]: contents[named_data[0]]}
     if len(contents) > 1:

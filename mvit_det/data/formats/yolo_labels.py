@@ -1,7 +1,7 @@
 """The label files of YOLO: one object a line, in fractions of the image's width and height."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from mvit_det.data.problems import Problem
 from mvit_det.errors import counted, printable
 
 TOLERANCE = 1e-3  # coordinates may leave 0 to 1 by this much, from rounding
+MAX_NUMBERS = 10  # of classes, in a message
 EXPECTED = "class, center x, center y, width, height, or class and the x and y of at least 3 points"
 
 
@@ -59,6 +60,11 @@ def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, in
     Raises:
         LabelError: if the line cannot be used.
     """
+    if commas := [field for field in fields if "," in field]:
+        text = printable(commas[0], 60)
+        raise LabelError(
+            "bad_label", f"{text!r} has commas; expected values separated by spaces, with decimal points"
+        )
     count = len(fields)
     if count < 5 or count % 2 == 0:
         hint = " (a box and its confidence?)" if count == 6 else ""
@@ -67,9 +73,8 @@ def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, in
     if number != int(number):
         raise LabelError("bad_label", f"the class {printable(fields[0], 60)} is not a whole number")
     if int(number) not in names:
-        known = f"{min(names)} to {max(names)}" if len(names) > 1 else f"{min(names)}"
         raise LabelError(
-            "unknown_category", f"there is no class {printable(fields[0], 30)}; expected {known}"
+            "unknown_category", f"there is no class {printable(fields[0], 30)}; expected {_numbers(names)}"
         )
     for text, value in zip(fields[1:], coordinates, strict=True):
         if not -TOLERANCE <= value <= 1 + TOLERANCE:
@@ -92,6 +97,14 @@ def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, in
     label["bbox"] = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
     label["segmentation"] = [[value for point in zip(xs, ys, strict=True) for value in point]]
     return label
+
+
+def _numbers(names: Iterable[int]) -> str:
+    """Return the numbers of the classes for a message, such as "0 to 4" or "0, 1, 5"."""
+    numbers = sorted(names)
+    if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers[:MAX_NUMBERS])) + ", ..." * (len(numbers) > MAX_NUMBERS)
 
 
 def _to_float(text: str) -> float:

@@ -32,9 +32,12 @@ def scale_to_batch(cfg: DictConfig, fixed_keys: Collection[str]) -> str:
             OmegaConf.update(cfg, key, build(value), force_add=True)
         elif key not in fixed_keys:
             OmegaConf.update(cfg, key, round(value / factor))
+    period = cfg.train.eval_period
+    is_repeated = 0 < period < cfg.train.max_iter
+    evaluation = f"an evaluation every {period}" if is_repeated else "an evaluation after the last step"
     return (
         f"{counted(batch_size, 'image')} per step, the reference is {cfg.train.reference_batch_size}: "
         f"learning rate {cfg.optimizer.lr:g}, {counted(cfg.train.max_iter, 'step')}, "
-        f"an evaluation every {cfg.train.eval_period}, a checkpoint every {cfg.train.checkpointer.period}"
+        f"{evaluation}, a checkpoint every {cfg.train.checkpointer.period}"
         + ("" if cfg.train.scale_to_batch else " (train.scale_to_batch is off)")
     )

@@ -1,7 +1,7 @@
 """The configuration of a detector in its checkpoint, and the loading of detectors from checkpoints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN, MaskRCNN_ResNet50_FPN_Weights
 
 from mvit_det.backbone.variants import VARIANTS
+from mvit_det.data.coco.categories import match_categories
 from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.heads import HEADS
 from mvit_det.recipes import recipe_for
@@ -30,7 +31,8 @@ class DetectorConfig:
 
     Attributes:
         variant: name in :data:`mvit_det.VARIANTS`.
-        categories: id -> name in the training data set. Labels 1, 2, ... follow the order of the ids.
+        categories: id -> name in the data set, in the order of the labels 1, 2, ... For the data set of the
+            training, this is the order of the ids.
         head: name in :data:`mvit_det.heads.HEADS`.
         short_side: short side that images are scaled to, px.
         long_side: limit on the long side of scaled images, px.
@@ -49,7 +51,6 @@ class DetectorConfig:
             raise unknown_name("variant", self.variant, VARIANTS)
         if self.head not in HEADS:
             raise unknown_name("head", self.head, HEADS)
-        object.__setattr__(self, "categories", dict(sorted(self.categories.items())))
 
     def build(self, *, backbone: Mapping[str, Any] | None = None, **kwargs: Any) -> FasterRCNN:
         """Build the detector with random weights. The keywords are those of :func:`build_detector`."""
@@ -67,6 +68,24 @@ class DetectorConfig:
         """Return the category id of each label."""
         ids = list(self.categories)
         return [ids[label - 1] for label in labels.tolist()]
+
+    def with_ids_of(self, categories: Mapping[int, str], source: Path, dataset: Path) -> "DetectorConfig":
+        """Return this configuration with the category ids of another data set.
+
+        Args:
+            categories: id -> name in the data set.
+            source: the file that this configuration comes from.
+            dataset: the annotations of the data set.
+
+        Raises:
+            InputError: if the categories differ by more than their ids. The message names both files and
+                their categories.
+        """
+        ids = match_categories(self.categories, categories)
+        if ids is None:
+            self.check_categories(categories, source, dataset)
+            raise AssertionError("equal categories match")
+        return replace(self, categories={ids[id_]: name for id_, name in self.categories.items()})
 
     def check_categories(self, categories: Mapping[int, str], source: Path, dataset: Path) -> None:
         """Check that a data set has the categories of this detector.
@@ -136,7 +155,7 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
         )
     return DetectorConfig(
         variant=checkpoint.variant,
-        categories=categories,
+        categories=dict(sorted(categories.items())),
         head=checkpoint.head,
         short_side=short_side,
         long_side=long_side,

@@ -3,6 +3,7 @@ import unicodedata
 import pytest
 from PIL import Image
 
+from mvit_det.data.coco.fields import FieldError
 from mvit_det.data.coco.image_folder import ImageFolder
 from mvit_det.data.dataset import dataset_from
 from mvit_det.data.problems import KINDS
@@ -46,3 +47,13 @@ def test_another_unicode_normalization_is_a_repair(tmp_path, stored, stated, num
     for problem in problems:
         assert KINDS[problem.kind].effect == "repair"
         assert "is in another Unicode normalization than the name of the image" in problem.message
+
+
+def test_a_bare_name_is_found_in_a_subfolder_if_it_is_unique(tmp_path):
+    for name in ("1/a.png", "2/b.png", "2/c.png", "3/c.png"):
+        write(tmp_path / name)
+    folder = ImageFolder(tmp_path)
+    assert folder.find("a.png") == "1/a.png"
+    for name in ("c.png", "1/b.png"):
+        with pytest.raises(FieldError, match="no such image"):
+            folder.find(name)

@@ -115,6 +115,14 @@ def test_a_project_category_with_objects_is_kept(category_id, tmp_path):
             {"train.json": ["a.jpg"], "val.json": ["b.jpg"], "images": ["a.jpg", "b.jpg"]},
             {"train": ("train.json", "images"), "val": ("val.json", "images")},
         ),
+        (
+            {"nucleiTrain.json": ["a.jpg"], "nucleiVal.json": ["b.jpg"], "images": ["a.jpg", "b.jpg"]},
+            {"train": ("nucleiTrain.json", "images"), "val": ("nucleiVal.json", "images")},
+        ),
+        (  # names without the folders of the images
+            {"train.json": ["a.jpg", "b.jpg"], "images/1": ["a.jpg"], "images/2": ["b.jpg"]},
+            {"train": ("train.json", "images")},
+        ),
         (  # Label Studio
             {"result.json": ["images/a.jpg"], "images": ["a.jpg"]},
             {"train": ("result.json", ".")},
@@ -202,3 +210,18 @@ def test_other_json_files_are_not_recognized(tmp_path):
     )
     assert coco.recognize(tmp_path) is None
     assert coco.explain(tmp_path) == "a.json does not have the lists images and annotations of COCO"
+
+
+def test_files_that_are_not_used_are_named(tmp_path):
+    write_files(
+        tmp_path,
+        {"train.json": data("a.jpg"), "dev.json": data("a.jpg"), "val.json.gz": b"\x1f\x8b", "a.jpg": None},
+    )
+    problems = coco.read(tmp_path, coco.recognize(tmp_path), "train").problems
+    assert [(problem.kind, problem.file.name) for problem in problems] == [
+        ("unused_annotation_file", "val.json.gz"),
+        ("unused_annotation_file", "dev.json"),
+    ]
+    write_files(tmp_path, {"val.json": b""})
+    with pytest.raises(InputError, match=r"val\.json: is not JSON: the file is empty"):
+        read_split(open_folder(tmp_path), "val")

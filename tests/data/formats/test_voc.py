@@ -30,7 +30,7 @@ LAYOUTS = {
         "Annotations/b.xml": xml(CAT),
         "JPEGImages/a.jpg": None,
         "JPEGImages/b.jpg": None,
-        "ImageSets/Main/train.txt": "a\n",
+        "ImageSets/Main/train.txt": "a  1\n",
         "ImageSets/Main/val.txt": "b\n",
         "ImageSets/Main/trainval.txt": "a\nb\n",
         "ImageSets/Main/cat_train.txt": "a  1\n",
@@ -51,6 +51,13 @@ LAYOUTS = {
         "valid/b_jpg.rf.2.xml": xml(CAT, name="b_jpg.rf.2.jpg"),
     },
     "Label Studio": {"Annotations/a.xml": xml(CAT), "images/a.jpg": None},
+    "a folder per split": {
+        "train/annotations/a.xml": xml(CAT),
+        "train/images/a.jpg": None,
+        "valid/annotations/a.xml": xml(CAT),
+        "valid/images/a.jpg": None,
+    },
+    "upper case": {"train/a.XML": xml(CAT), "train/a.JPG": None},
     "labelImg": {"a.jpg": None, "a.xml": xml(CAT)},
     "renamed images": {"xml/1.xml": xml(CAT, name="C:\\images\\a.JPG"), "images/a.JPG": None},
     "subfolders": {
@@ -219,3 +226,44 @@ def test_an_empty_polygon_is_no_mask(tmp_path):
     (entry,) = read(tmp_path).data["annotations"]
     assert entry["bbox"] == BOX
     assert "segmentation" not in entry
+
+
+def names_of_images(contents):
+    return [image["file_name"] for image in contents.data["images"]]
+
+
+def test_images_in_folders_of_the_same_names_as_those_of_the_xml_files(tmp_path):
+    cameras = ("cam1", "cam2")
+    write_files(tmp_path, {f"Annotations/{camera}/0.xml": xml(CAT, name="0.jpg") for camera in cameras})
+    write_files(tmp_path, {f"images/{camera}/0.jpg": None for camera in cameras})
+    assert names_of_images(read(tmp_path)) == ["cam1/0.jpg", "cam2/0.jpg"]
+    for camera in cameras:
+        (tmp_path / "images" / camera).rename(tmp_path / "images" / f"{camera}_left")
+    with pytest.raises(InputError, match=r"0\.xml: .*/0\.jpg and .*/0\.jpg both have the name of its image"):
+        read(tmp_path)
+
+
+def test_a_missing_image_is_not_replaced_by_one_of_another_split(tmp_path):
+    folders = ("train/annotations", "valid/annotations")
+    files = {f"{folder}/{name}.xml": xml(CAT, name=f"{name}.jpg") for folder in folders for name in "abc"}
+    images = [f"train/images/{name}.jpg" for name in "abc"] + [f"valid/images/{name}.jpg" for name in "ab"]
+    write_files(tmp_path, files | dict.fromkeys(images))
+    contents = read(tmp_path, "val")
+    assert contents.images == tmp_path / "valid/images"
+    assert [path for path in names_of_images(contents) if not (contents.images / path).exists()] == ["c.jpg"]
+
+
+def test_images_of_one_folder_of_xml_files_in_several_folders(tmp_path):
+    files = {f"Annotations/{name}.xml": xml(CAT, name=f"{name}.jpg") for name in "abc"}
+    write_files(tmp_path, files | dict.fromkeys(["images/1/a.jpg", "images/1/c.jpg", "images/2/b.jpg"]))
+    assert names_of_images(read(tmp_path)) == ["1/a.jpg", "2/b.jpg", "1/c.jpg"]
+
+
+def test_points_of_labelme_and_a_line_break_in_the_root_element(tmp_path):
+    points = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((0, 20), (30, 20), (30, 60)))
+    polygon = f"<polygon><username>me</username>{points}</polygon>"
+    text = xml((*CAT, polygon)).replace("<annotation>", '<annotation\n verified="yes">')
+    write_files(tmp_path, {"a.xml": text, "a.jpg": None})
+    [entry] = read(tmp_path).data["annotations"]
+    assert entry["bbox"] == BOX
+    assert entry["segmentation"] == [[0, 20, 30, 20, 30, 60]]  # counts from 0

@@ -77,7 +77,8 @@ def test_polygons_and_fractions_and_parts(tmp_path):
         ("<xmin>11</xmin>", "", "bad_label", "object 1: bndbox.xmin: is missing; expected a number"),
         ("<ymax>60</ymax>", "<ymax>x</ymax>", "bad_label", "object 1: bndbox.ymax: 'x' is not a number"),
         ("<ymax>60</ymax>", "<ymax>inf</ymax>", "bad_label", "object 1: bndbox.ymax: 'inf' is not a number"),
-        ("bndbox>", "robndbox>", "bad_label", "object 1: has no bndbox; expected xmin"),
+        ("bndbox>", "robndbox>", "bad_label", "object 1: is a rotated box (robndbox), which is not supp"),
+        ("bndbox>", "box>", "bad_label", "object 1: has no bndbox; expected xmin"),
         ("</object>", "<polygon><x1>1</x1><y1>2</y1></polygon></object>", "bad_mask", "of at least 3 points"),
     ],
 )

@@ -70,6 +70,27 @@ LAYOUTS = {
         "images/a.jpg": None,
         "labels/a.txt": "0 0.5 0.5 0.10000000000000003 0.4",
     },
+    "labelImg, labels in a folder": {
+        "annots/classes.txt": "cat\n",
+        "annots/a.txt": LABEL,
+        "photos/a.jpg": None,
+    },
+    "lists of bare names": {
+        "classes.txt": "cat\n",
+        "train.txt": "a.jpg\n",
+        "val.txt": "b.jpg\n",
+        "images/a.jpg": None,
+        "images/b.jpg": None,
+        "labels/a.txt": LABEL,
+        "labels/b.txt": LABEL,
+    },
+    "upper case": {
+        "classes.txt": "cat\n",
+        "Images/train/a.JPG": None,
+        "Images/val/b.JPG": None,
+        "Labels/train/a.TXT": LABEL,
+        "Labels/val/b.TXT": LABEL,
+    },
     "labelImg": {"classes.txt": "cat\n", "a.jpg": None, "a.txt": LABEL},
     "classes.txt and splits": {
         "classes.txt": "cat\n",
@@ -208,3 +229,47 @@ def test_an_image_whose_labels_are_not_a_file_is_dropped(tmp_path):
     contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
     assert boxes(contents) == {"a.png": [BOX]}
     assert [problem.kind for problem in contents.problems] == ["bad_label"]
+
+
+def test_symbolic_links_are_followed_except_for_loops(tmp_path):
+    write_files(
+        tmp_path,
+        {
+            "set/classes.txt": "cat\n",
+            "set/images/train/a/a.png": None,
+            "set/labels/train/a/a.txt": LABEL,
+            "set/labels/train/b/b.txt": LABEL,
+            "store/b.png": None,
+        },
+    )
+    (tmp_path / "set/images/train/b").symlink_to(tmp_path / "store")
+    (tmp_path / "set/images/train/a/loop").symlink_to(tmp_path / "set/images")
+    contents = yolo.read(tmp_path / "set", yolo.recognize(tmp_path / "set"), "train")
+    assert boxes(contents) == {"a/a.png": [BOX], "b/b.png": [BOX]}
+    assert contents.problems == []
+
+
+def test_two_images_with_one_label_file(tmp_path):
+    write_files(
+        tmp_path, {"classes.txt": "cat\n", "images/a.jpg": None, "images/a.png": None, "labels/a.txt": LABEL}
+    )
+    [problem] = yolo.read(tmp_path, yolo.recognize(tmp_path), "train").problems
+    assert problem.kind == "shared_label_file"
+    assert str(problem).startswith(
+        f"{tmp_path}/images/a.png: has the same label file as {tmp_path}/images/a.jpg"
+    )
+
+
+def test_a_listed_image_that_does_not_exist_is_not_said_to_lack_its_label_file(tmp_path):
+    write_files(
+        tmp_path,
+        {
+            "data.yaml": "train: train.txt\nnames: [cat]",
+            "train.txt": "images/a.png\nimages/b.png\n",
+            "images/a.png": None,
+            "labels/a.txt": LABEL,
+        },
+    )
+    contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
+    assert [image["file_name"] for image in contents.data["images"]] == ["a.png", "b.png"]
+    assert contents.problems == []

@@ -100,6 +100,8 @@ def test_two_files_and_an_empty_line(tmp_path):
     write(tmp_path / "b.yaml", "names: [dog]")
     with pytest.raises(InputError, match="a.yaml and b.yaml both name classes; give one"):
         find_config(tmp_path)
+    write(tmp_path / "b.yaml", "nc: 80\nscales: {}")  # the configuration of a model
+    assert find_config(tmp_path).path.name == "a.yaml"
     path = write(tmp_path / "c/classes.txt", "cat\n\ndog\n")
     with pytest.raises(InputError, match=f"{path}: line 2: is empty; expected the name of class 1"):
         find_config(tmp_path / "c")

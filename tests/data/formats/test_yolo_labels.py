@@ -43,7 +43,8 @@ def test_rounding_beyond_the_image_is_accepted():
         ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.9", "bad_label", "has 8 values"),
         ("cat 0.5 0.5 0.1 0.1", "bad_label", "'cat' is not a number"),
         ("0 0.5 nan 0.1 0.1", "bad_label", "'nan' is not a number"),
-        ("0,0.5,0.5,0.1,0.1", "bad_label", "has 1 value; expected"),
+        ("0,0.5,0.5,0.1,0.1", "bad_label", "has commas; expected values separated by spaces"),
+        ("0 0,5 0,5 0,1 0,1", "bad_label", "'0,5' has commas; expected .* decimal points"),
         ("0.5 0.5 0.5 0.1 0.1", "bad_label", "class 0.5 is not a whole number"),
         ("2 0.5 0.5 0.1 0.1", "unknown_category", "there is no class 2; expected 0 to 1"),
         ("-1 0.5 0.5 0.1 0.1", "unknown_category", "there is no class -1; expected"),
@@ -77,3 +78,8 @@ def test_a_file_that_is_not_text(tmp_path):
     assert objects is None
     assert problem.kind == "bad_label"
     assert "is not a text file" in problem.message
+
+
+def test_numbers_of_classes_that_do_not_follow_each_other_are_named():
+    with pytest.raises(LabelError, match="there is no class 2; expected 0, 1, 5$"):
+        parse_label(["2", "0.5", "0.5", "0.1", "0.1"], {0: "cat", 1: "dog", 5: "cow"}, SIZE)

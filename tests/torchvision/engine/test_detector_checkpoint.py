@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from mvit_det.errors import InputError
-from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
+from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, DetectorConfig, load_detector
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,12 @@ def test_a_detector_of_another_head_is_refused(trained, tmp_path):
         InputError, match="boxes.pth: holds mvitv2_nano, .*; its head is none of faster_rcnn, "
     ):
         load_detector(tmp_path / "boxes.pth")
+
+
+def test_categories_of_another_data_set_are_matched_by_name():
+    config = DetectorConfig("mvitv2_nano", {1: "a", 2: "b"}, "faster_rcnn", 320, 320)
+    matched = config.with_ids_of({0: "b", 7: "a"}, Path("best.ckpt"), Path("val.json"))
+    assert matched.category_ids(torch.tensor([1, 2])) == [7, 0]
+    for names in ({0: "b", 7: "c"}, {0: "a", 1: "a"}, {0: "a"}):
+        with pytest.raises(InputError, match=r"best\.ckpt: has 2 classes \(1 a, 2 b\), but val\.json has"):
+            config.with_ids_of(names, Path("best.ckpt"), Path("val.json"))
