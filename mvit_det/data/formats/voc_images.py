@@ -30,7 +30,7 @@ def find_images(files: Sequence[VocFile], folders: Sequence[Path], root: Path) -
     by_folder: dict[Path, list[VocFile]] = {}
     for file in files:
         by_folder.setdefault(file.path.parent, []).append(file)
-    images = {}
+    images: dict[Path, Path] = {}
     for folder, group in by_folder.items():
         images |= _find_in_folders(folder, group, available, root)
     if not any(path.is_file() for path in images.values()):

@@ -83,8 +83,7 @@ class DetectorConfig:
         """
         ids = match_categories(self.categories, categories)
         if ids is None:
-            self.check_categories(categories, source, dataset)
-            raise AssertionError("equal categories match")
+            raise self._categories_error(categories, source, dataset)
         return replace(self, categories={ids[id_]: name for id_, name in self.categories.items()})
 
     def check_categories(self, categories: Mapping[int, str], source: Path, dataset: Path) -> None:
@@ -99,9 +98,12 @@ class DetectorConfig:
             InputError: if the categories differ. The message names both files and their categories.
         """
         if dict(categories) != dict(self.categories):
-            raise InputError(
-                f"{source}: has {_describe(self.categories)}, but {dataset} has {_describe(categories)}"
-            )
+            raise self._categories_error(categories, source, dataset)
+
+    def _categories_error(self, categories: Mapping[int, str], source: Path, dataset: Path) -> InputError:
+        return InputError(
+            f"{source}: has {_describe(self.categories)}, but {dataset} has {_describe(categories)}"
+        )
 
 
 def _describe(categories: Mapping[int, str]) -> str:
