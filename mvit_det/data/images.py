@@ -1,8 +1,10 @@
 """Reading of image files as upright 8-bit RGB."""
 
+import os
 import struct
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,18 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from mvit_det.data.input_files import check_regular
 from mvit_det.errors import InputError
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+
+MAX_PIXELS = 178_956_970  # of an image; Pillow refuses larger ones as decompression bombs
+# Pillow also opens formats whose decoders run other programs, such as EPS, whatever the name of the file.
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+Image.init()  # Pillow registers its formats
+FORMATS = [name for name in _FORMATS if name in Image.OPEN]
+_LARGE = 2**24  # px; larger images are decoded one at a time, because several threads could fill the memory
+_large_images = threading.Lock()
 
 # Where Pillow finds the EXIF orientation of a PNG in its header.
 ORIENTATION_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
@@ -48,20 +59,21 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         InputError: if the file is missing, empty or truncated, or is not an image.
     """
-    with _one_line_errors(path), Image.open(path) as image:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+    with _opened(path) as image:
+        return _decode(image)
 
 
 @contextmanager
-def _one_line_errors(path: Path) -> Iterator[None]:
-    """Turn Pillow's errors while it reads ``path`` into an :class:`InputError` that names the cause."""
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, and turn errors while it is read into an :class:`InputError` that names the cause."""
     try:
-        yield
+        check_regular(path, "an image")
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; expected an image") from None
+    except InputError:
+        raise
     except UnidentifiedImageError:
         problem = "is empty; expected an image" if path.stat().st_size == 0 else "is not an image"
         raise InputError(f"{path}: {problem}") from None
@@ -69,8 +81,10 @@ def _one_line_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: the image is too large: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: is truncated or cannot be read: {error}") from None
-    except (SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    except MemoryError:
+        raise InputError(f"{path}: cannot be read: the memory does not suffice") from None
+    except Exception as error:  # Pillow documents no set of exceptions for a damaged image
+        raise InputError(f"{path}: cannot be read: {str(error) or type(error).__name__}") from None
 
 
 def read_size(path: Path) -> ImageSize:
@@ -79,7 +93,7 @@ def read_size(path: Path) -> ImageSize:
     Raises:
         InputError: see :func:`read_image`.
     """
-    with _one_line_errors(path), Image.open(path) as image:
+    with _opened(path) as image:
         if image.format == "PNG" and not ORIENTATION_KEYS & image.info.keys():
             return ImageSize(*image.size)  # getexif would decode the pixels to look behind them
         orientation = _orientation(image)
@@ -95,10 +109,18 @@ def decode_size(path: Path) -> ImageSize:
     Raises:
         InputError: see :func:`read_image`.
     """
-    with _one_line_errors(path), Image.open(path) as image:
+    with _opened(path) as image:
         orientation = _orientation(image)
+        return ImageSize(*_decode(image).size, orientation)
+
+
+def _decode(image: Image.Image) -> Image.Image:
+    """Return the pixels of an image that has been opened, as :func:`read_image` describes."""
+    if image.width * image.height > MAX_PIXELS:  # Pillow's own limit depends on global settings
+        raise ValueError(f"it has {image.width * image.height:,} px; expected at most {MAX_PIXELS:,}")
+    with _large_images if image.width * image.height > _LARGE else nullcontext():
         image.load()
-        return ImageSize(*_to_rgb(ImageOps.exif_transpose(image)).size, orientation)
+        return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -112,9 +134,10 @@ def find_images(source: Path) -> list[Path]:
     Raises:
         InputError: if ``source`` does not exist, or is a folder without images.
     """
-    if not source.exists():
+    if not os.path.exists(source):
         raise InputError(f"{source}: no such file or folder")
-    if source.is_file():
+    if not source.is_dir():
+        check_regular(source, "an image or a folder of images")
         return [source]
     paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
@@ -134,7 +157,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(background, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def read_entry(folder: Path, entry: dict[str, Any]) -> Image.Image:

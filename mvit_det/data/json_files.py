@@ -2,12 +2,24 @@
 
 import gc
 import json
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mvit_det.data.input_files import read_limited
 from mvit_det.errors import InputError
+
+MAX_BYTES = 2**32  # of a JSON file; the largest public data sets have files of some 2 GB
+MAX_DEPTH = 64  # levels of nested lists and objects; COCO's format has 5
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKETS = b"[]{}"
+_OTHERS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 
 
 @contextmanager
@@ -39,10 +51,12 @@ def read_json(path: Path, kind: type, expected: str) -> Any:
     try:
         with paused_garbage_collection():
             data = json.loads(_read_text(path))
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a COCO-format JSON") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: cannot be read: is a folder; expected a JSON file") from None
+    except MemoryError:
+        raise InputError(f"{path}: is too large for the memory of this machine") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except json.JSONDecodeError as error:
@@ -56,14 +70,53 @@ def read_json(path: Path, kind: type, expected: str) -> Any:
 
 
 def _read_text(path: Path) -> str:
-    contents = path.read_bytes()
+    contents = read_limited(path, "a JSON file", MAX_BYTES)
     if not contents:
         raise ValueError("the file is empty")
-    return contents.decode(json.detect_encoding(contents))
+    encoding = json.detect_encoding(contents)
+    text = contents.decode(encoding)
+    _check_depth(contents if encoding.startswith("utf-8") else text.encode("utf-8", "replace"))
+    return text
+
+
+def _check_depth(contents: bytes) -> None:
+    """Raise an error if lists and objects are nested too deeply for functions that call themselves."""
+    if _depth(contents) > MAX_DEPTH and (depth := _depth(_STRING.sub(b"", contents))) > MAX_DEPTH:
+        raise ValueError(f"lists and objects are nested {depth} levels deep; expected at most {MAX_DEPTH}")
+
+
+def _depth(contents: bytes) -> int:
+    """Return the largest number of brackets that are open at once, those in strings included."""
+    brackets = np.frombuffer(contents.translate(None, delete=_OTHERS), np.uint8)
+    opened = (brackets == ord("[")) | (brackets == ord("{"))
+    depth, deepest = 0, 0
+    for block in np.array_split(opened, len(opened) // 2**24 + 1):
+        depths = depth + np.cumsum(np.where(block, 1, -1))
+        if len(depths):
+            depth, deepest = int(depths[-1]), max(deepest, int(depths.max()))
+    return deepest
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as JSON. An interrupted write leaves an existing file unchanged."""
+    """Write ``data`` as JSON, with null for numbers that are not finite.
+
+    An interrupted write leaves an existing file unchanged.
+    """
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
+    try:
+        text = json.dumps(data, allow_nan=False)
+    except ValueError:  # a field of a data set that is only passed on may be NaN, which JSON does not have
+        text = json.dumps(_with_nulls(data), allow_nan=False)
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def _with_nulls(value: Any) -> Any:
+    """Return ``value`` with None in place of numbers that are not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _with_nulls(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(item) for item in value]
+    return value

@@ -73,7 +73,9 @@ def draw_objects(
             each object has its own color, and captions omit the name.
         scores: (K,) in 0..1, added to the captions.
     """
-    boxes = boxes.reshape(-1, 4)
+    height, width = image.shape[:2]
+    limits = np.array([width, height] * 2)
+    boxes = boxes.reshape(-1, 4).clip(-limits, 2 * limits)  # OpenCV draws with 32-bit integers
     objects = sv.Detections(
         xyxy=boxes.astype(np.float32),
         mask=None if masks is None else masks.reshape(-1, *image.shape[:2]),

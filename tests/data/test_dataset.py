@@ -506,7 +506,7 @@ def test_files_that_are_not_coco_json_are_rejected(coco_folder):
         read(coco_folder, '{"images": [}')
     with pytest.raises(InputError, match="holds a list; expected an object with images"):
         read(coco_folder, "[]")
-    with pytest.raises(InputError, match="cannot be read: is a folder"):
+    with pytest.raises(InputError, match="is a folder; expected a JSON file"):
         read_dataset(coco_folder, coco_folder / "images")
 
 

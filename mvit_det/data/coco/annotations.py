@@ -35,6 +35,7 @@ class Annotations:
         boxes: (N, 4) XYWH in pixels; NaN where it is missing.
         bounds: (N, 4) XYXY of the polygons in pixels; NaN where there are none.
         outline: (N,) number of pixels on the outlines of the polygons.
+        paths: (N, 2) lengths of the outlines along x and along y, px.
         polygon_area: (N,) sum of the areas of the polygons.
     """
 
@@ -44,6 +45,7 @@ class Annotations:
     boxes: Array
     bounds: Array
     outline: Array
+    paths: Array
     polygon_area: Array
 
     def select(self, keep: NDArray[np.bool_]) -> "Annotations":
@@ -51,7 +53,7 @@ class Annotations:
         if keep.all():
             return self
         kept = [entry for entry, is_kept in zip(self.entries, keep.tolist(), strict=True) if is_kept]
-        names = ("index", "image_ids", "boxes", "bounds", "outline", "polygon_area")
+        names = ("index", "image_ids", "boxes", "bounds", "outline", "paths", "polygon_area")
         return replace(self, entries=kept, **{name: getattr(self, name)[keep] for name in names})
 
     def report(self, collector: ProblemCollector, row: int, kind: str, field: str, message: str) -> None:
@@ -210,6 +212,7 @@ class _Reader:
             boxes=np.frombuffer(self.boxes).reshape(-1, 4).copy() if num_entries else np.empty((0, 4)),
             bounds=self.measures.bounds[:num_entries],
             outline=self.measures.outline[:num_entries],
+            paths=self.measures.paths[:num_entries],
             polygon_area=self.measures.area[:num_entries],
         )
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from mvit_det.data.coco.image_entries import MAX_SIDE
+
 
 def with_crowd_masks(annotations: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return annotations in which every crowd region has a mask, which is its box if it had none.
@@ -21,4 +23,6 @@ def with_crowd_masks(annotations: Iterable[dict[str, Any]]) -> list[dict[str, An
 
 
 def _corners(x: float, y: float, width: float, height: float) -> list[float]:
-    return [x, y, x + width, y, x + width, y + height, x, y + height]
+    """Return the corners of a box, without its part to which no image extends."""
+    x1, y1, x2, y2 = (min(max(value, 0), MAX_SIDE) for value in (x, y, x + width, y + height))
+    return [x1, y1, x2, y1, x2, y2, x1, y2]

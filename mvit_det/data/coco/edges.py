@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 from mvit_det.data.coco.annotations import Annotations, Array
 from mvit_det.data.coco.frames import TOLERANCE
 from mvit_det.data.coco.masks import outline_problem
-from mvit_det.data.coco.polygons import MAX_OUTLINE, clip_polygons, polygon_area
+from mvit_det.data.coco.polygons import MAX_OUTLINE, MAX_WINDINGS, clip_polygons, polygon_area
 from mvit_det.data.problems import ProblemCollector
+
+MIN_SIDE = 0.005  # px of a box; training targets are not drawn larger for smaller boxes
 
 
 def check_image_edges(
@@ -72,6 +74,16 @@ def _check_polygons(annotations: Annotations, sizes: Array, collector: ProblemCo
         assert problem is not None, f"polygons with the bounds {bounds} and an outline of {outline} px"
         kind, message = problem
         annotations.report(collector, row, kind, "segmentation", message)
+
+    windings = (annotations.paths / annotations.boxes[:, 2:].clip(min=MIN_SIDE)).sum(1)
+    winding = ~undrawable & (windings > MAX_WINDINGS)
+    for row in np.flatnonzero(winding).tolist():
+        message = (
+            f"the outline is {windings[row]:.0f} times as long as the sides of the box "
+            f"{_box(annotations, row)}; expected at most {MAX_WINDINGS:.0f} times"
+        )
+        annotations.report(collector, row, "long_outline", "segmentation", message)
+    undrawable |= winding
 
     outside = ~undrawable & _are_outside(annotations.bounds, sizes)
     for row in np.flatnonzero(outside).tolist():

@@ -19,6 +19,7 @@ def transform_annotations(
     rows: NDArray[np.int64],
     matrix: NDArray[np.float64],
     frame: str,
+    frame_size: tuple[int, int],
     size: ImageSize,
 ) -> None:
     """Transform the annotations at the positions ``rows`` to the upright image, in place.
@@ -28,6 +29,7 @@ def transform_annotations(
         rows: positions of the annotations to transform.
         matrix: (2, 3) map of points, from :func:`mvit_det.data.coco.frames.choose_frame`.
         frame: the name of the frame.
+        frame_size: width and height of the frame, px.
         size: the size of the image.
     """
     scale = abs(np.linalg.det(matrix[:, :2]))
@@ -37,6 +39,8 @@ def transform_annotations(
     boxes[:, 2:] -= boxes[:, :2]
     annotations.boxes[rows] = boxes
     annotations.bounds[rows] = _map_boxes(annotations.bounds[rows], matrix)
+    annotations.outline[rows] *= max(1.0, abs(matrix[:, :2]).max())
+    annotations.paths[rows] = annotations.paths[rows] @ abs(matrix[:, :2]).T
     annotations.polygon_area[rows] *= scale
     for row, box in zip(rows.tolist(), boxes.tolist(), strict=True):
         entry = annotations.entries[row]
@@ -47,7 +51,7 @@ def transform_annotations(
         mask = entry.get("segmentation")
         if isinstance(mask, list):
             entry["segmentation"] = [_map_points(polygon, matrix).tolist() for polygon in mask]
-        elif mask:
+        elif mask and rle_size(mask) == frame_size:  # else it is reported later
             entry["segmentation"] = _map_rle(mask, frame, size)
 
 

@@ -1,5 +1,6 @@
 """Reading of the list of images of a COCO-format file."""
 
+import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Hashable
@@ -8,7 +9,7 @@ from typing import Any
 from mvit_det.data.coco.fields import FieldError, shorten, to_whole_number
 from mvit_det.data.coco.ids import id_key, number_ids
 from mvit_det.data.coco.image_folder import ImageFolder, normalize
-from mvit_det.data.images import read_size
+from mvit_det.data.images import MAX_PIXELS, read_size
 from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
@@ -102,6 +103,8 @@ class _Reader:
             if type(image.get(field)) is not int or not 0 < image[field] <= MAX_SIDE:
                 number = to_whole_number(image.get(field))
                 image[field] = number if number is not None and 0 < number <= MAX_SIDE else None
+        if (image["width"] or 0) * (image["height"] or 0) > MAX_PIXELS:  # no such image can be read
+            image["width"] = image["height"] = None
         self.images[key].append((index, image))
         self.raw_ids.append(image["id"])
 
@@ -120,7 +123,7 @@ class _Reader:
         if self.missing and not self.images:
             assert self.folder is not None
             folder, name = self.folder.path, self.missing[0]
-            places = [path for path in sorted(folder.iterdir()) if (path / name).is_file()]
+            places = [path for path in sorted(folder.iterdir()) if os.path.isfile(path / name)]
             hint = (
                 f"it is in {places[0]}" if places else "expected the folder that file names are relative to"
             )
@@ -150,7 +153,10 @@ class _Reader:
         if image["width"] is not None and image["height"] is not None:
             return True
         if self.folder is None:
-            message = f"width or height is not a whole number from 1 to {MAX_SIDE} px"
+            message = (
+                f"width or height is not a whole number from 1 to {MAX_SIDE} px, or the image has more than "
+                f"{MAX_PIXELS:,} px"
+            )
             self.collector.add("bad_entry", "images", index, image, message)
             return False
         path = self.folder.path / image["file_name"]

@@ -25,7 +25,7 @@ class ImageFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise InputError(f"{path}: no such folder of images")
         self.path = path
         self._absolute = PurePosixPath(normalize(os.path.abspath(path)))
@@ -102,7 +102,7 @@ class ImageFolder:
             try:
                 with os.scandir(self.path / folder) as entries:
                     names = [entry.name for entry in entries]
-            except OSError:
+            except (OSError, ValueError):  # a ValueError for characters that no file name has
                 names = []
             self._names[folder] = {_loose(name): name for name in names} | {name: name for name in names}
         return self._names[folder]

@@ -116,7 +116,8 @@ def transform_to_upright(
             continue
         frame, matrix = choice
         if frame != "upright":
-            transform_annotations(annotations, rows_of[id_], matrix, frame, size)
+            source = stated[id_] if frame == "resized" else size.stored
+            transform_annotations(annotations, rows_of[id_], matrix, frame, source, size)
         elif stated[id_] == upright:
             continue
         images[id_]["width"], images[id_]["height"] = upright

@@ -13,6 +13,8 @@ from mvit_det.errors import counted
 Polygon = list[float]  # [x, y, x, y, ...] in pixels
 
 MAX_OUTLINE = 1_000_000  # px; pycocotools takes about 80 bytes for each pixel of an outline
+# The training targets draw an object at 28 px to the side of its box, or of a box half as large.
+MAX_WINDINGS = MAX_OUTLINE / (2 * 28)  # length of an outline in widths and heights of the object's box
 EXPECTED = "polygons [x, y, x, y, ...] in pixels"
 
 
@@ -80,6 +82,7 @@ class Measures:
     Attributes:
         bounds: (num_objects, 4) XYXY in pixels; NaN for an object without polygons.
         outline: (num_objects,) number of pixels on the outlines.
+        paths: (num_objects, 2) lengths of the outlines along x and along y.
         area: (num_objects,) sum of the areas of the polygons.
     """
 
@@ -88,6 +91,7 @@ class Measures:
     def __init__(self, num_objects: int) -> None:
         self.bounds = np.full((num_objects, 4), np.nan)
         self.outline = np.zeros(num_objects)
+        self.paths = np.zeros((num_objects, 2))
         self.area = np.zeros(num_objects)
         self._coordinates = array("d")
         self._num_points: list[int] = []  # of each polygon
@@ -124,6 +128,8 @@ class Measures:
             self.bounds[index, 2] = np.maximum.reduceat(x, points)
             self.bounds[index, 3] = np.maximum.reduceat(y, points)
             self.outline[index] = np.add.reduceat(lengths, points)
+            self.paths[index, 0] = np.add.reduceat(abs(step_x), points)
+            self.paths[index, 1] = np.add.reduceat(abs(step_y), points)
             self.area[index] = np.add.reduceat(areas, first)
         del x, y
         self._coordinates = array("d")

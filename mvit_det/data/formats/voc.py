@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mvit_det.data.formats.converter import Converter
@@ -31,6 +31,7 @@ from mvit_det.data.formats.layout import (
 )
 from mvit_det.data.formats.voc_images import find_images
 from mvit_det.data.formats.voc_xml import VocFile, VocObject, read_voc_file
+from mvit_det.data.input_files import read_lines
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
@@ -150,6 +151,7 @@ def _is_voc(path: Path) -> bool:
 def _image_sets(folder: Path) -> dict[str, list[str]]:
     """Return split -> names of images without suffix, or nothing if there are no lists."""
     lists = sorted((*folder.glob("ImageSets/Main/*.txt"), *folder.glob("ImageSets/*.txt")))
+    lists = [path for path in lists if path.is_file()]
     by_name = {path.stem: path for path in lists if path.stem in LISTS}
     if len(lists) == 1:
         by_name = by_name or {"train": lists[0]}
@@ -157,7 +159,7 @@ def _image_sets(folder: Path) -> dict[str, list[str]]:
         by_name.pop("trainval", None)
     splits = {}
     for name, path in by_name.items():
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = read_lines(path, "a list of images")
         names = [line.strip() for line in lines if line.strip()]
         # Some tools list file names or whole paths of images.
         splits[str(split_of(name))] = [Path(each).stem if is_image(Path(each)) else each for each in names]
@@ -166,11 +168,17 @@ def _image_sets(folder: Path) -> dict[str, list[str]]:
 
 def _xml_file(name: str, folders: list[Path]) -> Path:
     """Return the XML file of an image in a list. A list may have flags: ``name  1``."""
-    names = [name, _FLAG.sub("", name)]
+    names = [_inside(each) for each in (name, _FLAG.sub("", name))]
     paths = [
         folder / f"{each}{suffix}" for each in names for suffix in (".xml", ".XML") for folder in folders
     ]
     return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _inside(name: str) -> str:
+    """Return a name in a list without the folders in front of it if they lead out of its folder."""
+    path = PurePosixPath(name)
+    return path.name if path.is_absolute() or ".." in path.parts else name
 
 
 def _unlabeled(images: Iterable[Path], splits: Iterable[VocSplit]) -> Iterator[Problem]:

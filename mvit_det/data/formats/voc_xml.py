@@ -7,12 +7,14 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import fromstring
 
 from mvit_det.data.formats.interface import LabelError
+from mvit_det.data.input_files import read_limited
 from mvit_det.data.problems import Problem
-from mvit_det.errors import printable
+from mvit_det.errors import InputError, printable
 
+MAX_XML_BYTES = 2**26  # its objects take about ten times as much memory
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -57,9 +59,11 @@ class VocFile:
 def read_voc_file(path: Path) -> VocFile:
     """Read an XML file. Files that declare entities, which may expand without bound, are refused."""
     try:
-        root = parse(path).getroot()
+        root = fromstring(read_limited(path, "the annotations of an image", MAX_XML_BYTES))
     except FileNotFoundError:
         return _unreadable(path, "does not exist; expected the annotations of an image in its split")
+    except InputError as error:
+        return _unreadable(path, str(error).removeprefix(f"{path}: "))
     except DefusedXmlException as error:
         return _unreadable(path, f"declares entities or external files, which are refused: {error}")
     except (OSError, ParseError, ValueError, LookupError) as error:

@@ -25,6 +25,7 @@ from mvit_det.data.formats.yolo_config import NAMES_FILES, find_config, resolve
 from mvit_det.data.formats.yolo_keypoints import refuse_keypoints
 from mvit_det.data.formats.yolo_labels import read_labels
 from mvit_det.data.images import read_size
+from mvit_det.data.input_files import read_lines
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
@@ -194,6 +195,8 @@ def _find_sources(root: Path) -> dict[str, Path]:
 
 
 def _is_list_of_images(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         first = file.readline(4096).decode("utf-8", "replace").strip()
     return is_image(Path(first))
@@ -204,8 +207,7 @@ def _images(sources: tuple[Path, ...]) -> Iterator[Path]:
         if source.is_dir():
             yield from images_below(Path(os.path.abspath(source)))
         elif source.suffix.lower() == ".txt":
-            lines = source.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            for line in filter(None, map(str.strip, lines)):
+            for line in filter(None, map(str.strip, read_lines(source, "a list of images"))):
                 path = resolve(line, source.parent)
                 if not path.exists():  # the list may have names without their folder
                     nested = resolve(line, child(source.parent, "images"))

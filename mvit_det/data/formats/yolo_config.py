@@ -7,10 +7,12 @@ from typing import Any
 import yaml
 
 from mvit_det.data.formats.layout import split_of, walk
+from mvit_det.data.input_files import read_limited
 from mvit_det.errors import InputError, counted, printable
 
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels")  # of labelImg and Label Studio, CVAT, Roboflow
 MAX_CLASSES = 100_000
+MAX_YAML_BYTES = 2**20  # of a file that names the classes; PyYAML reads some 100 kB in a second
 KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
@@ -39,6 +41,7 @@ def find_config(path: Path) -> YoloConfig | None:
         InputError: if the file has values that cannot be used, or if several YAML files name classes.
     """
     configs = [path] if path.is_file() else sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
+    configs = [config for config in configs if config.is_file()]
     contents = {config: data for config in configs if _has_names(data := _read_yaml(config, path))}
     # A file with nc alone may be the configuration of a model.
     contents = {config: data for config, data in contents.items() if "names" in data} or contents
@@ -81,8 +84,8 @@ def _read_yaml(config: Path, path: Path) -> Any:
     """Return the contents of a YAML file; None if it is damaged and need not belong to the data set."""
     try:
         # The base loader leaves every value a string: a class may be called "no" or "1.0".
-        return yaml.load(config.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        return yaml.load(_yaml_text(config), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         if config != path and config.stem.lower() != "data":
             return None
         mark = getattr(error, "problem_mark", None)
@@ -90,6 +93,10 @@ def _read_yaml(config: Path, path: Path) -> Any:
         raise InputError(
             f"{config}: is not YAML: {getattr(error, 'problem', None) or error}{where}"
         ) from None
+
+
+def _yaml_text(config: Path) -> str:
+    return read_limited(config, "a YAML file", MAX_YAML_BYTES).decode("utf-8-sig")
 
 
 class _UniqueKeysLoader(yaml.BaseLoader):
@@ -108,7 +115,7 @@ class _UniqueKeysLoader(yaml.BaseLoader):
 
 def _check_keys(config: Path) -> None:
     try:
-        yaml.load(config.read_text(encoding="utf-8-sig"), Loader=_UniqueKeysLoader)
+        yaml.load(_yaml_text(config), Loader=_UniqueKeysLoader)
     except InputError as error:
         raise InputError(f"{config}: {error}") from None
 
@@ -186,7 +193,7 @@ def _whole_number(value: Any) -> int | None:
 
 def _read_names(path: Path) -> YoloConfig:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_limited(path, "the names of classes", MAX_YAML_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
     while lines and not lines[-1].strip():

@@ -28,7 +28,7 @@ def refuse_keypoints(paths: Iterable[Path]) -> None:
     for path in filter(Path.is_file, paths):
         try:
             lines = read_fields(path)
-        except (OSError, UnicodeDecodeError):  # reading the labels reports it
+        except (OSError, UnicodeDecodeError, InputError):  # reading the labels reports it
             return
         for number, fields in lines:
             visibilities = _visibilities(fields)

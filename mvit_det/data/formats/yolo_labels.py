@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.data.formats.interface import LabelError
+from mvit_det.data.input_files import read_limited
 from mvit_det.data.problems import Problem
-from mvit_det.errors import counted, printable
+from mvit_det.errors import InputError, counted, printable
 
 TOLERANCE = 1e-3  # coordinates may leave 0 to 1 by this much, from rounding
 MAX_NUMBERS = 10  # of classes, in a message
@@ -32,7 +33,7 @@ def read_labels(
         return None, [Problem("bad_label", path, "", "is not a file; expected the labels of an image")]
     try:
         lines = read_fields(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, InputError) as error:
         return None, [Problem("bad_label", path, "", f"is not a text file of labels: {error}")]
     objects, problems = [], []
     for number, fields in lines:
@@ -47,10 +48,11 @@ def read_fields(path: Path) -> list[tuple[int, list[str]]]:
     """Return the number and the fields of each line of a label file that is not empty.
 
     Raises:
-        OSError: if the file cannot be read.
+        InputError: if the file is too large.
+        OSError: if it cannot be read.
         UnicodeDecodeError: if it is not text.
     """
-    lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    lines = read_limited(path, "the labels of an image").decode("utf-8-sig").splitlines()
     return [(number, fields) for number, line in enumerate(lines, start=1) if (fields := line.split())]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 Polygon = NDArray[np.float64]  # (n, 2), x and y of each vertex, px
+MAX_OUTLINE = 100_000  # cells of a polygon that is drawn without being clipped first
 
 
 class PolygonMasks:
@@ -92,9 +93,19 @@ class PolygonMasks:
         regions = zip(cropped, boxes.double().cpu().numpy(), index.tolist(), strict=True)
         for mask, box, number in regions:
             cells_per_px = side / np.maximum(box[2:] - box[:2], 0.1)
-            parts = [((part - box[:2]) * cells_per_px).ravel() for part in self.polygons[number]]
+            parts = [_drawable((part - box[:2]) * cells_per_px, side) for part in self.polygons[number]]
             mask[:] = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, side, side)))
         return torch.from_numpy(cropped).to(boxes)
+
+
+def _drawable(polygon: Polygon, side: int) -> NDArray[np.float64]:
+    """Return a polygon as x, y, x, y, ..., and only its part in the mask if its outline is very long.
+
+    pycocotools visits and stores every cell on the outline, including those outside the mask.
+    """
+    if abs(np.diff(polygon, axis=0)).sum() > MAX_OUTLINE:
+        polygon = clip_polygon(polygon, (side, side))
+    return polygon.ravel()
 
 
 def clip_polygon(polygon: Polygon, size: tuple[int, int]) -> Polygon:
