@@ -49,7 +49,7 @@ def read_limited(path: Path, expected: str, max_bytes: int = MAX_TEXT_BYTES) -> 
     if size > max_bytes:
         raise InputError(f"{path}: has {counted(size, 'byte')}; expected {expected} of at most {max_bytes:,}")
     with path.open("rb") as file:
-        return file.read(max_bytes)
+        return file.read(size)  # it may grow meanwhile
 
 
 def read_lines(path: Path, expected: str) -> list[str]:
