@@ -171,7 +171,7 @@ def differences(one, two, path=""):
             yield f"{path}: {sorted(map(str, one.keys() ^ two.keys()))}"
             return
         for (key, value), other in zip(one.items(), (two.get(k) for k in one), strict=True):
-            if key not in ("loops", "best_k_models"):
+            if key not in ("loops", "best_k_models", "current_score"):  # Lightning does not restore the last
                 yield from differences(value, other, f"{path}.{key}")
     elif isinstance(one, list | tuple) and isinstance(two, list | tuple):
         if len(one) != len(two):
