@@ -1,4 +1,4 @@
-"""The exceptions for bad input and missing packages, and their one-line form on the terminal."""
+"""The exceptions for bad input and missing packages, and their messages in one line."""
 
 import difflib
 import multiprocessing
@@ -38,6 +38,14 @@ def printable(text: str, max_length: int = 1000) -> str:
         return text
     text = " ".join(text.splitlines())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number and its noun, such as "1 image" or "2,000 images".
+
+    ``plural`` is for nouns to which not only an "s" is added.
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:

@@ -6,7 +6,7 @@ this table.
 
 from dataclasses import dataclass, replace
 
-from mvit_det.errors import InputError, unknown_name
+from mvit_det.errors import InputError, counted, unknown_name
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def select_head(name: str, num_objects: int, num_masks: int) -> tuple[str, str]:
     has_all_masks = num_masks == num_objects
     head = AUTOMATIC[name][has_all_masks] if name in AUTOMATIC else name
     spec = HEADS[head]
-    objects = f"{num_objects:,} object{'s' * (num_objects != 1)}"
-    coverage = f"{num_masks:,} of {objects} {'has' if num_masks == 1 else 'have'} a mask"
+    verb = "has" if num_masks == 1 else "have"
+    coverage = f"{num_masks:,} of {counted(num_objects, 'object')} {verb} a mask"
     if spec.has_masks and not has_all_masks:
         alternative = next(boxes for boxes, masks in AUTOMATIC.values() if masks == head)
         raise InputError(

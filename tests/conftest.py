@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mvit_det import MViT
 from mvit_det.dependencies import explain_detectron2
 from mvit_det.ops.availability import has_native
 
@@ -127,6 +128,19 @@ def coco_folder(tmp_path, coco_data):
         Image.fromarray(pixels).save(tmp_path / "images" / image["file_name"])
     (tmp_path / "data.json").write_text(json.dumps(coco_data))
     return tmp_path
+
+
+@pytest.fixture
+def out_of_memory(monkeypatch):
+    """Let every MViT fail as on a GPU of 4 GiB that lacks memory for 2 GiB."""
+
+    def forward(self, images):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which "
+            "1.00 GiB is free. If reserved but unallocated memory is large try ..."
+        )
+
+    monkeypatch.setattr(MViT, "forward", forward)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from mvit_det.dependencies import INSTALL_DETECTRON2, INSTALL_EXTRA
 from mvit_det.errors import (
     DependencyError,
     InputError,
+    counted,
     one_line_errors,
     out_of_memory_summary,
     printable,
@@ -154,6 +155,14 @@ def test_tools_report_a_missing_detectron2_in_one_line(tool, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"{tool}: error: Detectron2 is not installed")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 classes"), (1, "1 class"), (2, "2 classes"), (1234, "1,234 classes")]
+)
+def test_a_number_has_the_right_form_of_its_noun(number, text):
+    assert counted(number, "class", "classes") == text
+    assert counted(number, "image") == text.replace("classes", "images").replace("class", "image")
 
 
 def test_text_from_files_is_made_printable():

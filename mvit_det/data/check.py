@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.data.copies import find_copies
-from mvit_det.data.dataset import Dataset, check_images, read_dataset
+from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.formats.coco import find_image_folder
 from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.data.image_cache import Track
+from mvit_det.data.image_checks import check_images
 from mvit_det.data.problems import Problem
 from mvit_det.data.sources import check_has_objects, check_same_categories
 from mvit_det.data.statistics import Statistics, compute_statistics

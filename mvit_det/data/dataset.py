@@ -1,24 +1,20 @@
 """A data set: images with their objects, and the problems that were found while reading it."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pycocotools.coco import COCO
 
-from mvit_det.data.coco.annotations import Objects, read_annotations
+from mvit_det.data.coco.annotations import Annotations, read_annotations
 from mvit_det.data.coco.categories import read_categories, remove_project_category, unique_names
 from mvit_det.data.coco.entry_checks import check_entries
 from mvit_det.data.coco.image_entries import read_image_entries
 from mvit_det.data.coco.image_folder import ImageFolder
-from mvit_det.data.coco.image_sizes import add_damaged_image
 from mvit_det.data.coco.index import category_names, index_coco
 from mvit_det.data.coco.suspicious_entries import find_suspicious_entries
-from mvit_det.data.image_cache import Track, decode_sizes
-from mvit_det.data.images import ImageSize
 from mvit_det.data.json_files import paused_garbage_collection, read_json
 from mvit_det.data.problems import Problem, ProblemCollector, stop_at
 from mvit_det.errors import InputError
@@ -124,16 +120,16 @@ def dataset_from(
         remove_project_category(data, collector)
         data["categories"], category_ids = read_categories(data["categories"], collector)
         entries, image_ids = read_image_entries(data["images"], folder, collector)
-        objects = read_annotations(
+        annotations = read_annotations(
             data["annotations"], image_ids, category_ids, collector, unique_names(data["categories"])
         )
-        entries, objects = check_entries(entries, objects, images, collector, clip=drop_invalid)
-        find_suspicious_entries(objects, data["categories"], collector, split)
+        entries, annotations = check_entries(entries, annotations, images, collector, clip=drop_invalid)
+        find_suspicious_entries(annotations, data["categories"], collector, split)
         if not drop_invalid:
             stop_at(collector.problems, source)
         if not entries:
             raise InputError(f"{source}: none of its images can be used; {collector.first_drop()}")
-        coco = _build_coco(data, entries, objects)
+        coco = _build_coco(data, entries, annotations)
     images = source.parent if images is None else images
     return Dataset(source, images, coco, tuple(collector.problems), split=split)
 
@@ -149,99 +145,12 @@ def _check_lists(data: dict[str, Any], collector: ProblemCollector) -> None:
         raise InputError(f"{source}: images: is empty; expected at least one entry")
 
 
-def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], objects: Objects) -> COCO:
+def _build_coco(data: dict[str, Any], images: list[dict[str, Any]], annotations: Annotations) -> COCO:
     """Number the annotations, and return the index of the entries that can be used."""
     for image in images:
         image.pop("_source", None)
-    for number, entry in enumerate(objects.entries, start=1):
+    for number, entry in enumerate(annotations.entries, start=1):
         entry["id"] = number
         entry.pop("_source", None)
     contents = {"info": {}, "licenses": []} | data
-    return index_coco(contents | {"images": images, "annotations": objects.entries})
-
-
-def check_images(
-    dataset: Dataset,
-    track: Track,
-    *,
-    drop_invalid: bool = False,
-) -> Dataset:
-    """Read every image of a data set that has not been read before.
-
-    If an image does not have the stated size, the frame in which its annotations fit is used: that of the
-    upright image, of the stored pixels before the EXIF orientation is applied, or of the image before it was
-    resized. Annotations are then transformed to the upright image.
-
-    Args:
-        dataset: the data set.
-        track: function from an iterable and its length to the same items, which shows progress.
-        drop_invalid: drop images that cannot be used, with their annotations, and clip objects that reach
-            over the edge, instead of raising an error.
-
-    Returns:
-        The data set of the images that can be used, with the size of each image. ``problems`` has what was
-        found in addition.
-
-    Raises:
-        InputError: if an image is missing or damaged, or has another size than stated and its annotations do
-            not fit it, and ``drop_invalid`` is false; or if no image can be used.
-    """
-    if not dataset.images.is_dir():
-        raise InputError(f"{dataset.images}: no such folder of images")
-    collector = ProblemCollector(dataset.source)
-    data = dataset.coco.dataset
-    sizes = decode_sizes(dataset.images, [image["file_name"] for image in data["images"]], track)
-    dropped: set[int] = set()
-    differing: dict[int, ImageSize] = {}
-    for image, size in zip(data["images"], sizes, strict=True):
-        if isinstance(size, InputError):
-            add_damaged_image(dataset.images / image["file_name"], size, collector)
-            dropped.add(image["id"])
-        elif (size.width, size.height) != (image["width"], image["height"]):
-            differing[image["id"]] = size
-    if not dropped and not differing:
-        return dataset
-    with paused_garbage_collection():
-        images, annotations = _change_sizes(dataset, differing, collector, clip=drop_invalid)
-        if not drop_invalid:
-            stop_at(collector.problems, dataset.source)
-        images = [image for image in images if image["id"] not in dropped]
-        if not images:
-            raise InputError(f"{dataset.source}: none of its images can be used; {collector.first_drop()}")
-        annotations = [entry for entry in annotations if entry["image_id"] not in dropped]
-        annotations = [entry | {"id": number} for number, entry in enumerate(annotations, start=1)]
-        coco = index_coco(data | {"images": images, "annotations": annotations})
-    return replace(dataset, coco=coco, problems=(*dataset.problems, *collector.problems))
-
-
-def _change_sizes(
-    dataset: Dataset, sizes: dict[int, ImageSize], collector: ProblemCollector, *, clip: bool
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Correct the stated sizes of images, and check their annotations again.
-
-    Args:
-        dataset: the data set, which is not changed.
-        sizes: image id -> size of the image file, of the images to correct.
-        collector: receives the problems. They name the image file instead of the annotation.
-        clip: whether to clip objects that reach over the edge of their image.
-
-    Returns:
-        The images and the annotations that can be used.
-    """
-    coco = dataset.coco
-    changed = [dict(coco.imgs[id_]) for id_ in sizes]
-    entries = [
-        entry | {"_source": os.path.abspath(dataset.images / image["file_name"])}
-        for image in changed
-        for entry in coco.imgToAnns[image["id"]]
-    ]
-    objects = read_annotations(
-        entries, {id_: id_ for id_ in sizes}, {id_: id_ for id_ in coco.cats}, collector
-    )
-    changed, objects = check_entries(changed, objects, dataset.images, collector, clip=clip, actual=sizes)
-    for entry in objects.entries:
-        del entry["_source"]
-    new = {image["id"]: image for image in changed}
-    images = [new.get(id_, image) for id_, image in coco.imgs.items() if id_ in new or id_ not in sizes]
-    others = [entry for entry in coco.dataset["annotations"] if entry["image_id"] not in sizes]
-    return images, sorted(others + objects.entries, key=lambda entry: entry["id"])
+    return index_coco(contents | {"images": images, "annotations": annotations.entries})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvit_det.errors import InputError, printable
+from mvit_det.errors import InputError, counted, printable
 
 EFFECTS = ("drop", "clip", "repair", "warn")
 
@@ -272,7 +272,6 @@ def stop_at(problems: Iterable[Problem], path: Path) -> None:
     num_more, num_kinds = len(stopping) - 1, len({problem.kind for problem in stopping})
     if num_more:
         kinds = "of the same kind" if num_kinds == 1 else f"({num_kinds} kinds in all)"
-        problem = "problem" if num_more == 1 else "problems"
         command = f"mvit-det check {shlex.quote(str(path))}"
-        message += f"; and {num_more:,} more {problem} {kinds}; `{command}` lists them all"
+        message += f"; and {counted(num_more, 'more problem')} {kinds}; `{command}` lists them all"
     raise InputError(message)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.errors import InputError, printable
+from mvit_det.errors import InputError, counted, printable
 
 MAX_NAMES = 8  # of classes, in a summary
 MAX_NAME_LENGTH = 40  # of a class, in a summary
@@ -95,12 +95,12 @@ def describe(dataset: Dataset) -> str:
     if dataset.has_masks:
         shapes = "masks"
     elif dataset.num_masks:
-        shapes = f"boxes, and masks of {_count(dataset.num_masks, 'object')}"
+        shapes = f"boxes, and masks of {counted(dataset.num_masks, 'object')}"
     else:
         shapes = "boxes"
     counts = (
-        f"{_count(len(dataset.coco.imgs), 'image')}, {_count(dataset.num_objects, 'object')}; "
-        f"{_count(len(names), 'class', 'classes')} ({shown}); {shapes}"
+        f"{counted(len(dataset.coco.imgs), 'image')}, {counted(dataset.num_objects, 'object')}; "
+        f"{counted(len(names), 'class', 'classes')} ({shown}); {shapes}"
     )
     return f"{dataset.format}{f', {dataset.split}' if dataset.split else ''}: {counts}"
 
@@ -168,10 +168,6 @@ def _refuse_both(data: Path, *others: Path | None) -> None:
 
 def _title(dataset: Dataset) -> str:
     return f"{dataset.source} ({dataset.split})" if dataset.split else str(dataset.source)
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _difference(names: Mapping[int, str], others: Mapping[int, str]) -> str:

@@ -23,7 +23,7 @@ from mvit_det.detectron2.engine.inference import detect_objects
 from mvit_det.detectron2.engine.run_checks import check_classes
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build, load_config
-from mvit_det.errors import InputError, one_line_errors
+from mvit_det.errors import InputError, counted, one_line_errors
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.drawing import write_image
@@ -66,7 +66,7 @@ def visualize_data(args: Namespace) -> None:
     for number, sample in enumerate(islice(chain([first], samples), args.num)):
         drawn = draw_sample(sample, cfg.dataloader.train.mapper.image_format, classes)
         write_image(folder / f"{number:04d}_{Path(sample['file_name']).stem}.png", drawn)
-    _print(f"wrote {folder}: {args.num} images")
+    _print(f"wrote {folder}: {counted(args.num, 'image')}")
 
 
 def visualize_predictions(args: Namespace) -> None:
@@ -103,7 +103,7 @@ def visualize_results(args: Namespace) -> None:
     _check_output(args, (args.json, args.results, args.images))
     folder = _clear_output(args)
     draw_comparisons(truth, args.images, results, folder, args.num)
-    _print(f"wrote {folder}: {min(args.num, len(truth.imgs))} images")
+    _print(f"wrote {folder}: {counted(min(args.num, len(truth.imgs)), 'image')}")
 
 
 def _training_set(cfg: DictConfig) -> str:

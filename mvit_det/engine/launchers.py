@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 FIRST_PORT, NUM_PORTS = 15_000, 10_000  # the ports that jobs of Slurm use
@@ -34,6 +34,22 @@ class Launch:
     def num_machines(self) -> int:
         """Number of machines."""
         return self.world_size // self.local_size
+
+    def check_gpus(self, num_gpus: int) -> None:
+        """Check that this process sees a GPU for each process of its machine, if it sees any.
+
+        Args:
+            num_gpus: number of GPUs that this process sees.
+
+        Raises:
+            InputError: if it sees fewer, as after ``srun --gpus-per-task=1``.
+        """
+        if 0 < num_gpus < self.local_size:
+            raise InputError(
+                f"{self.local_size} processes were started on this machine, but this one sees "
+                f"{counted(num_gpus, 'GPU')}: start one process per GPU, and let every process see all GPUs "
+                f"of its machine, with Slurm by --gpus-per-node={self.local_size} instead of --gpus-per-task"
+            )
 
     def export(self) -> None:
         """Set the environment variables of torchrun, from which ``torch.distributed`` connects processes."""

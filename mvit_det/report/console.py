@@ -8,7 +8,8 @@ from rich.progress import track as rich_track
 from rich.table import Table
 
 from mvit_det.data.average_precision import METRICS, Metrics
-from mvit_det.data.dataset import Dataset, check_images
+from mvit_det.data.dataset import Dataset
+from mvit_det.data.image_checks import check_images
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ def check_images_with_progress(dataset: Dataset, console: Console, *, drop_inval
     """Read every image of a data set once, and show a progress bar if the console is a terminal.
 
     The arguments besides ``console``, the result and the errors are those of
-    :func:`mvit_det.data.dataset.check_images`.
+    :func:`mvit_det.data.image_checks.check_images`.
     """
 
     def show_progress(items: Iterable[T], total: int) -> Iterable[T]:

@@ -12,7 +12,7 @@ from mvit_det.data.formats.layout import SPLITS
 from mvit_det.data.json_files import write_json
 from mvit_det.data.problems import EFFECTS, KINDS, group_by_kind
 from mvit_det.data.sources import describe
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 from mvit_det.report.console import track
 from mvit_det.report.dataset_plots import draw_statistics
 from mvit_det.report.dataset_samples import draw_samples
@@ -142,8 +142,8 @@ def write_fixed(data: CheckedData, path: Path, console: Console) -> None:
         file = _fixed_file(path, name) if len(data.splits) > 1 else path
         write_json(file, dataset.coco.dataset)
         console.print(
-            f"wrote {file}: {len(dataset.coco.imgs):,} images, {dataset.num_objects:,} objects; "
-            f"use it with --json {file} --images {dataset.images}"
+            f"wrote {file}: {counted(len(dataset.coco.imgs), 'image')}, "
+            f"{counted(dataset.num_objects, 'object')}; use it with --json {file} --images {dataset.images}"
         )
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.images import read_entry
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 from mvit_det.report.drawing import RgbImage, draw_entries, write_image
 
 COLUMNS, ROWS = 4, 3
@@ -69,8 +69,7 @@ def _tile(image: RgbImage, entry: dict[str, Any], dataset: Dataset, prefix: str)
     scaled = np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
     annotations = [each for each in dataset.coco.imgToAnns[entry["id"]] if not each["iscrowd"]]
     drawn = draw_entries(scaled, annotations, dataset.categories, image.shape[:2])
-    objects = "1 object" if len(annotations) == 1 else f"{len(annotations)} objects"
-    return _cell(drawn, f"{_shorten(prefix + entry['file_name'])}, {objects}")
+    return _cell(drawn, f"{_shorten(prefix + entry['file_name'])}, {counted(len(annotations), 'object')}")
 
 
 def _cell(image: RgbImage, title: str) -> RgbImage:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from mvit_det.data.statistics import Statistics, min_median_max
+from mvit_det.errors import counted
 
 NUM_CLASSES = 30  # rows of the table of classes
 
@@ -35,7 +36,7 @@ def classes_table(splits: Mapping[str, Statistics]) -> Table:
         name = first.classes[index]
         table.add_row(name, *(_class_cell(split, name) for split in splits.values()))
     if len(order) > NUM_CLASSES:
-        table.add_row(f"and {len(order) - NUM_CLASSES} more classes")
+        table.add_row(f"and {counted(len(order) - NUM_CLASSES, 'more class', 'more classes')}")
     return table
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mvit_det.data.images import SUFFIXES, find_images, read_image
 from mvit_det.data.json_files import write_json
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 from mvit_det.report import run_folder
 from mvit_det.report.console import track
 from mvit_det.report.drawing import RgbImage, draw_entries, write_image
@@ -69,8 +69,8 @@ def write_detections(
     write_json(options.out / run_folder.DETECTIONS, results)
     num_drawn = sum(entry["score"] >= options.score for entry in results)
     console.print(
-        f"wrote {options.out}: {num_drawn} detections with a score of at least {options.score:g} on "
-        f"{len(images)} {'image' if len(images) == 1 else 'images'}",
+        f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
+        f"on {counted(len(images), 'image')}",
         highlight=False,
         soft_wrap=True,
     )

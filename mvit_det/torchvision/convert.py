@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mvit_det.data.dataset import read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.errors import InputError
+from mvit_det.data.formats.layout import SPLITS
+from mvit_det.errors import InputError, counted
 from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, config_of
 from mvit_det.weights import (
     local_file,
@@ -26,7 +27,8 @@ def convert(source: str, out: Path, data: Path | None) -> None:
         source: a path or a URL, as for :func:`mvit_det.weights.load_weights`.
         out: the file to write; its suffix, ``.safetensors`` or ``.pth``, selects the format.
         data: the folder of a data set, or a COCO-format JSON file, with the categories of a detector; only
-            for a file that does not name them.
+            for a file that does not name them. Of a folder, the training set is read, or else the validation
+            set or the test set.
 
     Raises:
         InputError: if ``source`` or ``data`` cannot be used, if ``out`` has another suffix, or if it or the
@@ -60,4 +62,7 @@ def _read_categories(data: Path) -> dict[int, str]:
     if not data.is_dir():
         return read_dataset(data, None, drop_invalid=True).categories
     folder = open_folder(data)
-    return read_split(folder, min(folder.splits), drop_invalid=True).categories
+    split = next(split for split in SPLITS if split in folder.splits)
+    categories = read_split(folder, split, drop_invalid=True).categories
+    print(f"{data}: read {counted(len(categories), 'class', 'classes')} from the {SPLITS[split]} set")
+    return categories

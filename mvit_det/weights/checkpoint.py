@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 from mvit_det.heads import HEADS
 from mvit_det.weights.formats import FORMATS
 from mvit_det.weights.formats import mvit_det as our_format
@@ -97,7 +97,7 @@ class Checkpoint:
         variant = self.variant or "an MViT of unknown variant"
         kind = self.kind if self.head is None else HEADS[self.head].title
         number = self.num_classes
-        classes = "" if number is None else f", {number:,} class{'es' * (number != 1)}"
+        classes = "" if number is None else f", {counted(number, 'class', 'classes')}"
         return f"{variant}, {kind}{classes} ({self.format})"
 
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mvit_det.errors import counted
 from mvit_det.weights.checkpoint import read_checkpoint
 
 # Files of the MViTv2 repository contain a long YAML configuration. The summary shows only these keys of it.
@@ -24,7 +25,7 @@ def inspect(path: Path) -> str:
     num_values = sum(weight.numel() for weight in weights.values())
     lines = [
         f"{path}: {checkpoint}",
-        f"  {num_values:,} numbers in {len(weights)} tensors ({', '.join(dtypes)}), "
+        f"  {counted(num_values, 'number')} in {counted(len(weights), 'tensor')} ({', '.join(dtypes)}), "
         f"{sum(weight.numel() for weight in backbone.values()):,} of them in the backbone",
     ]
     if checkpoint.variant is not None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mvit_det import MViT, build_classifier
+from mvit_det import build_classifier
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.weights import read_checkpoint
 from tests.cli.commands import assert_rejected, file_contents, run_command, train_arguments
@@ -291,14 +291,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(capfd, dat
     assert re.search("is (nan|inf) on the .* with the ids ", line)
 
 
-def test_out_of_memory_names_the_sizes_and_what_reduces_them(capfd, data, tmp_path, monkeypatch):
-    def forward(self, images):
-        raise torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which "
-            "1.00 GiB is free. If reserved but unallocated memory is large try ..."
-        )
-
-    monkeypatch.setattr(MViT, "forward", forward)
+def test_out_of_memory_names_the_sizes_and_what_reduces_them(capfd, data, tmp_path, out_of_memory):
     with pytest.raises(SystemExit, match="2"):
         run_command(*train_arguments(data, tmp_path / "out"))
     line = last_line(capfd)

@@ -88,6 +88,10 @@ def first(field):
     return lambda coco: coco.anns[1].get(field)
 
 
+def read_as_a_png(file_name):
+    return change(IMAGE, "file_name", file_name), ["file_name"], lambda c: c.imgs[7]["file_name"], "a.png"
+
+
 # A quirk, the kinds of problems that it causes, and a value that is read.
 READ = {
     "no mask": (delete(FIRST, "segmentation"), [], first("segmentation"), None),
@@ -124,36 +128,11 @@ READ = {
     "area of 0": (change(SECOND, "area", 0), ["area"], lambda coco: coco.anns[2]["area"], 1200),
     "area that is not a number": (change(FIRST, "area", math.nan), ["area"], first("area"), 200),
     "area in a string": (change(FIRST, "area", "150.5"), [], first("area"), 150.5),
-    "name of the folder": (
-        change(IMAGE, "file_name", "images/a.png"),
-        ["file_name"],
-        lambda c: c.imgs[7]["file_name"],
-        "a.png",
-    ),
-    "path that contains the folder": (
-        change(IMAGE, "file_name", "data/set/images/a.png"),
-        ["file_name"],
-        lambda c: c.imgs[7]["file_name"],
-        "a.png",
-    ),
-    "backslash": (
-        change(IMAGE, "file_name", ".\\a.png"),
-        ["file_name"],
-        lambda c: c.imgs[7]["file_name"],
-        "a.png",
-    ),
-    "case of the suffix": (
-        change(IMAGE, "file_name", "a.PNG"),
-        ["file_name"],
-        lambda c: c.imgs[7]["file_name"],
-        "a.png",
-    ),
-    "inside after all": (
-        change(IMAGE, "file_name", "../images/a.png"),
-        ["file_name"],
-        lambda c: c.imgs[7]["file_name"],
-        "a.png",
-    ),
+    "name of the folder": read_as_a_png("images/a.png"),
+    "path that contains the folder": read_as_a_png("data/set/images/a.png"),
+    "backslash": read_as_a_png(".\\a.png"),
+    "case of the suffix": read_as_a_png("a.PNG"),
+    "inside after all": read_as_a_png("../images/a.png"),
     "image listed twice": (
         list_image_twice,
         ["file_name", "repeated_image"],
@@ -330,11 +309,15 @@ DROPPED = [
     (change(FIRST, "bbox", [9, 2, -3, 4]), "empty_box", r"\.bbox: \[9, 2, -3, 4\] has no area"),
     (change(FIRST, "bbox", [60, 2, 3, 4]), "box_outside", r"\[60, 2, 3, 4\] is outside its image of 60 x 40"),
     (change(FIRST, "segmentation", "x"), "bad_mask", r'\.segmentation: "x" is not a mask; expected polygons'),
-    (change(FIRST, "segmentation", [[1, 2, 3, 4]]), "bad_mask", r"\[0\]: 4 numbers are not a polygon"),
+    (
+        change(FIRST, "segmentation", [[1, 2, 3, 4]]),
+        "bad_mask",
+        r"\[0\]: a list of 4 numbers is not a polygon",
+    ),
     (
         change(FIRST, "segmentation", [[1, 2, 3, 4, 5, 6, 7]]),
         "bad_mask",
-        r"\[0\]: 7 numbers are not a polygon",
+        r"\[0\]: a list of 7 numbers is not a polygon",
     ),
     (
         change(FIRST, "segmentation", [[1, 2, 3, math.nan, 5, 6]]),
@@ -364,12 +347,12 @@ DROPPED = [
     (
         change(FIRST, "segmentation", RLE | {"counts": [9]}),
         "bad_mask",
-        r"\.counts: the runs cover 9 pixels; the i",
+        r"\.counts: the runs cover 9 px; the i",
     ),
     (
         change(FIRST, "segmentation", RLE | {"counts": [1200, 2400, -1200]}),
         "bad_mask",
-        r"\.counts: the runs cover 2400 pixels",
+        r"\.counts: the runs cover 2400 px",
     ),
     (
         change(FIRST, "segmentation", RLE | {"counts": "zzzz"}),
@@ -530,7 +513,7 @@ def test_the_folder_of_the_images_is_checked(coco_folder, coco_data):
     with pytest.raises(InputError, match=r"none: no such folder of images"):
         read_dataset(coco_folder / "data.json", coco_folder / "none")
     with pytest.raises(
-        InputError, match=r"contains none of the 2 images of .* such as a\.png; it is in .*/images"
+        InputError, match=r"contains none of the images of .* such as a\.png; it is in .*/images"
     ):
         read_dataset(coco_folder / "data.json", coco_folder)
     assert read_dataset(coco_folder / "data.json", None).num_objects == 2

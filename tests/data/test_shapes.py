@@ -1,7 +1,8 @@
 import numpy as np
 from PIL import Image
 
-from mvit_det.data.dataset import check_images, read_dataset
+from mvit_det.data.dataset import read_dataset
+from mvit_det.data.image_checks import check_images
 from mvit_det.data.shapes import draw_image, write_shapes
 
 

@@ -61,3 +61,14 @@ def nano_arguments(shapes):
         "train.eval_period=0",
         "train.checkpointer.period=1000",
     ]
+
+
+@pytest.fixture(scope="session")
+def weights_override(nano_arguments, tmp_path_factory):
+    """The override that names a file with random weights of the model of ``nano_arguments``."""
+    lazy_config = pytest.importorskip("mvit_det.detectron2.lazy_config")
+    torch.manual_seed(0)
+    model = lazy_config.build(lazy_config.load_config(nano_arguments[1], nano_arguments[2:]).model)
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save({"model": model.state_dict()}, path)
+    return f"train.init_checkpoint={path}"

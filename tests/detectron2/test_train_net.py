@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from mvit_det import MViT
 from mvit_det.detectron2.train import main
 from mvit_det.errors import InputError
 
@@ -213,14 +212,7 @@ def test_non_finite_loss_stops_the_run(nano_arguments, tmp_path, option, message
     assert kept == (["model_0000000.pth"] if "step 1" in message else [])
 
 
-def test_out_of_memory_reports_the_need_and_the_remedies(nano_arguments, tmp_path, monkeypatch):
-    def forward(self, images):
-        raise torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB of which "
-            "1.00 GiB is free. If reserved but unallocated memory is large try ..."
-        )
-
-    monkeypatch.setattr(MViT, "forward", forward)
+def test_out_of_memory_reports_the_need_and_the_remedies(nano_arguments, tmp_path, out_of_memory):
     with pytest.raises(SystemExit):
         run(nano_arguments, tmp_path, "train.max_iter=5")
     assert re.search(

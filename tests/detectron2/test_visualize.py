@@ -14,7 +14,6 @@ from pycocotools.coco import COCO
 
 from mvit_det.detectron2.data.sample_drawing import draw_sample
 from mvit_det.detectron2.engine.inference import detect_objects
-from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.detectron2.visualize import main
 from mvit_det.errors import InputError
 
@@ -23,15 +22,6 @@ TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 
 def read_drawings(out):
     return {path.name: np.asarray(Image.open(path)) for path in sorted((out / "pictures").iterdir())}
-
-
-@pytest.fixture(scope="session")
-def weights(nano_arguments, tmp_path_factory):
-    """A file with random weights."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.pth"
-    torch.save({"model": build(load_config(nano_arguments[1], nano_arguments[2:]).model).state_dict()}, path)
-    return path
 
 
 def test_training_data_is_drawn_in_rgb_for_every_image_format(nano_arguments, tmp_path):
@@ -61,10 +51,18 @@ def test_sample_is_drawn_with_boxes_and_masks(kind):
     assert not changed[65:].any()
 
 
-def test_predictions_refer_to_their_images(nano_arguments, shapes, weights, tmp_path):
-    override = f"train.init_checkpoint={weights}"
+def test_predictions_refer_to_their_images(nano_arguments, shapes, weights_override, tmp_path):
     main(
-        ["predict", str(shapes / "images"), "--score", "0", "--out", str(tmp_path), *nano_arguments, override]
+        [
+            "predict",
+            str(shapes / "images"),
+            "--score",
+            "0",
+            "--out",
+            str(tmp_path),
+            *nano_arguments,
+            weights_override,
+        ]
     )
     described = COCO(tmp_path / "images.json")
     names = {path.name for path in (shapes / "images").iterdir()}
@@ -119,12 +117,12 @@ def test_results_are_drawn_beside_the_ground_truth(coco_folder, tmp_path):
     assert (read_drawings(tmp_path / "box")["a.png"] == box["a.png"]).all()
 
 
-def test_bad_input_raises_before_anything_is_written(nano_arguments, shapes, weights, tmp_path):
+def test_bad_input_raises_before_anything_is_written(nano_arguments, shapes, weights_override, tmp_path):
     out = ["--out", str(tmp_path / "out")]
     source = ["predict", str(shapes / "images"), *nano_arguments, *out]
     with pytest.raises(InputError, match="train.init_checkpoint is not set"):
         main(source)
-    source.append(f"train.init_checkpoint={weights}")
+    source.append(weights_override)
     with pytest.raises(InputError, match="num_classes is 80, but the data set has 3 classes"):
         main([*source, "model.roi_heads.num_classes=80"])
     with pytest.raises(InputError, match="--score 2: must be from 0 to 1"):

@@ -92,6 +92,20 @@ def test_number_of_torchrun_processes_on_a_machine_is_checked(environment):
         find_launch()
 
 
+def test_a_process_sees_a_gpu_for_each_process_of_its_machine():
+    launch = Launch(5, 8, 1, 4, "a", 1)
+    for num_gpus in (0, 4, 8):  # without GPUs, the processes share the CPU
+        launch.check_gpus(num_gpus)
+    with pytest.raises(
+        InputError,
+        match=r"^4 processes were started on this machine, but this one sees 1 GPU: start .* see all GPUs of "
+        r"its machine, with Slurm by --gpus-per-node=4 instead of --gpus-per-task$",
+    ):
+        launch.check_gpus(1)
+    with pytest.raises(InputError, match="sees 3 GPUs"):
+        launch.check_gpus(3)
+
+
 def test_cores_are_counted_on_every_system(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)

@@ -1,9 +1,11 @@
 """Conversion of weights, by the command and by the function."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from mvit_det import build_classifier
@@ -62,6 +64,34 @@ def test_a_detector_of_detectron2_gets_category_names(tmp_path):
     state = to_detectron2(build_detector("mvitv2_nano", 81).state_dict())
     torch.save({"model": state}, tmp_path / "coco.pth")
     assert load_detector(tmp_path / "coco.pth")[1].categories == COCO_CATEGORIES
+
+
+def test_the_classes_of_a_folder_are_those_of_its_training_set(tmp_path, capsys):
+    state = to_detectron2(build_detector("mvitv2_nano", 3).state_dict())
+    torch.save({"model": state}, tmp_path / "two.pth")
+    for split, (first, second) in {"test": ("ant", "bee"), "train": ("bolt", "nut"), "valid": "cd"}.items():
+        folder = tmp_path / "data" / split
+        folder.mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(folder / "a.png")
+        coco = {
+            "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}],
+            "annotations": [],
+            "categories": [{"id": 1, "name": first}, {"id": 2, "name": second}],
+        }
+        (folder / "_annotations.coco.json").write_text(json.dumps(coco))
+    names = []
+    for number in range(3):
+        out = tmp_path / f"{number}.safetensors"
+        convert(str(tmp_path / "two.pth"), out, tmp_path / "data")
+        names.append([*load_detector(out)[1].categories.values()])
+        if number < 2:
+            shutil.rmtree(tmp_path / "data" / ("train", "valid")[number])
+    assert names == [["bolt", "nut"], ["c", "d"], ["ant", "bee"]]
+    printed = [line for line in capsys.readouterr().out.splitlines() if "read" in line]
+    assert printed == [
+        f"{tmp_path / 'data'}: read 2 classes from the {name} set"
+        for name in ("training", "validation", "test")
+    ]
 
 
 def test_a_classifier_initializes_detectors_of_both_integrations(tmp_path):

@@ -60,7 +60,7 @@ def interrupted(options, monkeypatch):
 
 
 def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path):
-    """Its configuration has ``cascade`` instead of ``head``, and its schedule says "pictures"."""
+    """Its configuration has ``cascade`` instead of ``head``, and its schedule is in other words."""
     last = interrupted.out / "last.ckpt"
     content = torch.load(last, weights_only=True)
     assert content[CONFIG_KEY].pop("head") == "cascade_mask_rcnn"
@@ -82,7 +82,7 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
 
     with pytest.raises(InputError, match="trained with head cascade_mask_rcnn, not mask_rcnn"):
         train(replace(interrupted, resume=True, head="mask_rcnn"))
-    with pytest.raises(InputError, match="would now be: 4 images a step.*was: 2 images a step"):
+    with pytest.raises(InputError, match="would now be: 4 images a step.*was: 2 pictures a step"):
         train(replace(interrupted, resume=True, accumulate=2))
     train(replace(interrupted, resume=True))
     resumed = torch.load(last, weights_only=True)

@@ -25,15 +25,15 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Objects:
+class Annotations:
     """The annotations of a data set, crowd regions included, with arrays of the values that are checked.
 
     Attributes:
         entries: the annotations.
         index: (N,) position of each annotation in its file.
         image_ids: (N,) id of the image of each.
-        boxes: (N, 4) XYWH in pixels; NaN for a missing box.
-        bounds: (N, 4) XYXY of the polygons in pixels; NaN for an object without polygons.
+        boxes: (N, 4) XYWH in pixels; NaN where it is missing.
+        bounds: (N, 4) XYXY of the polygons in pixels; NaN where there are none.
         outline: (N,) number of pixels on the outlines of the polygons.
         polygon_area: (N,) sum of the areas of the polygons.
     """
@@ -46,8 +46,8 @@ class Objects:
     outline: Array
     polygon_area: Array
 
-    def select(self, keep: NDArray[np.bool_]) -> "Objects":
-        """Return the objects for which ``keep`` (N,) is true."""
+    def select(self, keep: NDArray[np.bool_]) -> "Annotations":
+        """Return the annotations for which ``keep`` (N,) is true."""
         if keep.all():
             return self
         kept = [entry for entry, is_kept in zip(self.entries, keep.tolist(), strict=True) if is_kept]
@@ -55,7 +55,7 @@ class Objects:
         return replace(self, entries=kept, **{name: getattr(self, name)[keep] for name in names})
 
     def report(self, collector: ProblemCollector, row: int, kind: str, field: str, message: str) -> None:
-        """Add a problem of the object at the position ``row``."""
+        """Add a problem of the annotation at the position ``row``."""
         collector.add(kind, "annotations", int(self.index[row]), self.entries[row], message, field)
 
 
@@ -65,7 +65,7 @@ def read_annotations(
     categories: Mapping[Hashable, int],
     collector: ProblemCollector,
     names: Mapping[str, int] | None = None,
-) -> Objects:
+) -> Annotations:
     """Read the list ``annotations``, except for what depends on the size of the image.
 
     Args:
@@ -197,20 +197,20 @@ class _Reader:
     def _repaired(self, kind: str, index: int, entry: Annotation, field: str, value: str) -> None:
         self.collector.add(kind, "annotations", index, entry, f"{value} is read", field)
 
-    def finish(self) -> Objects:
+    def finish(self) -> Annotations:
         self.measures.flush()
         if self.first_name:
             message = f"{shorten(self.first_name)} is the name of a category; the names are read as its id"
             self.collector.add_list("category_by_name", "annotations", "category_id", message)
-        num_objects = len(self.entries)
-        return Objects(
+        num_entries = len(self.entries)
+        return Annotations(
             entries=self.entries,
             index=np.array(self.index, np.int64),
             image_ids=np.array(self.image_ids, np.int64),
-            boxes=np.frombuffer(self.boxes).reshape(-1, 4).copy() if num_objects else np.empty((0, 4)),
-            bounds=self.measures.bounds[:num_objects],
-            outline=self.measures.outline[:num_objects],
-            polygon_area=self.measures.area[:num_objects],
+            boxes=np.frombuffer(self.boxes).reshape(-1, 4).copy() if num_entries else np.empty((0, 4)),
+            bounds=self.measures.bounds[:num_entries],
+            outline=self.measures.outline[:num_entries],
+            polygon_area=self.measures.area[:num_entries],
         )
 
 

@@ -2,29 +2,29 @@
 
 import numpy as np
 
-from mvit_det.data.coco.annotations import Array, Objects
+from mvit_det.data.coco.annotations import Annotations, Array
 from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
 EXPECTED = "expected [x, y, width, height] in pixels"
 
 
-def check_box_format(objects: Objects, sizes: Array, collector: ProblemCollector) -> None:
+def check_box_format(annotations: Annotations, sizes: Array, collector: ProblemCollector) -> None:
     """Check that the boxes are neither fractions of the image nor [x1, y1, x2, y2].
 
     Args:
-        objects: the objects.
-        sizes: (N, 2) width and height of the image of each object, px.
+        annotations: the annotations.
+        sizes: (N, 2) width and height of the image of each annotation, px.
         collector: names the data set in the error.
 
     Raises:
         InputError: if all boxes are of the other convention.
     """
-    present = np.isfinite(objects.boxes).all(1)
+    present = np.isfinite(annotations.boxes).all(1)
     if not present.any():
         return
-    boxes, sizes, bounds = objects.boxes[present], sizes[present], objects.bounds[present]
-    where = f"{collector.source}: annotations[{objects.index[present][0]}].bbox"
+    boxes, sizes, bounds = annotations.boxes[present], sizes[present], annotations.bounds[present]
+    where = f"{collector.source}: annotations[{annotations.index[present][0]}].bbox"
     example = [round(value, 4) for value in boxes[0].tolist()]
     has_area = boxes[:, 2:].max() > 0
     if has_area and boxes.max() <= 1.001 and boxes.min() >= -0.001 and sizes.min() > 2:
@@ -34,7 +34,7 @@ def check_box_format(objects: Objects, sizes: Array, collector: ProblemCollector
         )
     has_polygons = np.isfinite(bounds).all(1)
     if has_polygons.any() and bounds[has_polygons].max() <= 1.001 and boxes[has_polygons, 2:].max() > 2:
-        index = objects.index[present][has_polygons][0]
+        index = annotations.index[present][has_polygons][0]
         raise InputError(
             f"{collector.source}: annotations[{index}].segmentation: this and all other polygons are "
             "fractions of the image; expected [x, y, x, y, ...] in pixels"

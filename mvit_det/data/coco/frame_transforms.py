@@ -1,4 +1,4 @@
-"""Transforms of objects from the frame of their annotations to the upright image."""
+"""Transforms of annotations from their frame to the upright image."""
 
 from typing import Any
 
@@ -7,35 +7,39 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mvit_det.data.coco.annotations import Objects
+from mvit_det.data.coco.annotations import Annotations
 from mvit_det.data.coco.fields import FieldError
 from mvit_det.data.coco.frames import ORIENTATIONS
 from mvit_det.data.coco.rle import check_rle, rle_size
 from mvit_det.data.images import ImageSize
 
 
-def transform_objects(
-    objects: Objects, rows: NDArray[np.int64], matrix: NDArray[np.float64], frame: str, size: ImageSize
+def transform_annotations(
+    annotations: Annotations,
+    rows: NDArray[np.int64],
+    matrix: NDArray[np.float64],
+    frame: str,
+    size: ImageSize,
 ) -> None:
-    """Transform the objects at the positions ``rows`` to the upright image, in place.
+    """Transform the annotations at the positions ``rows`` to the upright image, in place.
 
     Args:
-        objects: the objects.
-        rows: positions of the objects to transform.
+        annotations: the annotations.
+        rows: positions of the annotations to transform.
         matrix: (2, 3) map of points, from :func:`mvit_det.data.coco.frames.choose_frame`.
         frame: the name of the frame.
         size: the size of the image.
     """
     scale = abs(np.linalg.det(matrix[:, :2]))
-    boxes = objects.boxes[rows]
+    boxes = annotations.boxes[rows]
     boxes[:, 2:] += boxes[:, :2]
     boxes = _map_boxes(boxes, matrix)
     boxes[:, 2:] -= boxes[:, :2]
-    objects.boxes[rows] = boxes
-    objects.bounds[rows] = _map_boxes(objects.bounds[rows], matrix)
-    objects.polygon_area[rows] *= scale
+    annotations.boxes[rows] = boxes
+    annotations.bounds[rows] = _map_boxes(annotations.bounds[rows], matrix)
+    annotations.polygon_area[rows] *= scale
     for row, box in zip(rows.tolist(), boxes.tolist(), strict=True):
-        entry = objects.entries[row]
+        entry = annotations.entries[row]
         if entry["bbox"] is not None:
             entry["bbox"] = box
         if isinstance(entry.get("area"), int | float):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mvit_det.data.coco.annotations import Objects
+from mvit_det.data.coco.annotations import Annotations
 from mvit_det.data.coco.rle import rle_size
 from mvit_det.data.images import ImageSize
 
@@ -42,13 +42,13 @@ class Extent:
         low: smallest x and y, px.
         high: largest x and y, px.
         rle_sizes: (width, height) of the RLE masks.
-        num_objects: the number of annotations.
+        num_annotations: the number of annotations.
     """
 
     low: tuple[float, float] = (0.0, 0.0)
     high: tuple[float, float] = (0.0, 0.0)
     rle_sizes: frozenset[Any] = frozenset()
-    num_objects: int = 0
+    num_annotations: int = 0
 
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether the annotations are inside an image of (width, height) px."""
@@ -59,26 +59,26 @@ class Extent:
         )
 
 
-def objects_of_images(objects: Objects, image_ids: Iterable[int]) -> dict[int, NDArray[np.int64]]:
-    """Return image id -> positions of its objects in ``objects``."""
-    rows = np.flatnonzero(np.isin(objects.image_ids, np.array(sorted(image_ids), np.int64)))
+def rows_of_images(annotations: Annotations, image_ids: Iterable[int]) -> dict[int, NDArray[np.int64]]:
+    """Return image id -> positions of its annotations in ``annotations``."""
+    rows = np.flatnonzero(np.isin(annotations.image_ids, np.array(sorted(image_ids), np.int64)))
     groups: dict[int, list[int]] = {id_: [] for id_ in image_ids}
     for row in rows.tolist():
-        groups[int(objects.image_ids[row])].append(row)
+        groups[int(annotations.image_ids[row])].append(row)
     return {id_: np.array(group, np.int64) for id_, group in groups.items()}
 
 
-def extent_of(objects: Objects, rows: NDArray[np.int64]) -> Extent:
-    """Return what the objects at the positions ``rows`` cover."""
+def extent_of(annotations: Annotations, rows: NDArray[np.int64]) -> Extent:
+    """Return what the annotations at the positions ``rows`` cover."""
     if not len(rows):
         return Extent()
-    boxes, bounds = objects.boxes[rows], objects.bounds[rows]
+    boxes, bounds = annotations.boxes[rows], annotations.bounds[rows]
     low = np.concatenate([boxes[:, :2], bounds[:, :2]])
     high = np.concatenate([boxes[:, :2] + boxes[:, 2:], bounds[:, 2:]])
     low, high = np.fmin.reduce(low), np.fmax.reduce(high)
     sizes = set()
     for row in rows.tolist():
-        mask = objects.entries[row].get("segmentation")
+        mask = annotations.entries[row].get("segmentation")
         if isinstance(mask, dict):
             sizes.add(rle_size(mask))
     return Extent(
@@ -111,7 +111,7 @@ def resized_images(
             continue
         outside = any(not extents[id_].fits((actual[id_].width, actual[id_].height)) for id_ in ids)
         filled = [max(extents[id_].high[axis] / stated[id_][axis] for id_ in ids) >= 0.9 for axis in (0, 1)]
-        if outside or (sum(extents[id_].num_objects for id_ in ids) >= 10 and all(filled)):
+        if outside or (sum(extents[id_].num_annotations for id_ in ids) >= 10 and all(filled)):
             resized.update(ids)
     return resized
 

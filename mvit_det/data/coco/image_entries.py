@@ -7,7 +7,7 @@ from typing import Any
 
 from mvit_det.data.coco.fields import FieldError, shorten, to_whole_number
 from mvit_det.data.coco.ids import id_key, number_ids
-from mvit_det.data.coco.image_folder import ImageFolder
+from mvit_det.data.coco.image_folder import ImageFolder, normalize
 from mvit_det.data.images import read_size
 from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
@@ -112,6 +112,8 @@ class _Reader:
         image["file_name"] = self.folder.find(name)
         if image["file_name"] != name:
             message = f"{name} is read as {image['file_name']}"
+            if normalize(name) == normalize(image["file_name"]):  # the message would show two equal names
+                message = f"{name} is in another Unicode normalization than the name of the image"
             self.collector.add("file_name", "images", index, image, message, "file_name")
 
     def refuse_a_folder_without_images(self) -> None:
@@ -123,8 +125,7 @@ class _Reader:
                 f"it is in {places[0]}" if places else "expected the folder that file names are relative to"
             )
             raise InputError(
-                f"{folder}: contains none of the {len(self.missing):,} images of {self.collector.source}, "
-                f"such as {name}; {hint}"
+                f"{folder}: contains none of the images of {self.collector.source}, such as {name}; {hint}"
             )
 
     def drop_repeated_ids(self) -> dict[Hashable, tuple[int, ImageEntry]]:

@@ -26,7 +26,7 @@ class ImageFolder:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder of images")
         self.path = path
-        self._absolute = PurePosixPath(os.path.abspath(path))
+        self._absolute = PurePosixPath(normalize(os.path.abspath(path)))
         self._names: dict[str, dict[str, str]] = {}
 
     def find(self, file_name: str) -> str:
@@ -34,17 +34,18 @@ class ImageFolder:
 
         If there is no such file, it tries ``/`` for ``\\``, an absolute path inside the folder, the path
         without the names of the folder and its parents in front, what follows the name of the folder inside
-        a relative path, and names that differ only in the case of the suffix or in their Unicode
-        normalization.
+        a relative path, and names of files and subfolders that differ only in the case of the suffix or in
+        their Unicode normalization.
 
         Raises:
             FieldError: if no file is found, or if ``file_name`` leaves the folder.
         """
         folder, _, name = file_name.rpartition("/")
-        if (not folder or self._is_plain(folder)) and name in self._listing(folder):
+        if (not folder or self._is_plain(folder)) and self._listing(folder).get(name) == name:
             return file_name
         candidates = []
-        for form in (file_name, file_name.replace("\\", "/")):
+        normalized = normalize(file_name)
+        for form in (normalized, normalized.replace("\\", "/")):
             path = os.path.normpath(self._absolute / form)
             if PurePosixPath(path).is_relative_to(self._absolute) and not _DRIVE.match(form):
                 candidates += [os.path.relpath(path, self._absolute), *self._relative(form)]
@@ -73,13 +74,16 @@ class ImageFolder:
         return ["/".join(parts[number:]) for number in ends]
 
     def _match(self, path: str) -> str | None:
+        """Return the path of the file or subfolder with this path, in their loose forms if need be."""
         folder, _, name = path.rpartition("/")
+        if folder and not self._listing(folder):
+            folder = self._match(folder) or folder
         listing = self._listing(folder)
-        found = name if name in listing else listing.get(_loose(name))
+        found = listing.get(name) or listing.get(_loose(name))
         return found if found is None or not folder else f"{folder}/{found}"
 
     def _listing(self, folder: str) -> dict[str, str]:
-        """Return the names of the files in a subfolder: both as they are and in their loose form."""
+        """Return name -> name for a subfolder, from the names as they are and from their loose forms."""
         if folder not in self._names:
             try:
                 with os.scandir(self.path / folder) as entries:
@@ -95,6 +99,11 @@ class ImageFolder:
         )
 
 
+def normalize(name: str) -> str:
+    """Return a name in the Unicode normalization NFC, where "é" is one character. On macOS, it may be two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _loose(name: str) -> str:
-    stem, suffix = os.path.splitext(unicodedata.normalize("NFC", name))
+    stem, suffix = os.path.splitext(normalize(name))
     return stem + suffix.lower()

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mvit_det.data.coco.annotations import Objects
-from mvit_det.data.coco.frame_transforms import transform_objects
+from mvit_det.data.coco.annotations import Annotations
+from mvit_det.data.coco.frame_transforms import transform_annotations
 from mvit_det.data.coco.frames import (
     TOLERANCE,
     choose_frame,
     extent_of,
-    objects_of_images,
     resized_images,
+    rows_of_images,
 )
 from mvit_det.data.coco.image_entries import MAX_SIDE, ImageEntry
 from mvit_det.data.coco.rle import rle_size
@@ -31,24 +31,24 @@ FRAMES = {
 }
 
 
-def sizes_of(images: Mapping[int, ImageEntry], objects: Objects) -> NDArray[np.float64]:
-    """Return the (N, 2) width and height of the image of each object."""
-    ids, positions = np.unique(objects.image_ids, return_inverse=True)
+def sizes_of(images: Mapping[int, ImageEntry], annotations: Annotations) -> NDArray[np.float64]:
+    """Return the (N, 2) width and height of the image of each annotation."""
+    ids, positions = np.unique(annotations.image_ids, return_inverse=True)
     sizes = [(images[id_]["width"], images[id_]["height"]) for id_ in ids.tolist()]
     return np.array(sizes, np.float64).reshape(-1, 2)[positions]
 
 
-def images_that_do_not_fit(images: Mapping[int, ImageEntry], objects: Objects) -> list[int]:
-    """Return the ids of the images whose objects do not fit in the stated size."""
-    sizes = sizes_of(images, objects)
-    low = np.fmin(objects.boxes[:, :2], objects.bounds[:, :2])
-    high = np.fmax(objects.boxes[:, :2] + objects.boxes[:, 2:], objects.bounds[:, 2:])
+def images_that_do_not_fit(images: Mapping[int, ImageEntry], annotations: Annotations) -> list[int]:
+    """Return the ids of the images whose stated size their annotations do not fit."""
+    sizes = sizes_of(images, annotations)
+    low = np.fmin(annotations.boxes[:, :2], annotations.bounds[:, :2])
+    high = np.fmax(annotations.boxes[:, :2] + annotations.boxes[:, 2:], annotations.bounds[:, 2:])
     misfit = np.any((low < -TOLERANCE) | (high > sizes + TOLERANCE), axis=1)
-    for row, entry in enumerate(objects.entries):
+    for row, entry in enumerate(annotations.entries):
         mask = entry.get("segmentation")
         if type(mask) is dict and rle_size(mask) != tuple(sizes[row].tolist()):
             misfit[row] = True
-    return np.unique(objects.image_ids[misfit]).tolist()
+    return np.unique(annotations.image_ids[misfit]).tolist()
 
 
 def read_sizes(
@@ -80,7 +80,7 @@ def add_damaged_image(path: Path, error: InputError, collector: ProblemCollector
 
 def transform_to_upright(
     images: Mapping[int, ImageEntry],
-    objects: Objects,
+    annotations: Annotations,
     actual: Mapping[int, ImageSize],
     folder: Path,
     collector: ProblemCollector,
@@ -89,7 +89,7 @@ def transform_to_upright(
 
     Args:
         images: image id -> entry.
-        objects: the objects.
+        annotations: the annotations.
         actual: image id -> size of the image file, of the images to look at.
         folder: the folder of the images.
         collector: receives the problems.
@@ -97,9 +97,9 @@ def transform_to_upright(
     Returns:
         The ids of the images that their annotations do not fit.
     """
-    rows_of = objects_of_images(objects, actual)
+    rows_of = rows_of_images(annotations, actual)
     stated = {id_: (images[id_]["width"], images[id_]["height"]) for id_ in actual}
-    extents = {id_: extent_of(objects, rows) for id_, rows in rows_of.items()}
+    extents = {id_: extent_of(annotations, rows) for id_, rows in rows_of.items()}
     resized = resized_images(stated, actual, extents)
     unusable = set()
     for id_, size in actual.items():
@@ -116,7 +116,7 @@ def transform_to_upright(
             continue
         frame, matrix = choice
         if frame != "upright":
-            transform_objects(objects, rows_of[id_], matrix, frame, size)
+            transform_annotations(annotations, rows_of[id_], matrix, frame, size)
         elif stated[id_] == upright:
             continue
         images[id_]["width"], images[id_]["height"] = upright

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvit_det.data.coco.fields import FieldError, shorten, to_number
+from mvit_det.errors import counted
 
 Polygon = list[float]  # [x, y, x, y, ...] in pixels
 
@@ -45,14 +46,17 @@ def read_polygons(segmentation: list[Any], where: str) -> tuple[list[Polygon], l
             repairs.append("numbers")
         if len(polygon) % 2:
             raise FieldError(
-                field, f"{len(polygon)} numbers are not a polygon; expected x and y of each point", "bad_mask"
+                field,
+                f"a list of {counted(len(polygon), 'number')} is not a polygon; expected x and y of points",
+                "bad_mask",
             )
         polygons.append(polygon)
     whole = [polygon for polygon in polygons if len(polygon) >= 6]
     if not whole:
         raise FieldError(
             f"{where}[0]",
-            f"{len(polygons[0])} numbers are not a polygon; expected x and y of at least 3 points",
+            f"a list of {counted(len(polygons[0]), 'number')} is not a polygon; expected "
+            "x and y of at least 3 points",
             "bad_mask",
         )
     if len(whole) < len(polygons):

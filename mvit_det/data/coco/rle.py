@@ -55,7 +55,7 @@ def check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> i
     if min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
         raise FieldError(
             f"{where}.counts",
-            f"the runs cover {sum(runs)} pixels; the image has {size[0] * size[1]}",
+            f"the runs cover {sum(runs)} px; the image has {size[0] * size[1]}",
             "bad_mask",
         )
     return sum(runs[1::2])

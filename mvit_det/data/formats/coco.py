@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,7 +146,8 @@ def find_image_folder(path: Path, split: str, root: Path, folders: Sequence[Path
         return candidate != path.parent, {split: 0, None: 1}.get(candidate_split, 2)
 
     candidates = sorted(folders, key=order)
-    for forms in (names, [name.rpartition("/")[2] for name in names]):
+    bare_names = [name.rpartition("/")[2] for name in names]
+    for forms in (names, bare_names, *_other_normalizations(names), *_other_normalizations(bare_names)):
         hits = [sum((candidate / name).is_file() for name in forms) for candidate in candidates]
         if max(hits):
             return candidates[hits.index(max(hits))]
@@ -153,6 +155,12 @@ def find_image_folder(path: Path, split: str, root: Path, folders: Sequence[Path
         f"{path}: its images, such as {names[0]!r}, are neither in {root} nor in its subfolders; "
         "put them there, or give the file and the folder of its images"
     )
+
+
+def _other_normalizations(names: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the names in the Unicode normalizations that a file system or a tool may have written."""
+    for form in ("NFC", "NFD"):
+        yield [unicodedata.normalize(form, name) for name in names]
 
 
 def _first_file_names(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from mvit_det.data.formats.layout import (
     subfolders,
 )
 from mvit_det.data.formats.yolo_config import NAMES_FILES, find_config, resolve
+from mvit_det.data.formats.yolo_keypoints import refuse_keypoints
 from mvit_det.data.formats.yolo_labels import read_labels
 from mvit_det.data.images import read_size
 from mvit_det.data.problems import Problem
@@ -84,7 +85,8 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
     An image without a label file has no objects.
 
     Raises:
-        InputError: if the split has no images, or no label file at all.
+        InputError: if the split has no images or no label file at all, or if its labels have keypoints or
+            corners of boxes.
     """
     sources = splits[split].sources
     root = folder.parent if folder.is_file() else folder
@@ -96,6 +98,7 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
         raise InputError(
             f"{root}: no image of the {split} split has a label file; expected {labels[0]} and so on"
         )
+    refuse_keypoints(labels)
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(_size, paths))
     converter = Converter(common_folder(paths), splits[split].names)

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mvit_det.data.formats.layout import split_of, walk
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted, printable
 
 NAMES_FILES = ("classes.txt", "obj.names", "_darknet.labels")  # of labelImg and Label Studio, CVAT, Roboflow
 MAX_CLASSES = 100_000
@@ -47,6 +47,7 @@ def find_config(path: Path) -> YoloConfig | None:
             f"{path}: {' and '.join(file.name for file in contents)} both name classes; give one"
         )
     for config, data in contents.items():
+        _check_keys(config)
         return _parse(config, data)
     for file in (folder / name for folder in walk(path) for name in NAMES_FILES):
         if file.is_file():
@@ -87,6 +88,27 @@ def _read_yaml(config: Path, path: Path) -> Any:
         raise InputError(
             f"{config}: is not YAML: {getattr(error, 'problem', None) or error}{where}"
         ) from None
+
+
+class _UniqueKeysLoader(yaml.BaseLoader):
+    """Raises an error for a key that is repeated, of which PyYAML would keep the last value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node)
+            if key in keys:
+                line = key_node.start_mark.line + 1
+                raise InputError(f"line {line}: the key {printable(key, 60)!r} is repeated; keep one of them")
+            keys.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _check_keys(config: Path) -> None:
+    try:
+        yaml.load(config.read_text(encoding="utf-8-sig"), Loader=_UniqueKeysLoader)
+    except InputError as error:
+        raise InputError(f"{config}: {error}") from None
 
 
 def _has_names(data: Any) -> bool:
@@ -148,7 +170,8 @@ def _names(path: Path, data: dict[str, Any]) -> dict[int, str]:
             raise InputError(f"{path}: names: {key}: expected the number of a class and its name")
         result[number] = name
     if count is not None and count != len(result):
-        raise InputError(f"{path}: nc is {count}, but names has {len(result)} classes; correct one of them")
+        classes = counted(len(result), "class", "classes")
+        raise InputError(f"{path}: nc is {count}, but names has {classes}; correct one of them")
     return result
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mvit_det.data.formats.interface import LabelError
 from mvit_det.data.problems import Problem
-from mvit_det.errors import printable
+from mvit_det.errors import counted, printable
 
 TOLERANCE = 1e-3  # coordinates may leave 0 to 1 by this much, from rounding
 EXPECTED = "class, center x, center y, width, height, or class and the x and y of at least 3 points"
@@ -30,17 +30,27 @@ def read_labels(
     if not path.is_file():
         return None, [Problem("bad_label", path, "", "is not a file; expected the labels of an image")]
     try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+        lines = read_fields(path)
     except (OSError, UnicodeDecodeError) as error:
         return None, [Problem("bad_label", path, "", f"is not a text file of labels: {error}")]
     objects, problems = [], []
-    for number, line in enumerate(lines, start=1):
-        if fields := line.split():
-            try:
-                objects.append(parse_label(fields, names, size) | {"_source": f"{path}: line {number}"})
-            except LabelError as error:
-                problems.append(Problem(error.kind, path, f"line {number}", str(error)))
+    for number, fields in lines:
+        try:
+            objects.append(parse_label(fields, names, size) | {"_source": f"{path}: line {number}"})
+        except LabelError as error:
+            problems.append(Problem(error.kind, path, f"line {number}", str(error)))
     return objects, problems
+
+
+def read_fields(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the number and the fields of each line of a label file that is not empty.
+
+    Raises:
+        OSError: if the file cannot be read.
+        UnicodeDecodeError: if it is not text.
+    """
+    lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    return [(number, fields) for number, line in enumerate(lines, start=1) if (fields := line.split())]
 
 
 def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, int]) -> dict[str, Any]:
@@ -52,7 +62,7 @@ def parse_label(fields: list[str], names: Mapping[int, str], size: tuple[int, in
     count = len(fields)
     if count < 5 or count % 2 == 0:
         hint = " (a box and its confidence?)" if count == 6 else ""
-        raise LabelError("bad_label", f"has {count} values{hint}; expected {EXPECTED}")
+        raise LabelError("bad_label", f"has {counted(count, 'value')}{hint}; expected {EXPECTED}")
     number, *coordinates = map(_to_float, fields)
     if number != int(number):
         raise LabelError("bad_label", f"the class {printable(fields[0], 60)} is not a whole number")

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mvit_det.detectron2.lazy_config import build
+from mvit_det.errors import counted
 
 
 def scale_to_batch(cfg: DictConfig, fixed_keys: Collection[str]) -> str:
@@ -32,8 +33,8 @@ def scale_to_batch(cfg: DictConfig, fixed_keys: Collection[str]) -> str:
         elif key not in fixed_keys:
             OmegaConf.update(cfg, key, round(value / factor))
     return (
-        f"{batch_size} images per step, the reference is {cfg.train.reference_batch_size}: learning rate "
-        f"{cfg.optimizer.lr:g}, {cfg.train.max_iter} steps, an evaluation every {cfg.train.eval_period}, a "
-        f"checkpoint every {cfg.train.checkpointer.period}"
+        f"{counted(batch_size, 'image')} per step, the reference is {cfg.train.reference_batch_size}: "
+        f"learning rate {cfg.optimizer.lr:g}, {counted(cfg.train.max_iter, 'step')}, "
+        f"an evaluation every {cfg.train.eval_period}, a checkpoint every {cfg.train.checkpointer.period}"
         + ("" if cfg.train.scale_to_batch else " (train.scale_to_batch is off)")
     )

@@ -14,6 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from mvit_det.errors import counted
+
 BEST = "model_best.pth"
 BAR_PERIOD = 10  # steps between updates of the loss
 
@@ -122,7 +124,8 @@ class StopEarly(HookBase):
 
     def __str__(self) -> str:
         metric, best = self.keep_best.metric, self.keep_best.best
-        return f"stopped early: {self.patience} evaluations without a better {metric} than {best:.2f}"
+        evaluations = counted(self.patience, "evaluation")
+        return f"stopped early: {evaluations} without a better {metric} than {best:.2f}"
 
 
 class ProgressBar(HookBase):

@@ -44,7 +44,7 @@ def join_processes() -> bool:
     """Connect this process with the others if torchrun or srun started them; return whether it did.
 
     Raises:
-        InputError: if this machine has fewer GPUs than processes.
+        InputError: if this process sees fewer GPUs than there are processes on its machine.
     """
     found = find_launch()
     if found is None or found.world_size == 1:
@@ -52,8 +52,7 @@ def join_processes() -> bool:
     found.export()
     num_gpus = torch.cuda.device_count()
     if num_gpus:
-        if found.local_size > num_gpus:
-            raise InputError(f"{found.local_size} processes on a machine with {num_gpus} GPUs")
+        found.check_gpus(num_gpus)
         torch.cuda.set_device(found.local_rank)
     # NCCL's own limit of 10 minutes is too short for an evaluation in the main process.
     distributed.init_process_group("nccl" if num_gpus else "gloo", timeout=DEFAULT_TIMEOUT)

@@ -36,7 +36,7 @@ from mvit_det.detectron2.engine.hooks import (
 from mvit_det.detectron2.engine.trainer import Trainer
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
 EVALUATED = "last_evaluation"  # holds the number of steps before the last evaluation
@@ -136,7 +136,9 @@ def _load_start(
     elif settings.init_checkpoint:
         logging.getLogger(__name__).info(load_weights(model, settings.init_checkpoint))
     if start > settings.max_iter:
-        raise InputError(f"train.max_iter is {settings.max_iter}, but {folder} has run {start} steps")
+        raise InputError(
+            f"train.max_iter is {settings.max_iter}, but {folder} has run {counted(start, 'step')}"
+        )
     if start == settings.max_iter:
         # The run may have been killed while it wrote this file.
         checkpointer.save("model_final", iteration=trainer.iter)

@@ -18,7 +18,7 @@ from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.engine.launchers import count_cores
 from mvit_det.engine.trackers import check_tracker
-from mvit_det.errors import InputError, unknown_name
+from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.report import run_folder
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
@@ -76,7 +76,8 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
     for key in ("model.roi_heads.num_classes", "model.num_classes"):
         num_classes = build(OmegaConf.select(cfg, key))
         if num_classes not in (None, num_categories):
-            raise InputError(f"{key} is {num_classes}, but the data set has {num_categories} classes")
+            classes = counted(num_categories, "class", "classes")
+            raise InputError(f"{key} is {num_classes}, but the data set has {classes}")
 
 
 def _missing_keys(node: Any, prefix: str = "") -> Iterator[str]:
@@ -138,7 +139,7 @@ def _check_devices(device: str, args: Namespace) -> None:
             )
         num_cores = count_cores()
         if num_gpus > num_cores:
-            raise InputError(f"--num-gpus {num_gpus}: this machine has {num_cores} CPU cores")
+            raise InputError(f"--num-gpus {num_gpus}: this machine has {counted(num_cores, 'CPU core')}")
     elif not available:
         raise InputError(f"train.device {device!r}: this machine has no GPU; add train.device=cpu")
     elif num_gpus > available:
@@ -175,7 +176,7 @@ def _check_batch(cfg: DictConfig, num_processes: int) -> None:
     if batch_size % parts:
         raise InputError(
             f"dataloader.train.total_batch_size {batch_size}: must be a multiple of {parts}, which is "
-            f"{num_processes} processes x train.accumulate"
+            f"{counted(num_processes, 'process', 'processes')} x train.accumulate"
         )
 
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from mvit_det.detectron2.data.train_loader import Sample, TrainLoader
 from mvit_det.engine.seeding import seed_generators
-from mvit_det.errors import one_line_errors, out_of_memory_summary
+from mvit_det.errors import counted, one_line_errors, out_of_memory_summary
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
@@ -95,7 +95,7 @@ class Trainer(SimpleTrainer):
         except torch.OutOfMemoryError as error:
             sizes = ", ".join(" x ".join(map(str, sample["image"].shape[1:])) for sample in part)
             self._stop(
-                f"{out_of_memory_summary(error)}, for {len(part)} images of {sizes} px",
+                f"{out_of_memory_summary(error)}, for {counted(len(part), 'image')} of {sizes} px",
                 part,
                 "model.backbone.bottom_up.recompute=cheap or =block, a higher train.accumulate, a lower "
                 "dataloader.train.total_batch_size or smaller images need less memory",

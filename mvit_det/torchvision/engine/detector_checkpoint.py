@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN, MaskRCNN_ResNet50_FPN_Weights
 
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.errors import InputError, unknown_name
+from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.heads import HEADS
 from mvit_det.recipes import recipe_for
 from mvit_det.torchvision.models.detector import build_detector
@@ -88,8 +88,7 @@ class DetectorConfig:
 def _describe(categories: Mapping[int, str]) -> str:
     shown = [f"{id_} {name}" for id_, name in categories.items()]
     shown = shown[:5] + ["..."] * (len(shown) > 5)
-    noun = "class" if len(categories) == 1 else "classes"
-    return f"{len(categories)} {noun} ({', '.join(shown)})"
+    return f"{counted(len(categories), 'class', 'classes')} ({', '.join(shown)})"
 
 
 def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = None) -> DetectorConfig:
@@ -131,8 +130,9 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
     if categories is None or len(categories) != checkpoint.num_classes:
         names = f"names {len(categories)}" if categories else "does not name them"
         raise InputError(
-            f"{path}: was trained on {checkpoint.num_classes} classes but {names}; to name them, convert it "
-            "(`mvit-det convert`) with the COCO-format JSON file that it was trained on"
+            f"{path}: was trained on {counted(checkpoint.num_classes, 'class', 'classes')} but {names}; "
+            "to name them, convert it (`mvit-det convert`) with the COCO-format JSON file that it was "
+            "trained on"
         )
     return DetectorConfig(
         variant=checkpoint.variant,

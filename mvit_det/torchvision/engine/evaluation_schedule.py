@@ -6,6 +6,7 @@ import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
 from rich.console import Console
 
+from mvit_det.errors import counted
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
 
 NUM_EVALUATIONS = 10  # at most, by default
@@ -61,7 +62,7 @@ class EarlyStop(EarlyStopping):
             return
         self.console.print(
             f"stopped early at step {trainer.global_step}: no better box AP than {self.best_score:.1f} in "
-            f"the last {self.wait_count} evaluations",
+            f"the last {counted(self.wait_count, 'evaluation')}",
             highlight=False,
             soft_wrap=True,
         )

@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from rich.console import Console
 
 from mvit_det.engine.launchers import count_cores, environment_integer, find_launch
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 
 MACHINES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that tell Lightning of other machines
 
@@ -58,8 +58,8 @@ def find_processes(devices: int | None, num_nodes: int | None) -> Processes:
         num_nodes: number of machines; None: those of the launcher, or 1.
 
     Raises:
-        InputError: if a number differs from that of the launcher; if the machine has too few GPUs or, without
-            GPUs, too few CPU cores; or if one of these variables is missing.
+        InputError: if a number differs from that of the launcher; if this process sees too few GPUs or,
+            without GPUs, too few CPU cores; or if one of these variables is missing.
     """
     launch = find_launch()
     if launch is None:
@@ -80,6 +80,7 @@ def find_processes(devices: int | None, num_nodes: int | None) -> Processes:
         ):
             if given not in (None, started):
                 raise InputError(f"{name} {given}: torchrun or srun has started {started}; leave it out")
+        launch.check_gpus(torch.cuda.device_count())
         devices, num_nodes, rank = launch.local_size, launch.num_machines, launch.rank
     _check_devices(devices)
     return Processes(devices, num_nodes, rank)
@@ -134,8 +135,9 @@ def _check_devices(devices: int) -> None:
     """Check that this machine has a GPU for each process or, if it has none, a CPU core."""
     num_gpus, num_cores = torch.cuda.device_count(), count_cores()
     if num_gpus and devices > num_gpus:
-        raise InputError(f"devices {devices}: this machine has {num_gpus} GPUs")
+        raise InputError(f"devices {devices}: this machine has {counted(num_gpus, 'GPU')}")
     if not num_gpus and devices > num_cores:
         raise InputError(
-            f"devices {devices}: this machine has no GPU that torch can use, and {num_cores} CPU cores"
+            f"devices {devices}: this machine has no GPU that torch can use, and "
+            f"{counted(num_cores, 'CPU core')}"
         )

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -70,8 +71,8 @@ def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedu
                 f"{last}: was trained with {name} {before}, not {value}; resume with the same options"
             )
     settings = json.loads((folder / run_folder.SETTINGS).read_text())
-    before = settings["schedule"]["explanation"].replace("pictures", "images")  # as earlier versions wrote
-    if before != schedule.explanation:
+    before = settings["schedule"]["explanation"]
+    if _numbers(before) != _numbers(schedule.explanation):
         raise InputError(
             f"{folder}: the schedule would now be: {schedule.explanation}; it was: {before}; resume with the "
             "same data and options"
@@ -81,3 +82,8 @@ def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedu
         raise InputError(
             f"{folder}: was trained with ema {before}, not {options.ema}; resume with the same options"
         )
+
+
+def _numbers(explanation: str) -> list[str]:
+    """Return the numbers of the explanation of a schedule, which other versions write in other words."""
+    return re.findall(r"\d[\d.e+-]*", explanation.replace(",", ""))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mvit_det.errors import counted
 from mvit_det.recipes import recipe_for, warmup_steps
 
 WARMUP_START = 0.001  # as a fraction of the peak learning rate
@@ -65,15 +66,16 @@ def plan(
     steps = -(-num_images // step_images) * epochs
     if lr is None:
         peak = recipe.lr * step_images / recipe.batch_size
-        origin = f"= {recipe.lr:g} x {step_images}/{recipe.batch_size} images a step"
+        origin = f"= {recipe.lr:g} x {step_images:,}/{recipe.batch_size} images a step"
     else:
         peak, origin = lr, "as given"
     first, second = (-(-part * steps // whole) for part, whole in DROPS)  # rounded up
     warmup = warmup_steps(steps)
     explanation = (
-        f"{step_images} images a step = {batch_size} a batch x {devices} devices x {accumulate} "
-        f"accumulated; {steps} steps = {epochs} epochs of {num_images} images / {step_images}; "
-        f"learning rate {peak:g} {origin}, {warmup} steps of warm-up, a tenth from step {first}, "
-        f"a hundredth from step {second}"
+        f"{counted(step_images, 'image')} a step = {batch_size:,} a batch x {counted(devices, 'device')} x "
+        f"{accumulate:,} accumulated; {counted(steps, 'step')} = {counted(epochs, 'epoch')} of "
+        f"{counted(num_images, 'image')} / {step_images:,}; learning rate {peak:g} {origin}, "
+        f"{counted(warmup, 'step')} of warm-up, a tenth from step {first:,}, "
+        f"a hundredth from step {second:,}"
     )
     return Schedule(peak, epochs, steps, warmup, (first, second), explanation)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, counted
 
 NUMPY_DTYPES = {  # type code -> dtype of the tensor
     "f2": torch.float16,
@@ -73,7 +73,8 @@ class DType:
         self.count_bytes(len(data))
         expected = math.prod(shape) * self.dtype.itemsize
         if len(data) != expected:
-            raise InputError(f"is damaged: an array of shape {shape} has {len(data)} bytes, not {expected}")
+            size = counted(len(data), "byte")
+            raise InputError(f"is damaged: an array of shape {shape} has {size}, not {expected:,}")
         if not data:
             return torch.empty(shape, dtype=self.dtype)
         flat = torch.frombuffer(bytearray(data), dtype=self.dtype)

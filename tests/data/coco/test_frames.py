@@ -5,7 +5,8 @@ import pytest
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
-from mvit_det.data.dataset import check_images, read_dataset
+from mvit_det.data.dataset import read_dataset
+from mvit_det.data.image_checks import check_images
 from mvit_det.errors import InputError
 
 WIDTH, HEIGHT = 60, 40  # of the stored pixels

@@ -1,31 +1,21 @@
 import json
+import unicodedata
 
 import pytest
-from PIL import Image
 
 from mvit_det.data.dataset import read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.formats import coco
 from mvit_det.errors import InputError
+from tests.data.formats.files import write_files
 
 
 def data(*names, categories=({"id": 1, "name": "cat"},)):
     images = [
-        {"id": number, "file_name": name, "width": 20, "height": 10} for number, name in enumerate(names, 1)
+        {"id": number, "file_name": name, "width": 200, "height": 100} for number, name in enumerate(names, 1)
     ]
     annotations = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}]
     return {"images": images, "annotations": annotations, "categories": list(categories)}
-
-
-def write(root, files):
-    """Write files: contents of a JSON, bytes, or None for an image."""
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if content is None:
-            Image.new("RGB", (20, 10)).save(path)
-        else:
-            path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
 def found(root):
@@ -42,7 +32,7 @@ def found(root):
 
 def test_coco(tmp_path):
     captions = {"images": data("a.jpg")["images"], "annotations": [{"caption": "a cat"}]}
-    write(
+    write_files(
         tmp_path,
         {
             "annotations/instances_train2017.json": data("a.jpg"),
@@ -66,7 +56,7 @@ def test_coco_with_images_in_one_folder_and_equal_names(tmp_path):
     files = {f"images/{folder}/{name}": None for folder in ("train2017", "val2017") for name in names}
     for split in ("train", "val"):
         files[f"annotations/instances_{split}2017.json"] = data(*names)
-    write(tmp_path, files)
+    write_files(tmp_path, files)
     assert found(tmp_path) == {
         "train": ("annotations/instances_train2017.json", "images/train2017"),
         "val": ("annotations/instances_val2017.json", "images/val2017"),
@@ -79,7 +69,7 @@ def test_roboflow(tmp_path):
         {"id": 1, "name": "cat", "supercategory": "animals"},
     ]
     for split in ("train", "valid", "test"):
-        write(
+        write_files(
             tmp_path / split, {"_annotations.coco.json": data("a.jpg", categories=categories), "a.jpg": None}
         )
     assert found(tmp_path) == {
@@ -99,7 +89,7 @@ def test_a_project_with_objects_of_its_own_name_keeps_its_category(tmp_path):
         {"id": 1, "name": "cat", "supercategory": "none"},  # not 0
         {"id": 2, "name": "dog", "supercategory": "cat"},
     ]
-    write(tmp_path, {"_annotations.coco.json": data("a.jpg", categories=categories), "a.jpg": None})
+    write_files(tmp_path, {"_annotations.coco.json": data("a.jpg", categories=categories), "a.jpg": None})
     assert found(tmp_path) == {"train": ("_annotations.coco.json", ".")}
     assert read_split(open_folder(tmp_path), "train").categories == {1: "cat", 2: "dog"}
 
@@ -112,7 +102,7 @@ def test_a_project_category_with_objects_is_kept(category_id, tmp_path):
     ]
     contents = data("a.jpg", categories=categories)
     contents["annotations"][0]["category_id"] = category_id
-    write(tmp_path, {"_annotations.coco.json": contents, "a.jpg": None})
+    write_files(tmp_path, {"_annotations.coco.json": contents, "a.jpg": None})
     train = read_split(open_folder(tmp_path), "train")
     assert train.categories == {0: "animals", 1: "cat"}
     assert train.coco.anns[1]["category_id"] == 0
@@ -161,7 +151,7 @@ def test_a_project_category_with_objects_is_kept(category_id, tmp_path):
 )
 def test_names_of_users(tmp_path, files, expected):
     for name, names in files.items():
-        write(
+        write_files(
             tmp_path,
             {name: data(*names)} if name.endswith(".json") else {f"{name}/{each}": None for each in names},
         )
@@ -170,32 +160,43 @@ def test_names_of_users(tmp_path, files, expected):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_encodings(tmp_path, encoding):
-    write(tmp_path, {"train.json": json.dumps(data("ä.jpg")).encode(encoding), "imgs/ä.jpg": None})
+    write_files(tmp_path, {"train.json": json.dumps(data("ä.jpg")).encode(encoding), "imgs/ä.jpg": None})
     assert found(tmp_path) == {"train": ("train.json", "imgs")}
 
 
+@pytest.mark.parametrize(("stored", "stated"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_images_in_another_unicode_normalization(tmp_path, stored, stated):
+    name = unicodedata.normalize(stored, "é.jpg")
+    write_files(
+        tmp_path, {"train.json": data(f"img/{unicodedata.normalize(stated, 'é.jpg')}"), f"img/{name}": None}
+    )
+    assert found(tmp_path) == {"train": ("train.json", ".")}
+    dataset = read_split(open_folder(tmp_path), "train")
+    assert (dataset.images / dataset.coco.imgs[1]["file_name"]).is_file()
+
+
 def test_a_damaged_file_is_recognized_so_that_its_reader_names_the_damage(tmp_path):
-    write(tmp_path, {"train.json": json.dumps(data("a.jpg")).encode()[:-60], "a.jpg": None})
+    write_files(tmp_path, {"train.json": json.dumps(data("a.jpg")).encode()[:-60], "a.jpg": None})
     splits = coco.recognize(tmp_path)
     with pytest.raises(InputError, match="train.json: is not JSON"):
         coco.read(tmp_path, splits, "train")
 
 
 def test_two_files_of_one_split_and_missing_images(tmp_path):
-    write(
+    write_files(
         tmp_path / "a", {"instances_train2014.json": data("a.jpg"), "instances_train2017.json": data("a.jpg")}
     )
     with pytest.raises(
         InputError, match="2014.json and .*2017.json both are the training set; keep one, or name"
     ):
         coco.recognize(tmp_path / "a")
-    write(tmp_path / "b", {"train.json": data("a.jpg"), "b.jpg": None})
+    write_files(tmp_path / "b", {"train.json": data("a.jpg"), "b.jpg": None})
     with pytest.raises(InputError, match=r"train.json: its images, such as 'a.jpg', are neither in .*b nor"):
         coco.read(tmp_path / "b", coco.recognize(tmp_path / "b"), "train")
 
 
 def test_other_json_files_are_not_recognized(tmp_path):
-    write(
+    write_files(
         tmp_path,
         {"notes.json": {"categories": []}, "a.json": {"shapes": [], "imagePath": "a.jpg"}, "b.json": b""},
     )

@@ -1,8 +1,8 @@
 import pytest
-from PIL import Image
 
 from mvit_det.data.formats import voc
 from mvit_det.errors import InputError
+from tests.data.formats.files import write_files
 
 
 def xml(*objects, name="a.jpg", size="<size><width>200</width><height>100</height></size>"):
@@ -15,17 +15,6 @@ def xml(*objects, name="a.jpg", size="<size><width>200</width><height>100</heigh
         box = "".join(f"<{tag}>{value}</{tag}>" for tag, value in tags)
         texts.append(f"<object><name>{label}</name>{extra}<bndbox>{box}</bndbox></object>")
     return f"<annotation><filename>{name}</filename>{size}{''.join(texts)}</annotation>"
-
-
-def write(root, files):
-    """Write files: text, or None for an image."""
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if text is None:
-            Image.new("RGB", (200, 100)).save(path)
-        else:
-            path.write_text(text)
 
 
 def read(root, split="train"):
@@ -75,7 +64,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("tool", LAYOUTS)
 def test_the_layouts_of_other_tools(tmp_path, tool):
-    write(tmp_path, LAYOUTS[tool])
+    write_files(tmp_path, LAYOUTS[tool])
     splits = voc.recognize(tmp_path)
     num_files = sum(content is not None and "<annotation>" in content for content in LAYOUTS[tool].values())
     assert list(splits) == ["train", "val"][:num_files]
@@ -94,7 +83,7 @@ def test_classes_are_those_of_all_splits(tmp_path):
         "train/a.xml": xml(("pear", 1, 1, 2, 2), ("plum", 1, 1, 2, 2)),
         "val/b.xml": xml(("fig", 1, 1, 2, 2)),
     }
-    write(tmp_path, files | {"train/a.jpg": None, "val/b.jpg": None})
+    write_files(tmp_path, files | {"train/a.jpg": None, "val/b.jpg": None})
     names = [{"id": 1, "name": "fig"}, {"id": 2, "name": "pear"}, {"id": 3, "name": "plum"}]
     assert read(tmp_path).data["categories"] == names
     assert read(tmp_path, "val").data["categories"] == names
@@ -103,7 +92,9 @@ def test_classes_are_those_of_all_splits(tmp_path):
 
 def test_coordinates_that_count_from_0_are_used_as_they_are(tmp_path):
     polygon = "<polygon><x1>0.5</x1><y1>5</y1><x2>30</x2><y2>5</y2><x3>30</x3><y3>9</y3></polygon>"
-    write(tmp_path, {"a.jpg": None, "a.xml": xml(("cat", 10, 20, 30.5, 60), ("cat", 0.5, 5, 30, 9, polygon))})
+    write_files(
+        tmp_path, {"a.jpg": None, "a.xml": xml(("cat", 10, 20, 30.5, 60), ("cat", 0.5, 5, 30, 9, polygon))}
+    )
     first, second = read(tmp_path).data["annotations"]
     assert first["bbox"] == [10, 20, 20.5, 40]
     assert "segmentation" not in first
@@ -112,7 +103,7 @@ def test_coordinates_that_count_from_0_are_used_as_they_are(tmp_path):
 
 def test_difficult_objects_are_crowds_and_polygons_are_shifted(tmp_path):
     polygon = "<polygon><x1>11</x1><y1>21</y1><x2>30</x2><y2>21</y2><x3>30</x3><y3>60</y3></polygon>"
-    write(tmp_path, {"a.jpg": None, "a.xml": xml((*CAT, f"<difficult>1</difficult>{polygon}"), CAT)})
+    write_files(tmp_path, {"a.jpg": None, "a.xml": xml((*CAT, f"<difficult>1</difficult>{polygon}"), CAT)})
     source = tmp_path / "a.xml"
     assert read(tmp_path).data["annotations"] == [
         {
@@ -145,7 +136,7 @@ def test_difficult_objects_are_crowds_and_polygons_are_shifted(tmp_path):
     ],
 )
 def test_boxes_without_area(tmp_path, corners, kind, boxes):
-    write(tmp_path, {"a.jpg": None, "a.xml": xml(("cat", *corners))})
+    write_files(tmp_path, {"a.jpg": None, "a.xml": xml(("cat", *corners))})
     contents = read(tmp_path)
     assert [each["bbox"] for each in contents.data["annotations"]] == boxes
     [problem] = contents.problems
@@ -154,7 +145,7 @@ def test_boxes_without_area(tmp_path, corners, kind, boxes):
 
 
 def test_problems_of_files(tmp_path):
-    write(
+    write_files(
         tmp_path,
         {
             "Annotations/a.xml": xml(CAT, size=""),
@@ -176,40 +167,42 @@ def test_problems_of_files(tmp_path):
         "bad_label": "b.xml",
         "image_without_xml": "d.jpg",
     }
-    write(tmp_path, {"ImageSets/Main/train.txt": "a\ne\n"})
+    write_files(tmp_path, {"ImageSets/Main/train.txt": "a\ne\n"})
     [problem] = read(tmp_path).problems
     assert str(problem).startswith(f"{tmp_path}/Annotations/e.xml: does not exist")
 
 
 def test_errors_of_a_whole_set(tmp_path):
-    write(tmp_path / "a", {"train/a.xml": xml(CAT)})
+    write_files(tmp_path / "a", {"train/a.xml": xml(CAT)})
     with pytest.raises(
         InputError, match=r"a\.xml: its image 'a\.jpg' and those of the other files were not found"
     ):
         read(tmp_path / "a")
-    write(tmp_path / "b", {"a.xml": xml(), "a.jpg": None})
+    write_files(tmp_path / "b", {"a.xml": xml(), "a.jpg": None})
     with pytest.raises(InputError, match="b: no XML file has an object that can be read: no object"):
         read(tmp_path / "b")
 
 
 def test_other_xml_files_are_not_recognized(tmp_path):
-    write(tmp_path, {"annotations.xml": "<annotations><version>1.1</version></annotations>", "a.jpg": None})
+    write_files(
+        tmp_path, {"annotations.xml": "<annotations><version>1.1</version></annotations>", "a.jpg": None}
+    )
     assert voc.recognize(tmp_path) is None
     assert voc.explain(tmp_path).startswith("annotations.xml does not have the root element <annotation>")
 
 
 def test_a_damaged_first_file_does_not_hide_the_others(tmp_path):
-    write(tmp_path, {"a.xml": "", "a.jpg": None, "b.xml": xml(CAT, name="b.jpg"), "b.jpg": None})
+    write_files(tmp_path, {"a.xml": "", "a.jpg": None, "b.xml": xml(CAT, name="b.jpg"), "b.jpg": None})
     (tmp_path / "A.xml").mkdir()
     (tmp_path / "c.xml").write_bytes(f'<?xml version="1.0" encoding="UTF-16"?>{xml(CAT)}'.encode("utf-16"))
-    write(tmp_path, {"c.jpg": None})
+    write_files(tmp_path, {"c.jpg": None})
     contents = read(tmp_path)
     assert [image["file_name"] for image in contents.data["images"]] == ["b.jpg", "c.jpg"]
     assert [problem.file.name for problem in contents.problems] == ["a.xml"]
 
 
 def test_an_image_that_a_list_repeats_counts_once(tmp_path):
-    write(
+    write_files(
         tmp_path,
         {"Annotations/a.xml": xml(CAT), "JPEGImages/a.jpg": None, "ImageSets/Main/train.txt": "a\na\n"},
     )
@@ -217,12 +210,12 @@ def test_an_image_that_a_list_repeats_counts_once(tmp_path):
 
 
 def test_a_box_without_area_does_not_tell_where_coordinates_start(tmp_path):
-    write(tmp_path, {"a.xml": xml(CAT, ("cat", 0, 0, 0, 0)), "a.jpg": None})
+    write_files(tmp_path, {"a.xml": xml(CAT, ("cat", 0, 0, 0, 0)), "a.jpg": None})
     assert [entry["bbox"] for entry in read(tmp_path).data["annotations"]] == [BOX]
 
 
 def test_an_empty_polygon_is_no_mask(tmp_path):
-    write(tmp_path, {"a.xml": xml((*CAT, "<polygon></polygon>")), "a.jpg": None})
+    write_files(tmp_path, {"a.xml": xml((*CAT, "<polygon></polygon>")), "a.jpg": None})
     (entry,) = read(tmp_path).data["annotations"]
     assert entry["bbox"] == BOX
     assert "segmentation" not in entry

@@ -3,17 +3,7 @@ from PIL import Image
 
 from mvit_det.data.formats import yolo
 from mvit_det.errors import InputError
-
-
-def write(root, files, sizes=(200, 100)):
-    """Write files: text, or None for an image."""
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if text is None:
-            Image.new("RGB", sizes).save(path)
-        else:
-            path.write_text(text)
+from tests.data.formats.files import write_files
 
 
 def boxes(contents):
@@ -93,7 +83,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("tool", LAYOUTS)
 def test_the_layouts_of_other_tools(tmp_path, tool):
-    write(tmp_path, LAYOUTS[tool])
+    write_files(tmp_path, LAYOUTS[tool])
     splits = yolo.recognize(tmp_path)
     num_images = sum(content is None for content in LAYOUTS[tool].values())
     assert list(splits) == ["train", "val"][:num_images]
@@ -107,7 +97,7 @@ def test_the_layouts_of_other_tools(tmp_path, tool):
 
 
 def test_images_labels_and_ids(tmp_path):
-    write(
+    write_files(
         tmp_path,
         {
             "classes.txt": "cat\ndog\n",
@@ -154,7 +144,7 @@ def test_images_labels_and_ids(tmp_path):
 
 
 def test_sizes_are_those_of_upright_images(tmp_path):
-    write(
+    write_files(
         tmp_path, {"classes.txt": "cat\n", "images/b.jpg": None, "labels/a.txt": LABEL, "labels/b.txt": LABEL}
     )
     exif = Image.Exif()
@@ -169,42 +159,49 @@ def test_sizes_are_those_of_upright_images(tmp_path):
 
 
 def test_an_image_that_cannot_be_read_is_left_to_the_check_of_images(tmp_path):
-    write(tmp_path, {"classes.txt": "cat\n", "images/a.jpg": "no image", "labels/a.txt": LABEL})
+    write_files(tmp_path, {"classes.txt": "cat\n", "images/a.jpg": "no image", "labels/a.txt": LABEL})
     contents = yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
     assert contents.data["images"] == [{"id": 1, "file_name": "a.jpg", "_source": f"{tmp_path}/images/a.jpg"}]
     assert contents.data["annotations"] == []
 
 
 def test_errors_of_a_whole_set(tmp_path):
-    write(tmp_path / "a", {"images/a.jpg": None, "labels/a.txt": LABEL})
+    write_files(tmp_path / "a", {"images/a.jpg": None, "labels/a.txt": LABEL})
     assert yolo.recognize(tmp_path / "a") is None
     assert "has labels/ as in YOLO, but no data.yaml and no classes.txt" in yolo.explain(tmp_path / "a")
-    write(tmp_path / "b", {"data.yaml": "train: images\nnames: [cat]", "images/a.jpg": None})
+    write_files(tmp_path / "b", {"data.yaml": "train: images\nnames: [cat]", "images/a.jpg": None})
     with pytest.raises(
         InputError, match="no image of the train split has a label file; expected .*images/a.txt"
     ):
         yolo.read(tmp_path / "b", yolo.recognize(tmp_path / "b"), "train")
-    write(tmp_path / "c", {"data.yaml": "train: images\nnames: [cat]", "images/a.md": ""})
+    write_files(tmp_path / "c", {"data.yaml": "train: images\nnames: [cat]", "images/a.md": ""})
     with pytest.raises(InputError, match="images: contains no images; the train split of .* is empty"):
         yolo.read(tmp_path / "c", yolo.recognize(tmp_path / "c"), "train")
 
 
 def test_other_folders_are_not_recognized(tmp_path):
-    write(tmp_path, {"images/a.jpg": None, "classes.txt": "cat\n", "notes.txt": "hello"})
+    write_files(tmp_path, {"images/a.jpg": None, "classes.txt": "cat\n", "notes.txt": "hello"})
     assert yolo.recognize(tmp_path) is None
 
 
 def test_corners_in_place_of_boxes_are_refused(tmp_path):
     corners = "0 0.1 0.1 0.9 0.9\n0 0.5 0.5 0.9 0.9\n0 0.6 0.6 0.8 0.9\n"
-    write(tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "labels/a.txt": corners})
+    write_files(tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "labels/a.txt": corners})
     with pytest.raises(InputError, match=r"a\.txt: line 1: 0\.1, 0\.1, 0\.9, 0\.9 and all other boxes look"):
         yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
-    write(tmp_path, {"labels/a.txt": corners + "0 0.9 0.5 0.1 0.1\n"})  # the last is no pair of corners
+    write_files(tmp_path, {"labels/a.txt": corners + "0 0.9 0.5 0.1 0.1\n"})  # the last is no pair of corners
     assert len(yolo.read(tmp_path, yolo.recognize(tmp_path), "train").data["annotations"]) == 4
 
 
+def test_keypoints_without_kpt_shape_are_refused(tmp_path):
+    label = "0 0.5 0.5 0.2 0.4 0.45 0.4 1 0.55 0.6 2\n"
+    write_files(tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "labels/a.txt": label})
+    with pytest.raises(InputError, match=r"a\.txt: line 1: 11 values .* a box and 2 keypoints"):
+        yolo.read(tmp_path, yolo.recognize(tmp_path), "train")
+
+
 def test_an_image_whose_labels_are_not_a_file_is_dropped(tmp_path):
-    write(
+    write_files(
         tmp_path, {"classes.txt": "cat\n", "images/a.png": None, "images/b.png": None, "labels/a.txt": LABEL}
     )
     (tmp_path / "labels/b.txt").mkdir()

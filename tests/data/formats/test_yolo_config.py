@@ -33,6 +33,7 @@ def test_names_of_other_tools(tmp_path):
     write(tmp_path / "hyp.yaml", "lr0: 0.01")
     write(tmp_path / "template.yaml", "{{ name }: [")  # no YAML, and no part of the data set
     assert find_config(tmp_path).names == {0: "pear"}
+    write(tmp_path / "twice.yaml", "lr0: 0.01\nlr0: 0.02")  # no part of it either
     write(tmp_path / "dataset.yaml", "names: [plum]")
     assert find_config(tmp_path).names == {0: "plum"}
     assert find_config(tmp_path / "train" / "images") is None
@@ -72,7 +73,7 @@ def test_the_stated_root_and_lists_of_folders(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("names: [cat]\nnc: 2", "nc is 2, but names has 1 classes"),
+        ("names: [cat]\nnc: 2", "nc is 2, but names has 1 class; correct"),
         ("names: []", "names: expected a list"),
         ("names: cat", "names: expected a list"),
         ("names: {cat: 0}", "names: cat: expected the number of a class and its name"),
@@ -83,6 +84,9 @@ def test_the_stated_root_and_lists_of_folders(tmp_path):
         ("names: [cat]\nval: ../valid/images", "val: '../valid/images' does not exist; correct the path"),
         ("names: [cat]\nkpt_shape: [17, 3]", "kpt_shape: labels with keypoints are not supported"),
         ("names: [cat", "is not YAML: .* in line 1"),
+        ("names: [cat]\nnc: 1\nnames: [dog]", "line 3: the key 'names' is repeated; keep one of them"),
+        ("names:\n  0: cat\n  1: dog\n  0: cow", "line 4: the key '0' is repeated"),
+        ("names: [cat]\nroboflow: {license: a, license: b}", "line 2: the key 'license' is repeated"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, text, message):

@@ -43,7 +43,7 @@ def test_rounding_beyond_the_image_is_accepted():
         ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.9", "bad_label", "has 8 values"),
         ("cat 0.5 0.5 0.1 0.1", "bad_label", "'cat' is not a number"),
         ("0 0.5 nan 0.1 0.1", "bad_label", "'nan' is not a number"),
-        ("0,0.5,0.5,0.1,0.1", "bad_label", "has 1 values"),
+        ("0,0.5,0.5,0.1,0.1", "bad_label", "has 1 value; expected"),
         ("0.5 0.5 0.5 0.1 0.1", "bad_label", "class 0.5 is not a whole number"),
         ("2 0.5 0.5 0.1 0.1", "unknown_category", "there is no class 2; expected 0 to 1"),
         ("-1 0.5 0.5 0.1 0.1", "unknown_category", "there is no class -1; expected"),

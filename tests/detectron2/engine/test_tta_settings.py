@@ -8,20 +8,11 @@ import torch
 from mvit_det import MViT
 from mvit_det.detectron2 import train, visualize
 from mvit_det.detectron2.engine.tta_settings import check_tta, with_tta
-from mvit_det.detectron2.lazy_config import build, get_config, load_config
+from mvit_det.detectron2.lazy_config import build, get_config
 from mvit_det.errors import InputError
 
 TTA = ["train.tta.enabled=True", "train.tta.short_sides=[64,96]", "train.tta.max_size=160"]
 DETECT_ALL = "model.roi_heads.box_predictor.test_score_thresh=0.0"
-
-
-@pytest.fixture(scope="module")
-def weights(nano_arguments, tmp_path_factory):
-    """The override that names a file with random weights."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.pth"
-    torch.save({"model": build(load_config(nano_arguments[1], nano_arguments[2:]).model).state_dict()}, path)
-    return f"train.init_checkpoint={path}"
 
 
 @pytest.fixture
@@ -45,25 +36,25 @@ def evaluate(nano_arguments, folder, *overrides):
 
 
 @pytest.mark.slow
-def test_evaluation_with_tta_and_with_soft_nms(nano_arguments, weights, sizes, tmp_path):
-    plain = evaluate(nano_arguments, tmp_path / "plain", weights)
+def test_evaluation_with_tta_and_with_soft_nms(nano_arguments, weights_override, sizes, tmp_path):
+    plain = evaluate(nano_arguments, tmp_path / "plain", weights_override)
     num_images = len(sizes)
     assert num_images == 4
     assert {min(size) for size in sizes} == {64}
     sizes.clear()
-    augmented = evaluate(nano_arguments, tmp_path / "tta", weights, *TTA)
+    augmented = evaluate(nano_arguments, tmp_path / "tta", weights_override, *TTA)
     assert len(sizes) == num_images * 4  # two sizes, and both mirrored
     assert {min(size) for size in sizes} == {64, 96}
-    soft = evaluate(nano_arguments, tmp_path / "soft", weights, "model.roi_heads.soft_nms=gaussian")
+    soft = evaluate(nano_arguments, tmp_path / "soft", weights_override, "model.roi_heads.soft_nms=gaussian")
     assert {entry["image_id"] for entry in augmented} == {entry["image_id"] for entry in plain}
     assert augmented != plain
     assert len(soft) > len(plain)
     assert all("segmentation" in entry for entry in augmented)
 
 
-def test_predictions_with_tta(nano_arguments, shapes, weights, sizes, tmp_path):
+def test_predictions_with_tta(nano_arguments, shapes, weights_override, sizes, tmp_path):
     image = sorted((shapes / "images").iterdir())[0]
-    arguments = ["predict", str(image), *nano_arguments, weights, DETECT_ALL]
+    arguments = ["predict", str(image), *nano_arguments, weights_override, DETECT_ALL]
     visualize.main([*arguments, *TTA, "train.tta.flip=False", "--out", str(tmp_path)])
     assert [min(size) for size in sizes] == [64, 96]
     assert json.loads((tmp_path / "detections.json").read_text())
@@ -79,9 +70,11 @@ def test_predictions_with_tta(nano_arguments, shapes, weights, sizes, tmp_path):
         ("flip=yes", "train.tta.flip is 'yes': expected true or false"),
     ],
 )
-def test_bad_values_raise_before_anything_is_written(nano_arguments, weights, tmp_path, override, message):
+def test_bad_values_raise_before_anything_is_written(
+    nano_arguments, weights_override, tmp_path, override, message
+):
     out = tmp_path / "out"
-    arguments = [*nano_arguments, weights, f"train.output_dir={out}", *TTA, f"train.tta.{override}"]
+    arguments = [*nano_arguments, weights_override, f"train.output_dir={out}", *TTA, f"train.tta.{override}"]
     with pytest.raises(InputError, match=message):
         train.main(["--eval-only", *arguments])
     assert not out.exists()

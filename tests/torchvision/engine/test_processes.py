@@ -46,6 +46,22 @@ def test_processes_of_torchrun(monkeypatch):
         find_processes(None, 1)
 
 
+@pytest.mark.parametrize("local_rank", [0, 1])
+def test_tasks_of_srun_that_see_one_gpu_each(monkeypatch, local_rank):
+    """As after ``srun --ntasks-per-node=2 --gpus-per-task=1``."""
+    variables = {"SLURM_PROCID": local_rank, "SLURM_LOCALID": local_rank, "SLURM_STEP_NUM_TASKS": 2}
+    variables |= {"SLURM_STEP_TASKS_PER_NODE": 2, "SLURM_STEP_NODELIST": "a", "CUDA_VISIBLE_DEVICES": 0}
+    set_variables(monkeypatch, **variables)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="this one sees 1 GPU: .* by --gpus-per-node=2 instead of --gpus-pe"):
+        find_processes(None, None)
+    # The first task of each machine reports the error, and the others exit silently.
+    with pytest.raises(SystemExit if local_rank else InputError), single_error():
+        find_processes(None, None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_processes(None, None) == Processes(devices=2, num_nodes=1, rank=local_rank)
+
+
 def test_bad_numbers_are_refused(monkeypatch):
     with pytest.raises(InputError, match="devices 5: this machine has no GPU .* and 4 CPU cores"):
         find_processes(5, None)

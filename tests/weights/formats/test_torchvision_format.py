@@ -24,10 +24,8 @@ def test_a_round_trip_loses_nothing(head, num_classes, detector_weights, assert_
     assert_same_weights(checkpoint.weights, ours)
 
 
-def test_the_names_of_mask_rcnn(detector_weights):
-    weights = detector_weights("mask_rcnn", 3)
-    ours = to_detectron2(weights)
-    for name, original in {
+NAMES = {  # head -> our name: torchvision's name
+    "mask_rcnn": {
         "backbone.bottom_up.blocks.0.attn.qkv.weight": "backbone.body.blocks.0.attn.qkv.weight",
         "backbone.fpn_lateral2.bias": "backbone.fpn.inner_blocks.0.0.bias",
         "backbone.fpn_output5.weight": "backbone.fpn.layer_blocks.3.0.weight",
@@ -40,14 +38,8 @@ def test_the_names_of_mask_rcnn(detector_weights):
         "roi_heads.mask_head.mask_fcn4.weight": "roi_heads.mask_head.3.0.weight",
         "roi_heads.mask_head.deconv.weight": "roi_heads.mask_predictor.conv5_mask.weight",
         "roi_heads.mask_head.predictor.bias": "roi_heads.mask_predictor.mask_fcn_logits.bias",
-    }.items():
-        assert torch.equal(ours[name], weights[original]), name
-
-
-def test_the_names_of_a_cascade(detector_weights):
-    weights = detector_weights("cascade_mask_rcnn", 3)
-    ours = to_detectron2(weights)
-    for name, original in {
+    },
+    "cascade_mask_rcnn": {
         "proposal_generator.rpn_head.conv.conv0.weight": "rpn.head.conv.0.0.weight",
         "proposal_generator.rpn_head.conv.conv1.bias": "rpn.head.conv.1.0.bias",
         "roi_heads.box_head.0.conv1.weight": "roi_heads.box_head.0.0.0.weight",
@@ -57,7 +49,15 @@ def test_the_names_of_a_cascade(detector_weights):
         "roi_heads.mask_head.mask_fcn2.norm.num_batches_tracked": (
             "roi_heads.mask_head.1.1.num_batches_tracked"
         ),
-    }.items():
+    },
+}
+
+
+@pytest.mark.parametrize("head", NAMES)
+def test_the_names_of_weights(detector_weights, head):
+    weights = detector_weights(head, 3)
+    ours = to_detectron2(weights)
+    for name, original in NAMES[head].items():
         assert torch.equal(ours[name], weights[original]), name
 
 
