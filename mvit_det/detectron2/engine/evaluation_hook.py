@@ -41,7 +41,8 @@ class Evaluation(hooks.EvalHook):
         """Return whether the evaluation after ``step`` steps is due and was not completed."""
         if not self.eval_period or step % self.eval_period or step >= self.trainer.max_iter:
             return False  # the evaluation after the last step follows anyway
-        evaluated = int(self.record.read_text()) if self.record.is_file() else 0
+        text = self.record.read_text() if self.record.is_file() else ""
+        evaluated = int(text) if text.isdecimal() else 0
         is_missing: list[bool] = comm.all_gather(evaluated < step)
         return is_missing[0]
 
