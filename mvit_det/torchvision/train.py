@@ -24,6 +24,7 @@ from mvit_det.report.console import check_images_with_progress
 from mvit_det.report.curves import draw_curves
 from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import build_augmentation
+from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 from mvit_det.torchvision.engine.last_checkpoint import SaveInterval
@@ -85,10 +86,12 @@ def train(options: TrainOptions) -> Metrics:
         console.print(f"no GPU: {processes.devices} processes share the CPU of a machine", highlight=False)
 
     module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
+    sampler = train_loader.batch_sampler
+    assert isinstance(sampler, AspectRatioBatchSampler)
     trainer = build_fitting_trainer(
         options,
         schedule,
-        train_loader.batch_sampler,
+        sampler,
         keep_best=val_set is not None,
         processes=processes,
         console=console,
