@@ -1,8 +1,8 @@
 """Runs that are killed with SIGKILL and resumed end like unbroken runs; see ``kill_and_resume.py``."""
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +11,8 @@ pytestmark = pytest.mark.slow
 
 def check(folder, *arguments):
     command = [sys.executable, "-m", "tests.faults.kill_and_resume", "--folder", folder, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
