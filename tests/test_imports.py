@@ -19,7 +19,7 @@ RULES = {
     "nms": ({"errors"}, {"torch", "torchvision"}),
     "recipes": (set(), set()),
     "dependencies": (set(), set()),
-    "engine": ({"errors"}, {"torch"}),
+    "engine": ({"errors"}, {"numpy", "torch"}),
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "heads"}, {"torch", "safetensors"}),

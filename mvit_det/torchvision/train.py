@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import build_augmentation
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
+from mvit_det.torchvision.engine.last_checkpoint import SaveInterval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_fitting_trainer
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
-from mvit_det.torchvision.engine.resume import check_resume, write_settings
+from mvit_det.torchvision.engine.resume import check_resume, has_checkpoint, write_settings
 from mvit_det.torchvision.engine.schedule import Schedule, plan
 from mvit_det.torchvision.evaluate import evaluate_module
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
@@ -53,6 +55,10 @@ def train(options: TrainOptions) -> Metrics:
     console = build_console()
     processes = find_processes(options.devices, options.num_nodes)
     check_tracker(options.logger)
+    SaveInterval.parse(options.save_every)
+    if options.resume and not has_checkpoint(options.out):
+        console.print("the run has no checkpoint yet, and starts again", highlight=False)
+        options = replace(options, resume=False, overwrite=True)
     start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
     train_set, val_set = _read_data(options, processes, console)
     head, explanation = select_head(options.head, train_set.num_objects, train_set.num_masks)
@@ -80,7 +86,12 @@ def train(options: TrainOptions) -> Metrics:
 
     module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
     trainer = build_fitting_trainer(
-        options, schedule, keep_best=val_set is not None, processes=processes, console=console
+        options,
+        schedule,
+        train_loader.batch_sampler,
+        keep_best=val_set is not None,
+        processes=processes,
+        console=console,
     )
     last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
     with _explained_errors(options, last):
@@ -178,7 +189,7 @@ def _build_detector(
     options: TrainOptions, config: DetectorConfig, start: Checkpoint | None, console: Console
 ) -> FasterRCNN:
     """Build the detector, with the weights that training starts from, and log which of them were loaded."""
-    L.seed_everything(options.seed, workers=True, verbose=False)
+    L.seed_everything(options.seed, verbose=False)
     # The augmentation sets the size of training images, so torchvision's own resizing is skipped.
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
     if start is not None and not options.resume:
@@ -208,4 +219,5 @@ def _explained_errors(options: TrainOptions, last: Path) -> Iterator[None]:
             "batch_size and raise accumulate, set recompute to cheap or block, or lower size"
         ) from None
     except SystemExit:  # raised by Lightning on Ctrl-C and SIGTERM
-        raise KeyboardInterrupt(f"resume the run to continue from {last}" if last.exists() else "") from None
+        remedy = f"continue from {last}" if last.exists() else "start again: there is no checkpoint yet"
+        raise KeyboardInterrupt(f"resume the run to {remedy}") from None

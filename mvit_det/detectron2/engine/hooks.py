@@ -98,14 +98,22 @@ class StopEarly(HookBase):
 
     def __init__(self, keep_best: KeepBest, patience: int, eval_period: int) -> None:
         self.keep_best, self.patience, self.eval_period = keep_best, patience, eval_period
-        self.start = 0  # step from which evaluations count if none was good
+        self.start = 0  # step from which evaluations count if that of the best one is unknown
 
     def is_due(self, step: int) -> bool:
         """Return whether the run should end after ``step`` steps. All processes must call this function."""
-        best = self.keep_best.best_iteration
-        best_step = self.start if best is None else best + 1
+        if self.keep_best.best_iteration is not None:
+            best_step = self.keep_best.best_iteration + 1
+        else:  # no evaluation was good, or an earlier version wrote the best checkpoint
+            best_step = 0 if self.keep_best.best == float("-inf") else self.start
         is_due: list[bool] = comm.all_gather((step - best_step) // self.eval_period >= self.patience)
         return is_due[0]
+
+    def before_train(self) -> None:
+        self.start = step = self.trainer.start_iter
+        if step < self.trainer.max_iter and self.is_due(step):  # the run had stopped already
+            self.trainer.iter = step - 1
+            raise StoppedEarly
 
     def after_step(self) -> None:
         step = self.trainer.iter + 1

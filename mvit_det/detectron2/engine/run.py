@@ -21,6 +21,7 @@ from mvit_det.detectron2.data.train_loader import TrainLoader
 from mvit_det.detectron2.data.user_data import has_validation_set, log_data, release_training_set
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
+from mvit_det.detectron2.engine.evaluation_hook import Evaluation
 from mvit_det.detectron2.engine.event_writers import build_writers
 from mvit_det.detectron2.engine.hooks import (
     BEST,
@@ -37,6 +38,8 @@ from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.errors import InputError
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
+
+EVALUATED = "last_evaluation"  # holds the number of steps before the last evaluation
 
 
 def evaluate(cfg: DictConfig) -> Results:
@@ -88,17 +91,12 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ProgressBar() if is_main and sys.stderr.isatty() else None,
             None if average is None else UpdateAverage(average, model),
             _checkpoint_hook(checkpointer, settings, folder) if is_main else None,
-            hooks.EvalHook(settings.eval_period, evaluation) if has_val else None,
+            Evaluation(settings.eval_period, evaluation, folder / EVALUATED) if has_val else None,
             hooks.PeriodicWriter(build_writers(cfg, evaluation), settings.log_period) if is_main else None,
             stop_early,
         ]
     )
     start = _load_start(settings, trainer, checkpointer, model, args.resume)
-    if stop_early is not None:
-        stop_early.start = start
-        if start < settings.max_iter and stop_early.is_due(start):  # the run had stopped already
-            logger.info(stop_early)
-            return
     try:
         trainer.train(start, settings.max_iter)
     except StoppedEarly:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from mvit_det.detectron2.data.train_loader import Sample, TrainLoader, seed_generators
+from mvit_det.detectron2.data.train_loader import Sample, TrainLoader
+from mvit_det.engine.seeding import seed_generators
 from mvit_det.errors import one_line_errors, out_of_memory_summary
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}

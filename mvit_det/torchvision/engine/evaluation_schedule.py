@@ -24,6 +24,9 @@ def evaluated_epochs(epochs: int, interval: int) -> list[int]:
 class EvaluateLastEpoch(L.Callback):
     """Makes Lightning evaluate after the last epoch, whatever the interval between evaluations."""
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.on_train_epoch_start(trainer, pl_module)  # Lightning omits that hook if an epoch goes on
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1

@@ -13,12 +13,15 @@ from rich.console import Console
 
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
+from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
 from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch, default_interval
+from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint, SaveInterval
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
 from mvit_det.torchvision.engine.loggers import LogOptions, build_loggers
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes
 from mvit_det.torchvision.engine.progress import RunProgress
+from mvit_det.torchvision.engine.resumption import Resumption, SeededBatches
 from mvit_det.torchvision.engine.schedule import Schedule
 from mvit_det.torchvision.engine.weight_averaging import AveragedWeights, BestAverage
 
@@ -66,25 +69,28 @@ def build_trainer(
 
 
 def build_fitting_trainer(
-    options: TrainOptions, schedule: Schedule, *, keep_best: bool, processes: Processes, console: Console
+    options: TrainOptions,
+    schedule: Schedule,
+    sampler: AspectRatioBatchSampler,
+    *,
+    keep_best: bool,
+    processes: Processes,
+    console: Console,
 ) -> L.Trainer:
     """Return a Trainer for a training run. It writes logs and checkpoints to the run's folder.
 
     Args:
         options: the options of the run.
         schedule: the schedule of the run.
+        sampler: the sampler of the training batches.
         keep_best: whether to keep the checkpoint with the best validation metric besides the last one.
         processes: see :func:`build_trainer` for this argument and the next.
     """
-    last = ModelCheckpoint(
-        options.out,
-        filename=Path(run_folder.LAST).stem,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
     callbacks: list[L.Callback] = [
+        Resumption(sampler, options.out / run_folder.LOGS),
+        SeededBatches(options.seed),
         LearningRateMonitor(),
-        last,
+        LastCheckpoint(options.out / run_folder.LAST, SaveInterval.parse(options.save_every)),
         EvaluateLastEpoch(),
         LogOptions(asdict(options)),
     ]
