@@ -1,5 +1,6 @@
 """The processes of a run on one machine: this process starts the others, and none outlives another one's death."""
 
+import atexit
 import os
 import signal
 import socket
@@ -58,6 +59,7 @@ def start_children(size: int, machine: int = 0, num_machines: int = 1) -> Launch
             ENDING.children.append(subprocess.Popen(command, env=environment))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    atexit.register(wait_for_children)  # after what is registered later, such as the end of the connection
     threading.Thread(target=_watch_children, name="watch-children", daemon=True).start()
     return launch
 

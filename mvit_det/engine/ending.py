@@ -20,8 +20,8 @@ class Ending:
     Attributes:
         program: name at the start of the line.
         is_silent: whether another process of the run prints the line.
-        resume: the command that continues the run from its last checkpoint; empty for a command without one.
-        restart: the command that starts the run again.
+        resume: the command that continues the run, or starts it again if there is no checkpoint; empty for a
+            command without one.
         find_checkpoint: function that returns the checkpoint to continue from, or None if there is none yet;
             None outside of a run.
         saved_step: number of steps in the checkpoint that was saved because of the interrupt.
@@ -32,7 +32,6 @@ class Ending:
     program: str = ""
     is_silent: bool = False
     resume: str = ""
-    restart: str = ""
     find_checkpoint: FindCheckpoint | None = None
     saved_step: int | None = None
     requeued: str = ""
@@ -45,16 +44,13 @@ class Ending:
             return ""
         checkpoint = self.find_checkpoint()
         if checkpoint is None:
-            return f"there is no checkpoint yet; to start again: {self.restart}"
-        if self.saved_step is not None:
-            saved = f"saved {checkpoint} after step {self.saved_step}"
+            parts = ["there is no checkpoint yet", f"to start again: {self.resume}" if self.resume else ""]
         else:
-            saved = f"the last checkpoint is {checkpoint}"
-        if self.requeued:
-            return f"{saved}; {self.requeued}"
-        if self.resume:
-            return f"{saved}; to continue: {self.resume}"
-        return f"{saved}; to start again: {self.restart}"
+            saved = f"saved {checkpoint} after step {self.saved_step}"
+            last = f"the last checkpoint is {checkpoint}"
+            remedy = f"to continue: {self.resume}" if self.resume else ""
+            parts = [last if self.saved_step is None else saved, self.requeued or remedy]
+        return "; ".join(filter(None, parts))
 
     def add_how_to_continue(self, message: str) -> str:
         """Return a message followed by :meth:`how_to_continue`."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from mvit_det.engine.children import is_child, wait_for_children, watch_parent
+from mvit_det.engine.children import is_child, watch_parent
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.launchers import find_launch
 
@@ -27,8 +27,8 @@ class Interruption:
     """The handler of the signals of this process.
 
     A signal raises a :class:`KeyboardInterrupt`, except during training: there, the training loop asks for
-    :attr:`request` after each step. If the process has not ended after :data:`TIME_LIMIT`, it is ended. So it is at
-    a second signal.
+    :attr:`request` after each step. If the process has not ended after :data:`TIME_LIMIT`, or if a second
+    signal comes, it is ended at once.
 
     A process that another process of the run has started passes a signal on to that one, which decides.
 
@@ -86,26 +86,28 @@ def defer_interrupts(is_deferred: bool) -> None:
 
 
 @contextmanager
-def interruptible(program: str, *, resume: str = "", restart: str = "") -> Iterator[None]:
+def interruptible(program: str, resume: str = "") -> Iterator[None]:
     """Return a context for a command, in which SIGINT and SIGTERM (and in a Slurm job, SIGUSR1) are handled.
 
     It is for a process of its own: the process ends without Python's own ending if that takes too long, and if
-    another process of the run dies. In another thread than the main one, nothing happens.
+    another process of the run dies. Inside of another such context, only ``resume`` has an effect; in another
+    thread than the main one, nothing has.
 
     Args:
         program: name at the start of the line.
-        resume: see :class:`mvit_det.engine.ending.Ending` for this argument and the next.
+        resume: the command that continues a run; see :class:`mvit_det.engine.ending.Ending`.
 
     Raises:
         KeyboardInterrupt: on a signal, with a message that says how to continue.
         SystemExit: on a signal, in a process whose line another process prints.
     """
     global _active
+    ENDING.resume = resume or ENDING.resume
     if _active is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
     launch = find_launch()
-    ENDING.program, ENDING.resume, ENDING.restart = program, resume, restart
+    ENDING.program = program
     ENDING.is_silent = launch is not None and launch.rank > 0
     handled = [number for number in SIGNALS if _should_handle(number)]
     _active = Interruption()
@@ -119,7 +121,6 @@ def interruptible(program: str, *, resume: str = "", restart: str = "") -> Itera
         yield
         if _active.request:  # a library has swallowed the exception
             raise KeyboardInterrupt
-        wait_for_children()
         is_done = True
     except (KeyboardInterrupt, SystemExit):
         if not _active.request:
@@ -144,7 +145,7 @@ def _should_handle(number: signal.Signals) -> bool:
 
 
 def _end_interrupted() -> None:
-    """Raise the exception that ends an interrupted process with its line, if it is this process that prints it."""
+    """Raise the exception with which an interrupted process ends, with its line if it is to print one."""
     message = ENDING.how_to_continue()
     if not ENDING.claim():
         raise SystemExit(1) from None
@@ -160,9 +161,9 @@ def _ignore_interrupts(unraisable: Any) -> None:
 def _ignore_in_worker() -> None:
     """Leave it to the parent process when a loading process ends.
 
-    A terminal or a job system sends signals to all processes. If a loading process died of one, the parent would
-    fail in the middle of a step. SIGTERM, by which the parent ends a process that does not react, takes effect
-    after the time in which the parent itself ends.
+    A terminal or a job system sends signals to all processes. If a loading process died of one, the parent
+    would fail in the middle of a step. SIGTERM, by which the parent ends a process that does not react, takes
+    effect after the time in which the parent itself ends.
     """
     if _active is None:
         return

@@ -22,24 +22,25 @@ _held: set[Path] = set()  # the folders that this process has locked
 
 @contextmanager
 def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Hold the exclusive lock on a folder, which is created if it does not exist.
+    """Hold the exclusive lock on a folder. It is created if it does not exist, and removed if it stays empty.
 
-    The lock is a POSIX record lock on a file in the folder. The system releases it when the process ends, however
-    that happens. Loading processes do not inherit it, so that one of them that outlives a killed run does not
-    block the next run. If the process holds the lock already, nothing happens. A process that opens and closes the
-    file of a lock that it holds loses it.
+    The lock is a POSIX record lock on a file in the folder. The system releases it when the process ends,
+    however that happens. Loading processes do not inherit it, so that one of them that outlives a killed run
+    does not block the next run. If the process holds the lock already, nothing happens. A process that opens
+    and closes the file of a lock that it holds loses it.
 
     Args:
         folder: the folder of the run.
-        warn: function that prints a line; it is called if the file system has no locks. The run then continues.
+        warn: function that prints a line. It is called if the file system has no locks, and the run continues.
 
     Raises:
-        InputError: if another process holds the lock. The message names its machine, its number and its command.
+        InputError: if another process holds the lock. The message names the process, its machine and command.
     """
     key = folder.resolve()
     if key in _held:
         yield
         return
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(folder, warn)
     _held.add(key)
@@ -51,6 +52,9 @@ def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
             with suppress(OSError):
                 (folder / LOCK).unlink()
             os.close(descriptor)
+        with suppress(OSError):  # not empty
+            for path in created:
+                path.rmdir()
 
 
 def _acquire(folder: Path, warn: Callable[[str], None]) -> int | None:
@@ -65,8 +69,8 @@ def _acquire(folder: Path, warn: Callable[[str], None]) -> int | None:
             os.close(descriptor)
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise InputError(
-                    f"{folder}: another run writes to it: {printable(holder) or 'it has just started'}; choose "
-                    "another folder, or wait until that run has ended"
+                    f"{folder}: another run writes to it: {printable(holder) or 'it has just started'}; wait "
+                    "until that run has ended, or choose another folder"
                 ) from None
             if error.errno not in NOT_SUPPORTED:
                 raise

@@ -1,19 +1,17 @@
-"""The stop of a training run after a whole step, on which its processes agree."""
-
-from collections.abc import Callable
+"""The request to stop a training run, on which its processes agree after each step."""
 
 import torch
 from torch import distributed
 
 from mvit_det.engine.ending import ENDING
-from mvit_det.engine.interruption import REQUEUE, defer_interrupts, requested
+from mvit_det.engine.interruption import REQUEUE, requested
 from mvit_det.engine.slurm import requeue
 
 
 class StopRequest:
-    """Tells a training loop after each step whether to stop, in all processes at the same step.
+    """Tells a training loop whether to stop, in all processes at the same step.
 
-    Create it in all processes at the same time, when training starts.
+    All processes create it at the same time, when training starts.
     """
 
     def __init__(self) -> None:
@@ -21,7 +19,6 @@ class StopRequest:
         if distributed.is_initialized() and distributed.get_world_size() > 1:
             # On the CPU, so that no process waits for its GPU.
             self.group = distributed.new_group(backend="gloo")
-        defer_interrupts(True)
 
     def agreed(self) -> int:
         """Return the largest request of all processes: 0 (nothing), ``STOP`` or ``REQUEUE``."""
@@ -31,21 +28,12 @@ class StopRequest:
         distributed.all_reduce(request, distributed.ReduceOp.MAX, self.group)
         return int(request)
 
-    def stop_if_agreed(self, save: Callable[[], None], num_steps: int) -> None:
-        """Save a checkpoint and end the run if a process has been interrupted.
 
-        Args:
-            save: function that writes the checkpoint. Every process calls it.
-            num_steps: the number of steps that have been run.
+def end_run(request: int, num_steps: int) -> None:
+    """Record that a checkpoint was saved after ``num_steps`` steps, and requeue the job if that was asked for.
 
-        Raises:
-            KeyboardInterrupt: if the run ends.
-        """
-        request = self.agreed()
-        if not request:
-            return
-        save()
-        ENDING.saved_step = num_steps
-        if request == REQUEUE and not ENDING.is_silent:
-            ENDING.requeued = requeue()
-        raise KeyboardInterrupt
+    The first process calls this function when it has saved the checkpoint.
+    """
+    ENDING.saved_step = num_steps
+    if request == REQUEUE:
+        ENDING.requeued = requeue()
