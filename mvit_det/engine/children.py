@@ -20,12 +20,10 @@ PERIOD = 0.5  # seconds between looks at the other processes
 PATIENCE = 10.0  # seconds for a process to end by itself after another one has failed
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
-_parent = os.environ.get(PARENT, "")
-
 
 def is_child() -> bool:
     """Return whether :func:`start_children` of another process of the run has started this process."""
-    return _parent.isdecimal() and int(_parent) == os.getppid()
+    return os.environ.get(PARENT) == str(os.getppid())
 
 
 def start_children(size: int, machine: int = 0, num_machines: int = 1) -> Launch:
