@@ -81,8 +81,8 @@ class Ending:
                 child.kill()
 
     def reset(self) -> None:
-        """Forget everything, as before the first command."""
-        self.__init__()  # type: ignore[misc]
+        """Forget the command. The other processes are still waited for when this one ends."""
+        self.__init__(children=self.children)  # type: ignore[misc]
 
 
 ENDING = Ending()  # of this process

@@ -8,6 +8,7 @@ command, and what is wrong. The runs are forked from this process, which has imp
 """
 
 import argparse
+import functools
 import itertools
 import os
 import pickle
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 
 from mvit_det.data.shapes import write_shapes
-from mvit_det.engine import children
+from mvit_det.engine import children, interruption
 from tests.faults.kill_and_resume import Detectron2, Torchvision
 
 PHASES = {  # phase -> function to interrupt in each integration, and the call in which the signal is sent
@@ -46,7 +47,6 @@ PHASES = {  # phase -> function to interrupt in each integration, and the call i
     ),
 }
 WORK = 2.0  # seconds that the interrupted function takes longer
-LIMIT = 10.0  # seconds from the signal to the end
 
 
 class ForkedChild:
@@ -77,9 +77,8 @@ class ForkedChild:
 def slow_down(path, call, marker):
     """Let the function ``path`` take longer in one of its calls, in which it creates the file ``marker``."""
     parts = path.split(".")
-    owner, index = sys.modules[".".join(parts[:4])], 4
-    while index < len(parts) - 1:
-        owner, index = getattr(owner, parts[index]), index + 1
+    num_modules = max(n for n in range(len(parts)) if ".".join(parts[:n]) in sys.modules)
+    owner = functools.reduce(getattr, parts[num_modules:-1], sys.modules[".".join(parts[:num_modules])])
     function, calls = getattr(owner, parts[-1]), itertools.count(1)
 
     def slow(*args, **kwargs):
@@ -164,7 +163,7 @@ def interrupt(kind, folder, processes, phase, number, target):
     text = log.read_text()
     lines = [line for line in text.splitlines() if line.startswith(("mvit-det: ", "train_net.py: "))]
     problems = ["Traceback"] if "Traceback" in text else []
-    problems += [f"{seconds:.1f} s"] if seconds > LIMIT else []
+    problems += [f"{seconds:.1f} s"] if seconds > interruption.TIME_LIMIT + 2 else []
     problems += [f"status {status}"] if status != 1 else []
     problems += [f"{len(lines)} lines"] if len(lines) != 1 else []
     checkpoints = [path for path in out.glob("*") if path.suffix in (".ckpt", ".pth")]
@@ -178,7 +177,7 @@ def interrupt(kind, folder, processes, phase, number, target):
 
 
 def build_kind(detectron2, data, processes):
-    """Return the command that is run, with two evaluations and no checkpoint by itself but for those of epochs."""
+    """Return the command that is run, with two evaluations and checkpoints only at the end of epochs."""
     several = processes == 2
     if not detectron2:
         return Torchvision(data, ["--save-every", "99", *["--devices", "2"] * several])
@@ -203,7 +202,9 @@ def main():
     parser.add_argument("--signal", choices=("SIGINT", "SIGTERM"), action="append")
     parser.add_argument("--target", choices=("first", "group"), action="append")
     parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--time-limit", type=float, default=interruption.TIME_LIMIT, help="for slow machines")
     options = parser.parse_args()
+    interruption.TIME_LIMIT = options.time_limit
     data = options.folder / "data"
     if not data.exists():
         write_shapes(data, num_train=6, num_val=3)
@@ -218,8 +219,6 @@ def main():
         options.target or ("first", "group"),
         range(options.times),
     ):
-        several = ["--num-gpus", "2"] if options.detectron2 else ["--devices", "2"]
-        more = several if processes == 2 else []
         kind = build_kind(options.detectron2, data, processes)
         result = interrupt(kind, options.folder, processes, phase, signal.Signals[name], target)
         seconds, status, lines, problems = result
