@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.config_file = str(find_config(args.config_file))  # a path: Detectron2 copies the file into the log
     set_processes(args)
     args.resume |= is_requeued()
-    program = Path(sys.argv[0]).name
-    with interruptible(program, _resume_command(program, arguments)), ExitStack() as stack:
+    with interruptible(Path(sys.argv[0]).name, _resume_command(arguments)), ExitStack() as stack:
         prepare = partial(_check_and_lock, args, stack)
         is_started = find_launch() is not None
         if not is_started:
@@ -94,10 +93,12 @@ def _check_and_lock(args: Namespace, stack: ExitStack) -> None:
         stack.enter_context(run_lock(folder, logging.getLogger(__name__).warning))
 
 
-def _resume_command(program: str, arguments: Sequence[str] | None) -> str:
+def _resume_command(arguments: Sequence[str] | None) -> str:
     """Return the command that continues the run which these arguments start. Flags precede overrides."""
+    num_arguments = len(sys.argv) - 1
+    script = sys.orig_argv[: len(sys.orig_argv) - num_arguments]
     kept = [text for text in (sys.argv[1:] if arguments is None else arguments) if text != "--resume"]
-    return shlex.join([program, "--resume", *kept])
+    return shlex.join([*script, "--resume", *kept])
 
 
 def _parser() -> ArgumentParser:

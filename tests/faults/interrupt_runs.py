@@ -22,6 +22,7 @@ import torch
 
 from mvit_det.data.shapes import write_shapes
 from mvit_det.engine import children, interruption
+from mvit_det.errors import one_line_errors
 from tests.faults.kill_and_resume import Detectron2, Torchvision
 
 PHASES = {  # phase -> function to interrupt in each integration, and the call in which the signal is sent
@@ -115,7 +116,8 @@ def start(kind, arguments, log, processes, phase, marker):
             else:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, children.BLOCKED)
                 children.subprocess.Popen = ForkedChild
-        kind.main(arguments)
+        with one_line_errors():
+            kind.main(arguments)
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
@@ -162,7 +164,7 @@ def interrupt(kind, folder, processes, phase, number, target):
         os.killpg(pid, signal.SIGKILL)
     text = log.read_text()
     lines = [line for line in text.splitlines() if line.startswith(("mvit-det: ", "train_net.py: "))]
-    problems = ["Traceback"] if "Traceback" in text else []
+    problems = [text[text.index("Traceback") :]] if "Traceback" in text else []
     problems += [f"{seconds:.1f} s"] if seconds > interruption.TIME_LIMIT + 2 else []
     problems += [f"status {status}"] if status != 1 else []
     problems += [f"{len(lines)} lines"] if len(lines) != 1 else []
