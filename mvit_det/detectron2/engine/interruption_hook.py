@@ -11,8 +11,8 @@ from mvit_det.engine.stop_request import StopRequest, end_run
 class StopWhenInterrupted(HookBase):
     """Ends training after a whole step if one of the processes has received a signal.
 
-    What the hooks after this one do, such as an evaluation, ends at once; the step before it is saved. The last
-    step is not ended here: its checkpoint is that of the complete run.
+    What the hooks after this one do, such as an evaluation, ends at once; the step before it is saved. After
+    the last step, nothing is saved: its checkpoint is that of the complete run.
 
     Args:
         checkpointer: writes the checkpoint, in the main process.

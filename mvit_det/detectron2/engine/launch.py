@@ -57,8 +57,8 @@ def join_processes(url: str = "env://") -> bool:
     """Connect this process with the others if there are several; return whether there are.
 
     Args:
-        url: where the processes meet, if it is a file: ``file://...``. Otherwise, the environment variables of
-            torchrun and Slurm say where.
+        url: where the processes meet, if it is a file: ``file://...``. Otherwise, the environment variables
+            of torchrun and Slurm say where.
 
     Raises:
         InputError: if this machine has fewer GPUs than processes.
