@@ -3,7 +3,8 @@
     python -m tests.faults.kill_and_resume --kills 20 --seed 0
     python -m tests.faults.kill_and_resume --kills 20 --seed 0 --detectron2
 
-Arguments that it does not know are added to those of the run, such as ``--ema 0.9`` or ``train.accumulate=2``.
+Arguments that it does not know are added to those of the run, such as ``--ema 0.9`` or
+``train.accumulate=2``.
 """
 
 import argparse
@@ -12,9 +13,11 @@ import os
 import random
 import shutil
 import signal
-import subprocess
+import socket
 import sys
 import time
+import traceback
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -23,6 +26,8 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 from mvit_det.data.shapes import write_shapes
 
 MAX_KILLS = 3  # of one run
+# Lightning's counts, the paths of checkpoints, and a score that Lightning does not restore.
+NOT_COMPARED = {"loops", "best_k_models", "current_score"}
 
 
 class Torchvision:
@@ -102,33 +107,31 @@ class Detectron2:
 
 
 class Run:
-    """A training process in a group of its own, whose output is appended to the file ``log``."""
+    """A training run in a process group of its own, whose output is appended to the file ``log``.
 
-    def __init__(self, kind, out, log, resume=False, command=None):
+    Its processes are forks of this one, which has imported everything already.
+    """
+
+    def __init__(self, kind, out, log, processes, resume=False):
         self.settings = out / kind.settings
         self.before = self._modified()
-        arguments = kind.command(out, resume)
-        if command is not None:
-            with log.open("a") as file:
-                process = subprocess.Popen(
-                    [*command, *arguments], stdout=file, stderr=file, start_new_session=True
-                )
-            self.pid = process.pid
-            self.process = process
-            return
-        self.process = None
         self.pid = os.fork()
         if self.pid == 0:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            with log.open("a") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            if processes > 1:
+                _fork_ranks(processes)
             status = 1
             try:
-                os.setsid()
-                with log.open("a") as file:
-                    os.dup2(file.fileno(), 1)
-                    os.dup2(file.fileno(), 2)
-                kind.main(arguments)
+                kind.main(kind.command(out, resume))
                 status = 0
             except SystemExit as error:
                 status = error.code if isinstance(error.code, int) else 1
+            except BaseException:
+                traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
@@ -153,12 +156,25 @@ class Run:
         return was_running
 
     def wait(self):
-        if self.process is not None:
-            return self.process.wait()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except SystemExit:  # this process is told to end
+            os.killpg(self.pid, signal.SIGKILL)
+            raise
 
     def _modified(self):
         return self.settings.stat().st_mtime_ns if self.settings.exists() else None
+
+
+def _fork_ranks(processes):
+    """Fork the other processes of a run, and set the environment variables of torchrun in each."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    values = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in values.items()} | {"MASTER_ADDR": "localhost"}
+    rank = next((rank for rank in range(1, processes) if os.fork() == 0), 0)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"}
 
 
 def differences(one, two, path=""):
@@ -167,43 +183,36 @@ def differences(one, two, path=""):
         if one.dtype != two.dtype or not torch.equal(one, two):
             yield path
     elif isinstance(one, dict) and isinstance(two, dict):
-        if len(one) != len(two) or (one.keys() != two.keys() and "best_k_models" not in path):
+        if one.keys() != two.keys():
             yield f"{path}: {sorted(map(str, one.keys() ^ two.keys()))}"
-            return
-        for (key, value), other in zip(one.items(), (two.get(k) for k in one), strict=True):
-            if key not in ("loops", "best_k_models"):
-                yield from differences(value, other, f"{path}.{key}")
+        for key in one.keys() & two.keys() - NOT_COMPARED:
+            yield from differences(one[key], two[key], f"{path}.{key}")
     elif isinstance(one, list | tuple) and isinstance(two, list | tuple):
         if len(one) != len(two):
             yield path
-            return
-        for index, (value, other) in enumerate(zip(one, two, strict=True)):
+        for index, (value, other) in enumerate(zip(one, two, strict=False)):
             yield from differences(value, other, f"{path}[{index}]")
-    elif not (isinstance(one, str) and isinstance(two, str)) and one != two and not (one != one and two != two):
+    elif not (isinstance(one, str) and isinstance(two, str)) and repr(one) != repr(two):  # nan equals nan
         yield f"{path}: {one} and {two}"
 
 
 def compare(kind, out, expected):
-    """Return what differs between two runs."""
+    """Return what differs between a run and the unbroken one."""
     found = []
     for name in kind.checkpoints:
-        one, two = (torch.load(folder / name, map_location="cpu", weights_only=True) for folder in (out, expected))
+        one, two = (torch.load(folder / name, "cpu", weights_only=True) for folder in (out, expected))
         found += [f"{name}{path}" for path in differences(one, two)]
     for name, one, two in zip(("csv", "events"), kind.logs(out), kind.logs(expected), strict=True):
-        extra, missing = list(one), []
-        for entry in two:
-            if entry in extra:
-                extra.remove(entry)
-            else:
-                missing.append(entry)
-        found += [f"{name} extra: {entry}" for entry in extra] + [f"{name} missing: {entry}" for entry in missing]
+        one, two = Counter(one), Counter(two)
+        found += [f"{name} extra: {entry}" for entry in (one - two).elements()]
+        found += [f"{name} missing: {entry}" for entry in (two - one).elements()]
     return found
 
 
-def kill_and_resume(kind, folder, kills, seed, command=None):
+def kill_and_resume(kind, folder, kills, seed, processes):
     """Kill and resume runs until there were ``kills`` kills; return the differences that were found."""
     expected, log = folder / "expected", folder / "log.txt"
-    run = Run(kind, expected, log, command=command)
+    run = Run(kind, expected, log, processes)
     run.wait_for_start()
     start = time.monotonic()
     assert run.wait() == 0, log.read_text()
@@ -214,17 +223,19 @@ def kill_and_resume(kind, folder, kills, seed, command=None):
         out = folder / f"run_{done}"
         times = []
         for number in range(generator.randint(1, MAX_KILLS)):
-            run = Run(kind, out, log, resume=number > 0, command=command)
+            run = Run(kind, out, log, processes, resume=number > 0)
             run.wait_for_start()
             seconds = generator.uniform(0, duration)
             if not run.kill_after(seconds):
                 break
             times.append(round(seconds, 2))
         done += len(times)
-        status = Run(kind, out, log, resume=True, command=command).wait()
+        status = Run(kind, out, log, processes, resume=True).wait()
         assert status == 0, log.read_text()
         problems = compare(kind, out, expected)
-        print(f"{done} kills; this run after {times} of {duration:.1f} s: {problems[:5] or 'same'}", flush=True)
+        print(
+            f"{done} kills; this run after {times} of {duration:.1f} s: {problems[:5] or 'same'}", flush=True
+        )
         found += problems
         if not problems:
             shutil.rmtree(out)
@@ -235,6 +246,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="number of processes of a run")
     parser.add_argument("--detectron2", action="store_true")
     parser.add_argument("--folder", type=Path, required=True)
     options, more = parser.parse_known_args()
@@ -242,10 +254,9 @@ def main():
     write_shapes(options.folder / "data", num_train=6, num_val=3)
     torch.set_num_threads(1)
     kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data", more)
-    command = [sys.executable, "-m", "mvit_det"] if "--devices" in more else None
-    if command is None:
-        kind.prepare()
-    found = kill_and_resume(kind, options.folder, options.kills, options.seed, command)
+    kind.prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    found = kill_and_resume(kind, options.folder, options.kills, options.seed, options.processes)
     sys.exit(f"{len(found)} differences" if found else 0)
 
 

@@ -74,7 +74,7 @@ def _is_evaluated(trainer: L.Trainer, epoch: int) -> bool:
 
 
 def _complete_batches(progress: Progress, *, is_last: bool) -> None:
-    """Set all counts to those of the batches that are done, wherever in a batch the checkpoint was written."""
+    """Set all counts to the number of batches that are done; others were ready when the state was saved."""
     for count in (progress["total"], progress["current"]):
         count.update(dict.fromkeys(count, count["processed"]))
     progress["is_last_batch"] = is_last
