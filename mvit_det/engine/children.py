@@ -1,4 +1,4 @@
-"""The processes of a run on one machine: this process starts the others, and none outlives another one's death."""
+"""The processes of a run on one machine: one starts the others, and all end if one of them dies."""
 
 import atexit
 import os
@@ -29,8 +29,8 @@ def is_child() -> bool:
 def start_children(size: int, machine: int = 0, num_machines: int = 1) -> Launch:
     """Start the other processes of this machine, which run the same command as this process.
 
-    Sets the environment variables of torchrun in all of them, and in this process, which becomes the first of the
-    machine. The variables MASTER_ADDR and MASTER_PORT, which several machines need, are used if they are set.
+    Sets the environment variables of torchrun in all of them, and in this process, which becomes the first of
+    the machine. MASTER_ADDR and MASTER_PORT, which several machines need, are used if they are set.
 
     Args:
         size: number of processes on this machine.

@@ -1,4 +1,4 @@
-"""How this process ends: with one line that says how to continue, and without leaving other processes behind."""
+"""How this process ends: with one line that says how to continue, and without leaving others behind."""
 
 import os
 import subprocess

@@ -11,8 +11,8 @@ from mvit_det.engine.children import LESS_MEMORY, PATIENCE
 from mvit_det.engine.ending import ENDING
 from mvit_det.errors import RunError
 
-# torch.utils.data: "DataLoader worker (pid 7) is killed by signal: Killed. ", "DataLoader worker (pid(s) 7, 8)
-# exited unexpectedly".
+# torch.utils.data says "DataLoader worker (pid 7) is killed by signal: Killed. " or "DataLoader worker
+# (pid(s) 7, 8) exited unexpectedly".
 WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited)")
 NO_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 CONNECTION = re.compile(r"gloo/transport|Connection (closed|reset) by peer|Broken pipe")

@@ -1,4 +1,4 @@
-"""Interrupts by SIGINT and SIGTERM: a command ends with one line, within seconds, at a whole step of training."""
+"""Interrupts by SIGINT and SIGTERM: a command ends with one line, within seconds, after a whole step."""
 
 import os
 import signal
@@ -87,10 +87,10 @@ def defer_interrupts(is_deferred: bool) -> None:
 
 @contextmanager
 def interruptible(program: str, resume: str = "") -> Iterator[None]:
-    """Return a context for a command, in which SIGINT and SIGTERM (and in a Slurm job, SIGUSR1) are handled.
+    """Return a context for a command, in which SIGINT, SIGTERM and, in a Slurm job, SIGUSR1 are handled.
 
-    It is for a process of its own: the process ends without Python's own ending if that takes too long, and if
-    another process of the run dies. Inside of another such context, only ``resume`` has an effect; in another
+    It is for a process of its own: the process ends without Python's own ending if that takes too long, and
+    if another process of the run dies. Inside of another such context, only ``resume`` has an effect; in another
     thread than the main one, nothing has.
 
     Args:

@@ -31,7 +31,7 @@ def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
 
     Args:
         folder: the folder of the run.
-        warn: function that prints a line. It is called if the file system has no locks, and the run continues.
+        warn: function that prints a line. It is called if the file system has no locks; the run continues.
 
     Raises:
         InputError: if another process holds the lock. The message names the process, its machine and command.

@@ -30,7 +30,7 @@ class StopRequest:
 
 
 def end_run(request: int, num_steps: int) -> None:
-    """Record that a checkpoint was saved after ``num_steps`` steps, and requeue the job if that was asked for.
+    """Record that a checkpoint was saved after ``num_steps`` steps, and requeue the job if asked for.
 
     The first process calls this function when it has saved the checkpoint.
     """

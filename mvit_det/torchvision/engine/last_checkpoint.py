@@ -66,7 +66,7 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
-        """Write the checkpoint unless it was written after the last step. All processes call this function."""
+        """Write the checkpoint unless it was written after the last step. All processes call this."""
         if trainer.global_step != self.last_step:
             self._save(trainer)
 

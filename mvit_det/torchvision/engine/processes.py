@@ -39,7 +39,7 @@ class Processes:
         return self.devices * self.num_nodes
 
     def start(self) -> ClusterEnvironment:
-        """Start the other processes of this machine if no launcher has, and return how they find each other."""
+        """Start the other processes of this machine if no launcher has; return how they find each other."""
         launch = find_launch()
         if launch is None and self.world_size == 1:
             return LightningEnvironment()
