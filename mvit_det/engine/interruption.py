@@ -90,8 +90,8 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
     """Return a context for a command, in which SIGINT, SIGTERM and, in a Slurm job, SIGUSR1 are handled.
 
     It is for a process of its own: the process ends without Python's own ending if that takes too long, and
-    if another process of the run dies. Inside of another such context, only ``resume`` has an effect; in another
-    thread than the main one, nothing has.
+    if another process of the run dies. Inside of another such context, only ``resume`` has an effect; outside
+    of the main thread, nothing has.
 
     Args:
         program: name at the start of the line.
