@@ -105,6 +105,7 @@ def start(kind, arguments, log, processes, phase, marker):
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         sys.argv = ["train_net.py"]
+        sys.orig_argv = ["python", *sys.argv]
         torchvision, detectron2, call = PHASES[phase]
         slow_down(torchvision if isinstance(kind, Torchvision) else detectron2, call, marker)
         if processes == 2:
