@@ -25,26 +25,22 @@ from mvit_det.engine import children, interruption
 from mvit_det.errors import one_line_errors
 from tests.faults.kill_and_resume import Detectron2, Torchvision
 
-PHASES = {  # phase -> function to interrupt in each integration, and the call in which the signal is sent
+PHASES = {  # phase -> for each integration, the function to interrupt, and in which of its calls
     "checking": (
-        "mvit_det.torchvision.train.check_images_with_progress",
-        "mvit_det.detectron2.train.check_run",
-        1,
+        ("mvit_det.torchvision.train.check_images_with_progress", 1),
+        ("mvit_det.detectron2.train.check_run", 1),
     ),
     "training": (
-        "mvit_det.torchvision.engine.lightning_module.DetectorModule.training_step",
-        "mvit_det.detectron2.engine.trainer.Trainer._losses",
-        2,
+        ("mvit_det.torchvision.engine.lightning_module.DetectorModule.training_step", 2),
+        ("mvit_det.detectron2.engine.trainer.Trainer._losses", 2),
     ),
     "evaluation": (
-        "mvit_det.torchvision.engine.lightning_module.DetectorModule.validation_step",
-        "mvit_det.detectron2.engine.run.inference_on_dataset",
-        1,
+        ("mvit_det.torchvision.engine.lightning_module.DetectorModule.validation_step", 1),
+        ("mvit_det.detectron2.engine.run.inference_on_dataset", 1),
     ),
     "final evaluation": (
-        "mvit_det.torchvision.train.evaluate_module",
-        "mvit_det.detectron2.engine.run.inference_on_dataset",
-        3,
+        ("mvit_det.torchvision.train.evaluate_module", 1),
+        ("mvit_det.detectron2.engine.run.inference_on_dataset", 2),
     ),
 }
 WORK = 2.0  # seconds that the interrupted function takes longer
@@ -106,8 +102,8 @@ def start(kind, arguments, log, processes, phase, marker):
             os.dup2(file.fileno(), 2)
         sys.argv = ["train_net.py"]
         sys.orig_argv = ["python", *sys.argv]
-        torchvision, detectron2, call = PHASES[phase]
-        slow_down(torchvision if isinstance(kind, Torchvision) else detectron2, call, marker)
+        torchvision, detectron2 = PHASES[phase]
+        slow_down(*(torchvision if isinstance(kind, Torchvision) else detectron2), marker)
         if processes == 2:
             reading, ForkedChild.pipe = os.pipe()
             signal.pthread_sigmask(signal.SIG_BLOCK, children.BLOCKED)
