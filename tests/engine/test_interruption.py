@@ -16,7 +16,8 @@ import os, signal, sys, threading, time
 from pathlib import Path
 from mvit_det.engine import children, interruption
 from mvit_det.engine.ending import ENDING, resumable
-from mvit_det.engine.interruption import defer_interrupts, interruptible, requested
+from mvit_det.engine.interruption import REQUEUE, defer_interrupts, interruptible, requested
+from mvit_det.engine.slurm import requeue
 from mvit_det.errors import one_line_errors
 
 interruption.TIME_LIMIT = 1.0
@@ -42,6 +43,10 @@ STEPS = """
                 ENDING.saved_step = step
                 raise KeyboardInterrupt
 """
+REQUEUED = STEPS.replace(
+    "                raise",
+    "                ENDING.requeued = requeue() * (requested() == REQUEUE)\n                raise",
+)
 ENDLESS_STEP = """
     with resumable(lambda: None):
         defer_interrupts(True)
@@ -195,6 +200,18 @@ def test_a_process_that_fails_by_itself_ends_the_first_without_another_line(star
 def test_processes_end_in_order(start):
     process, _ = start(TWO_PROCESSES.replace("    wait()", "    ready()"), num_processes=2)
     assert end(process, expected_status=0) == []
+
+
+def test_slurm_requeues_a_job_that_gets_sigusr1(start, tmp_path):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\necho $1 $2 > {tmp_path}/arguments\n")
+    scontrol.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    process, _ = start(REQUEUED, SLURM_JOB_ID="42", PATH=path)
+    process.send_signal(signal.SIGUSR1)
+    (line,) = end(process)
+    assert line.endswith("; requeued job 42, which continues")
+    assert (tmp_path / "arguments").read_text() == "requeue 42\n"
 
 
 def test_ignored_signals_stay_ignored_and_slurm_adds_one():

@@ -52,7 +52,7 @@ class ForkedChild:
     pid, pipe = 0, -1
 
     def __init__(self, command, env):
-        os.write(ForkedChild.pipe, pickle.dumps({n: env[n] for n in env if os.environ.get(n) != env[n]}))
+        os.write(ForkedChild.pipe, pickle.dumps(dict(env)))
         self.status = None
 
     def poll(self):
