@@ -93,10 +93,13 @@ def _watch_children() -> None:
         time.sleep(PERIOD)
         for rank, child in enumerate(ENDING.children, start=1):
             status = child.poll()
-            if status is None or status == 0:
+            if not status:  # it runs, or has ended in order
                 continue
             if status > 0:  # it has printed its error, or this process has the same one
                 time.sleep(PATIENCE)
+            if ENDING.is_interrupted:  # this process ends within its own time limit
+                return
+            if status > 0:
                 ENDING.claim()
             ENDING.end(f"error: process {rank} of the run {describe_death(status)}", max(status, 1))
 

@@ -26,6 +26,7 @@ class Ending:
             None outside of a run.
         saved_step: number of steps in the checkpoint that was saved because of the interrupt.
         requeued: what Slurm does with the job of this process; empty if it was not asked.
+        is_interrupted: whether a signal has come, so that all processes are about to end.
         children: the other processes that this process has started.
     """
 
@@ -35,6 +36,7 @@ class Ending:
     find_checkpoint: FindCheckpoint | None = None
     saved_step: int | None = None
     requeued: str = ""
+    is_interrupted: bool = False
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _reporting: threading.Lock = field(default_factory=threading.Lock)
 

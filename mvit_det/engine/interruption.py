@@ -51,6 +51,7 @@ class Interruption:
                 ENDING.end("interrupted twice")
             return
         self.time = time.monotonic()
+        ENDING.is_interrupted = True
         self.request = REQUEUE if number == signal.SIGUSR1 else STOP
         limit = TIME_LIMIT if self.request == STOP else REQUEUE_TIME_LIMIT
         timer = threading.Timer(limit, self._end)
