@@ -123,7 +123,9 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
         if _active.request:  # a library has swallowed the exception
             raise KeyboardInterrupt
         is_done = True
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:  # of this process, or of another one with which it has agreed
+        _end_interrupted()
+    except SystemExit:
         if not _active.request:
             raise
         _end_interrupted()

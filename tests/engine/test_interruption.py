@@ -75,18 +75,20 @@ TWO_PROCESSES = """
         start_children(2)
     wait()
 """
-TWO_THAT_AGREE = TWO_PROCESSES.replace("    wait()", STEPS)
+TWO_THAT_AGREE = TWO_PROCESSES.replace(
+    "    wait()", STEPS.replace("if requested():", "if requested() or Path(sys.argv[1]).exists():")
+).replace("raise KeyboardInterrupt", "Path(sys.argv[1]).touch(); time.sleep(0.4); raise KeyboardInterrupt")
 CHILD_FAILS = TWO_PROCESSES.replace("    wait()", "    sys.exit('wrong input') if is_child() else wait()")
 
 
 @pytest.fixture
-def start():
+def start(tmp_path):
     """Start a program in a session of its own, and wait until all of its processes are ready."""
     started = []
 
     def start_program(body, num_processes=1, **environment):
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM + body],
+            [sys.executable, "-c", PROGRAM + body, tmp_path / "agreed"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
