@@ -1,5 +1,7 @@
 """The request to stop a training run, on which its processes agree after each step."""
 
+from typing import Any
+
 import torch
 from torch import distributed
 
@@ -15,7 +17,7 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self.group = None
+        self.group: Any = None
         if distributed.is_initialized() and distributed.get_world_size() > 1:
             # On the CPU, so that no process waits for its GPU.
             self.group = distributed.new_group(backend="gloo")
