@@ -109,6 +109,8 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
         return
     launch = find_launch()
     ENDING.program = program
+    if ENDING.resume and launch is not None and not is_child():
+        ENDING.resume = "the same command with --resume"  # that of torchrun or srun
     ENDING.is_silent = launch is not None and launch.rank > 0
     handled = [number for number in SIGNALS if _should_handle(number)]
     _active = Interruption()

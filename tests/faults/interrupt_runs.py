@@ -109,7 +109,11 @@ def start(kind, arguments, log, processes, phase, marker):
             signal.pthread_sigmask(signal.SIG_BLOCK, children.BLOCKED)
             ForkedChild.pid = os.fork()
             if ForkedChild.pid == 0:
-                os.environ |= pickle.loads(os.read(reading, 100_000))
+                os.close(ForkedChild.pipe)
+                environment = os.read(reading, 100_000)
+                if not environment:  # the first process has ended without starting this one
+                    os._exit(0)
+                os.environ |= pickle.loads(environment)
             else:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, children.BLOCKED)
                 children.subprocess.Popen = ForkedChild
