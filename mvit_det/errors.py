@@ -20,6 +20,14 @@ class InputError(ValueError):
     """
 
 
+class RunError(RuntimeError):
+    """A fault of the machine stops a run, such as a full disk or a process that was killed.
+
+    The message is one line that names what failed and how to go on. Commands print it without a traceback and
+    exit with status 1; see :func:`one_line_errors`.
+    """
+
+
 class DependencyError(ImportError):
     """A package is missing, or is incompatible with other installed packages.
 
@@ -66,8 +74,8 @@ def out_of_memory_summary(error: Exception) -> str:
 def one_line_errors(program: str | None = None) -> Iterator[None]:
     """Turn errors that the user can fix into one line on stderr and an exit status.
 
-    The status is 2 for bad input and missing packages, and 1 for an interrupt. Other exceptions pass
-    through with their traceback.
+    The status is 2 for bad input and missing packages, and 1 for a fault of the machine and an interrupt.
+    Other exceptions pass through with their traceback.
 
     Args:
         program: name at the start of the line; None uses the file name of the running script.
@@ -91,6 +99,8 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
         if multiprocessing.parent_process():  # the parent process prints the line
             raise
         _exit("; ".join(filter(None, (f"{program}: interrupted", str(interrupt)))), 1)
+    except RunError as error:
+        _exit(f"{program}: error: {printable(str(error))}", 1)
     except BrokenPipeError:  # the reader of our output, such as head(1), has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

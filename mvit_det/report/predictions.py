@@ -53,9 +53,7 @@ def write_detections(
     Raises:
         InputError: if the input or the output folder cannot be used, in which case nothing is written.
     """
-    run_folder.refuse_training_run(options.out)
-    inputs = (options.source, options.checkpoint)
-    run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
+    check_output(options)
     if options.source.suffix.lower() in VIDEO_SUFFIXES:
         images, results = _predict_video(options, detect, categories, console)
     else:
@@ -74,6 +72,17 @@ def write_detections(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def check_output(options: PredictOptions) -> None:
+    """Check that a prediction may write to its folder.
+
+    Raises:
+        InputError: if it may not.
+    """
+    run_folder.refuse_training_run(options.out)
+    inputs = (options.source, options.checkpoint)
+    run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
 
 
 def _predict_images(

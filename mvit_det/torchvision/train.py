@@ -1,8 +1,9 @@
 """Training of a detector on a data set."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from torchvision.models.detection import FasterRCNN
 from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.sources import check_has_objects, read_train_and_val
+from mvit_det.engine.ending import resumable
+from mvit_det.engine.faults import explained_faults
+from mvit_det.engine.run_lock import run_lock
+from mvit_det.engine.slurm import is_requeued
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
-from mvit_det.report.console import check_images_with_progress
+from mvit_det.report.console import check_images_with_progress, print_line
 from mvit_det.report.curves import draw_curves
 from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import build_augmentation
@@ -57,6 +62,8 @@ def train(options: TrainOptions) -> Metrics:
     processes = find_processes(options.devices, options.num_nodes)
     check_tracker(options.logger)
     SaveInterval.parse(options.save_every)
+    if is_requeued() and (options.out / run_folder.SETTINGS).is_file():
+        options = replace(options, resume=True, overwrite=False)
     if options.resume and not has_checkpoint(options.out):
         console.print("the run has no checkpoint yet, and starts again", highlight=False)
         options = replace(options, resume=False, overwrite=True)
@@ -76,47 +83,50 @@ def train(options: TrainOptions) -> Metrics:
     train_loader, val_loader = _build_loaders(options, config, processes, train_set, val_set)
     detector = _build_detector(options, config, start, console)
     del start  # frees its weights
-    if processes.rank == 0:
-        _prepare_folder(options, config, schedule, train_set)
-        datasets = [train_set] if val_set is None else [train_set, val_set]
-        for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
-            console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"{explanation}\n{schedule.explanation}", highlight=False, soft_wrap=True)
-    if processes.devices > 1 and not torch.cuda.is_available():
-        console.print(f"no GPU: {processes.devices} processes share the CPU of a machine", highlight=False)
+    with _running(options, processes, console):
+        if processes.rank == 0:
+            _prepare_folder(options, config, schedule, train_set)
+            datasets = [train_set] if val_set is None else [train_set, val_set]
+            for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
+                console.print(line, highlight=False, soft_wrap=True)
+        console.print(f"{explanation}\n{schedule.explanation}", highlight=False, soft_wrap=True)
+        if processes.devices > 1 and not torch.cuda.is_available():
+            console.print(
+                f"no GPU: {processes.devices} processes share the CPU of a machine", highlight=False
+            )
 
-    module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
-    sampler = train_loader.batch_sampler
-    assert isinstance(sampler, AspectRatioBatchSampler)
-    trainer = build_fitting_trainer(
-        options,
-        schedule,
-        sampler,
-        keep_best=val_set is not None,
-        processes=processes,
-        console=console,
-    )
-    last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
-    with _explained_errors(options, last):
-        ckpt_path = last if options.resume else None
-        trainer.fit(module, train_loader, val_loader, ckpt_path=ckpt_path, weights_only=True)
+        module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
+        sampler = train_loader.batch_sampler
+        assert isinstance(sampler, AspectRatioBatchSampler)
+        trainer = build_fitting_trainer(
+            options,
+            schedule,
+            sampler,
+            keep_best=val_set is not None,
+            processes=processes,
+            console=console,
+        )
+        last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
+        with _explained_errors(options, last), explained_faults():
+            ckpt_path = last if options.resume else None
+            trainer.fit(module, train_loader, val_loader, ckpt_path=ckpt_path, weights_only=True)
 
-    if trainer.is_global_zero:
-        draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
-    if val_set is None or val_loader is None:
-        console.print(f"wrote {last}; there is no validation set to evaluate it on", highlight=False)
-        return {}
-    load_all_weights(module.detector, read_checkpoint(best))
-    console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
-    return evaluate_module(
-        module,
-        trainer,
-        val_loader,
-        images=val_set.images,
-        out=options.out,
-        num_drawings=options.draw,
-        console=console,
-    )
+        if trainer.is_global_zero:
+            draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
+        if val_set is None or val_loader is None:
+            console.print(f"wrote {last}; there is no validation set to evaluate it on", highlight=False)
+            return {}
+        load_all_weights(module.detector, read_checkpoint(best))
+        console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
+        return evaluate_module(
+            module,
+            trainer,
+            val_loader,
+            images=val_set.images,
+            out=options.out,
+            num_drawings=options.draw,
+            console=console,
+        )
 
 
 def _read_data(
@@ -126,11 +136,8 @@ def _read_data(
 
     Every process reads them, and finds the same entries to drop.
     """
-    if not options.resume and processes.rank == 0:
-        weights = local_file(options.weights) if options.weights is not None else None
-        paths = (options.data, options.json, options.images, options.val_json, options.val_images, weights)
-        inputs = [path for path in paths if path is not None]
-        run_folder.check_output(options.out, FILES, options.overwrite, inputs, can_resume=True)
+    if processes.rank == 0:
+        _check_output(options)
     train_set, val_set = read_train_and_val(
         options.data,
         options.json,
@@ -146,6 +153,28 @@ def _read_data(
     if val_set is not None:
         val_set = check_images_with_progress(val_set, console, drop_invalid=options.drop_invalid)
     return train_set, val_set
+
+
+def _check_output(options: TrainOptions) -> None:
+    """Check that a new run may write to its folder."""
+    if options.resume:
+        return
+    weights = local_file(options.weights) if options.weights is not None else None
+    paths = (options.data, options.json, options.images, options.val_json, options.val_images, weights)
+    inputs = [path for path in paths if path is not None]
+    run_folder.check_output(options.out, FILES, options.overwrite, inputs, can_resume=True)
+
+
+@contextmanager
+def _running(options: TrainOptions, processes: Processes, console: Console) -> Iterator[None]:
+    """Hold the lock on the folder of the run, and let an unexpected end say how to continue the run."""
+    with ExitStack() as stack:
+        if processes.rank == 0:
+            stack.enter_context(run_lock(options.out, partial(print_line, console)))
+            _check_output(options)  # again: another run may have used the folder since
+        last = options.out / run_folder.LAST
+        stack.enter_context(resumable(lambda: last if last.is_file() else None))
+        yield
 
 
 def _build_config(

@@ -33,9 +33,11 @@ from mvit_det.detectron2.engine.hooks import (
     TimedEvaluation,
     UpdateAverage,
 )
+from mvit_det.detectron2.engine.interruption_hook import StopWhenInterrupted
 from mvit_det.detectron2.engine.trainer import Trainer
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
+from mvit_det.engine.ending import resumable
 from mvit_det.errors import InputError, counted
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
@@ -91,17 +93,25 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ProgressBar() if is_main and sys.stderr.isatty() else None,
             None if average is None else UpdateAverage(average, model),
             _checkpoint_hook(checkpointer, settings, folder) if is_main else None,
+            StopWhenInterrupted(checkpointer),
             Evaluation(settings.eval_period, evaluation, folder / EVALUATED) if has_val else None,
             hooks.PeriodicWriter(build_writers(cfg, evaluation), settings.log_period) if is_main else None,
             stop_early,
         ]
     )
     start = _load_start(settings, trainer, checkpointer, model, args.resume)
-    try:
-        trainer.train(start, settings.max_iter)
-    except StoppedEarly:
-        checkpointer.save("model_final", iteration=trainer.iter)
-        logger.info(stop_early)
+    with resumable(partial(_last_checkpoint, folder)):
+        try:
+            trainer.train(start, settings.max_iter)
+        except StoppedEarly:
+            checkpointer.save("model_final", iteration=trainer.iter)
+            logger.info(stop_early)
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint that a run is resumed from, or None if it has none yet."""
+    marker = folder / "last_checkpoint"
+    return folder / marker.read_text().strip() if marker.is_file() else None
 
 
 def _build_trainer(cfg: DictConfig, model: nn.Module) -> Trainer:

@@ -37,8 +37,8 @@ class SaveInterval:
 class LastCheckpoint(Checkpoint):
     """Writes the state of a run to one file, always between two optimizer steps.
 
-    It is written at the end of each epoch, which includes the evaluation. Within an epoch and before an
-    evaluation, it is written if ``interval`` has passed.
+    It is written at the end of each epoch, which includes the evaluation, and before an evaluation. Within an
+    epoch, it is written if ``interval`` has passed.
 
     Args:
         path: the file.
@@ -59,11 +59,16 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.state.fn == "fit" and self._is_due(trainer):
-            self._save(trainer)
+        if trainer.state.fn == "fit":
+            self.save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write the checkpoint unless it was written after the last step. All processes call this."""
+        if trainer.global_step != self.last_step:
+            self._save(trainer)
 
     def _is_due(self, trainer: L.Trainer) -> bool:
         step = trainer.global_step

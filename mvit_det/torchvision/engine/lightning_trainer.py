@@ -11,10 +11,12 @@ import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from rich.console import Console
 
+from mvit_det.engine.interruption import is_handled
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
 from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch, default_interval
+from mvit_det.torchvision.engine.interruption_callback import StopWhenInterrupted
 from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint, SaveInterval
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
 from mvit_det.torchvision.engine.loggers import LogOptions, build_loggers
@@ -53,10 +55,10 @@ def build_trainer(
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message="Grad strides do not match")  # by DDP; affects only speed
-    return L.Trainer(
+    trainer = L.Trainer(
         devices=processes.devices,
         num_nodes=processes.num_nodes,
-        plugins=[processes.environment()],
+        plugins=[processes.start()],
         strategy="ddp" if processes.world_size > 1 else "auto",
         precision=PRECISIONS[precision],
         callbacks=[RunProgress(console), *callbacks],
@@ -66,6 +68,10 @@ def build_trainer(
         use_distributed_sampler=False,
         **kwargs,
     )
+    if is_handled():
+        # Lightning's handler of SIGTERM would replace ours; in several processes, it can wait without end.
+        trainer._signal_connector.register_signal_handlers = lambda: None
+    return trainer
 
 
 def build_fitting_trainer(
@@ -86,11 +92,13 @@ def build_fitting_trainer(
         keep_best: whether to keep the checkpoint with the best validation metric besides the last one.
         processes: see :func:`build_trainer` for this argument and the next.
     """
+    last = LastCheckpoint(options.out / run_folder.LAST, SaveInterval.parse(options.save_every))
     callbacks: list[L.Callback] = [
         Resumption(sampler, options.out / run_folder.LOGS),
         SeededBatches(options.seed),
         LearningRateMonitor(),
-        LastCheckpoint(options.out / run_folder.LAST, SaveInterval.parse(options.save_every)),
+        last,
+        StopWhenInterrupted(last),
         EvaluateLastEpoch(),
         LogOptions(asdict(options)),
     ]
