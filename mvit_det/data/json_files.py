@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.errors import InputError
+from mvit_det.files import write_file
 
 
 @contextmanager
@@ -61,7 +62,9 @@ def _read_text(path: Path) -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as JSON. An interrupted write leaves an existing file unchanged."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
-    temporary.replace(path)
+    """Write ``data`` as JSON. An interrupted write leaves an existing file unchanged.
+
+    Raises:
+        RunError: if the disk is full or cannot be written to.
+    """
+    write_file(path, json.dumps(data, allow_nan=False).encode())
