@@ -72,12 +72,15 @@ def find_disk_error(error: BaseException) -> OSError | None:
 
     Libraries raise other exceptions in its place: the writer of torch.save, for example, a ``RuntimeError``.
     """
+    return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in DISK_ERRORS), None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it, as a traceback shows them, but in the opposite order."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
-            return cause
+        yield cause
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
+from mvit_det.torchvision.engine.checkpoint_files import CheckpointFiles
 from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch, default_interval
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
 from mvit_det.torchvision.engine.loggers import LogOptions, build_loggers
@@ -53,7 +54,7 @@ def build_trainer(
     return L.Trainer(
         devices=processes.devices,
         num_nodes=processes.num_nodes,
-        plugins=[processes.environment()],
+        plugins=[processes.environment(), CheckpointFiles()],
         strategy="ddp" if processes.world_size > 1 else "auto",
         precision=PRECISIONS[precision],
         callbacks=[RunProgress(console), *callbacks],
