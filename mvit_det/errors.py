@@ -87,8 +87,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def one_line_errors(program: str | None = None) -> Iterator[None]:
     """Turn errors that the user can fix into one line on stderr and an exit status.
 
-    The status is 2 for bad input and missing packages, and 1 for a fault of the machine and an interrupt. Other
-    exceptions pass through with their traceback.
+    The status is 2 for bad input and missing packages, and 1 for a fault of the machine and an interrupt.
+    Other exceptions pass through with their traceback.
 
     Args:
         program: name at the start of the line; None uses the file name of the running script.

@@ -3,6 +3,7 @@
 from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from detectron2.engine import default_argument_parser
 from omegaconf.errors import ConfigAttributeError
@@ -10,11 +11,13 @@ from torch import distributed
 
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.engine.launch import check_once, join_processes, set_processes, start_processes
+from mvit_det.detectron2.engine.logs import discarded_logs
 from mvit_det.detectron2.engine.run import evaluate, train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
 from mvit_det.errors import InputError, one_line_errors
 from mvit_det.ops.allocator import keep_freed_memory
+from mvit_det.report.run_folder import explained_disk_errors
 
 EXAMPLES = """examples:
   %(prog)s --config-file mask_rcnn_mvitv2_t_3x --num-gpus 8
@@ -55,7 +58,7 @@ def run_process(args: Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     if cfg.train.device == "cpu":
         keep_freed_memory()
-    with one_line_errors():
+    with one_line_errors(), discarded_logs(), explained_disk_errors(Path(cfg.train.output_dir)):
         if args.eval_only:
             evaluate(cfg)
         else:

@@ -73,7 +73,7 @@ def save_content(content: Mapping[str, Any], path: Path, *, keep_as: Path | None
 
 
 def content_size(content: Any) -> int:
-    """Return the number of bytes that ``torch.save`` writes for nested containers with tensors, or a few more.
+    """Return the number of bytes that ``torch.save`` writes for nested containers, or a few more.
 
     Tensors that share their data count once.
     """

@@ -17,8 +17,8 @@ from mvit_det.weights.save import content_size, save_content
 class CheckpointFiles(TorchCheckpointIO):
     """Writes checkpoints that are complete or absent, and keeps the one before the last.
 
-    Lightning's own class writes to the temporary folder of the system, and then moves the file. If that folder
-    is on another disk, the move copies the file over the previous checkpoint.
+    Lightning's own class writes to the temporary folder of the system, and then moves the file. If that
+    folder is on another disk, the move copies the file over the previous checkpoint.
     """
 
     def save_checkpoint(
@@ -81,8 +81,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is damaged: it lacks the options or the schedule")
     except InputError as error:
         raise InputError(
-            f"{error}; the run cannot be resumed without its settings: restore the file from a copy, or start "
-            f"a new run in another folder with the weights in {last}"
+            f"{error}; the run cannot be resumed without its settings: restore the file from a copy, or "
+            f"start a new run in another folder with the weights in {last}"
         ) from None
 
 
