@@ -118,7 +118,7 @@ def readable_size(num_bytes: int) -> str:
         if size < 999.5 or unit == "TB":
             break
         size /= 1000
-    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"
+    return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 999.5 else f"{size:.3g} {unit}"
 
 
 def describe_space(folder: Path, size: int | None = None) -> str:
@@ -148,6 +148,8 @@ def _make_folder(path: Path) -> None:
         path.lstat()
     except FileNotFoundError:
         pass
+    except FileExistsError:
+        raise InputError(f"{path}: cannot be written: {path.parent} is a file") from None
     except OSError as error:
         if find_disk_error(error) is not None:
             raise
@@ -156,11 +158,11 @@ def _make_folder(path: Path) -> None:
 
 def _keep(path: Path, name: Path) -> None:
     """Give a file, if it exists, a second name. A file of that name is replaced."""
+    if not path.exists():
+        return
     temporary = _temporary(name)
     try:
         os.link(path, temporary)
-    except FileNotFoundError:
-        return
     except OSError:  # a file system without hard links
         os.replace(path, name)
         return

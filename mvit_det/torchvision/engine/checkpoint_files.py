@@ -8,7 +8,6 @@ from torch import nn
 
 from mvit_det.data.json_files import read_checked_json
 from mvit_det.errors import InputError
-from mvit_det.files import check_space
 from mvit_det.report import run_folder
 from mvit_det.weights.reading import read_file
 from mvit_det.weights.save import content_size, save_content
@@ -30,15 +29,11 @@ class CheckpointFiles(TorchCheckpointIO):
         save_content(checkpoint, path, keep_as=path.with_name(run_folder.PREVIOUS) if is_last else None)
 
 
-def check_checkpoint_space(folder: Path, detector: nn.Module) -> None:
-    """Check that the disk has space for the first checkpoint of a run, before the run starts.
-
-    Raises:
-        RunError: if it has not. The message says how much is needed and free.
-    """
+def first_checkpoints_size(detector: nn.Module, *, keep_best: bool) -> int:
+    """Return the number of bytes of the first ``last.ckpt`` and, with ``keep_best``, ``best.ckpt``."""
     trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-    size = content_size(detector.state_dict()) + 2 * content_size(trained)  # two moments of AdamW
-    check_space(folder / run_folder.LAST, size)
+    weights, moment = content_size(detector.state_dict()), content_size(trained)  # AdamW has two moments
+    return (1 + keep_best) * weights + 2 * moment
 
 
 def read_last_checkpoint(folder: Path) -> dict[str, Any]:

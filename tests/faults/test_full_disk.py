@@ -1,0 +1,199 @@
+"""Training on a disk that is full: one line, exit status 1, and a last checkpoint that can be read."""
+
+import contextlib
+import importlib.util
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mvit_det.data.shapes import write_shapes
+from mvit_det.errors import one_line_errors
+from mvit_det.files import TEMPORARY
+from mvit_det.report.run_folder import last_checkpoint
+from mvit_det.weights.reading import read_file
+
+PREFIX = "a.py: error: "
+INTEGRATIONS = [
+    "torchvision",
+    pytest.param(
+        "detectron2",
+        marks=[
+            pytest.mark.detectron2,
+            pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="needs Detectron2"),
+        ],
+    ),
+]
+# The first checkpoint of the run in torchvision has 30.2 MB, and inside Detectron2 a little more; the weights
+# have 10.1 MB.
+SIZES = (4_000, 20_000, 30_250, 45_000, 61_000)  # kB
+
+
+def train(integration, data, out, *more):
+    """Train for two steps, with a checkpoint and an evaluation after each."""
+    if integration == "torchvision":
+        from mvit_det.cli import main as cli
+
+        arguments = ["train", "--json", f"{data}/train.json", "--images", f"{data}/images", "--out", f"{out}"]
+        arguments += ["--val-json", f"{data}/val.json", "--variant", "mvitv2_nano", "--size", "32"]
+        arguments += ["--batch-size", "2", "--workers", "0", "--epochs", "2", "--draw", "1"]
+        options = vars(cli.build_parser().parse_args([*arguments, *more]))
+        cli.COMMANDS[options.pop("command")].run(**options)
+        return
+    from mvit_det.detectron2.train import main
+
+    main(
+        [
+            *more,
+            *("--config-file", "mask_rcnn_mvitv2_nano", f"train.output_dir={out}", "train.device=cpu"),
+            *(f"data.train.json={data}/train.json", f"data.train.images={data}/images"),
+            *(f"data.val.json={data}/val.json", f"data.val.images={data}/images"),
+            "dataloader.train.mapper.augmentations.0.short_edge_length=[32]",
+            "dataloader.test.mapper.augmentations.0.short_edge_length=32",
+            *("dataloader.train.num_workers=0", "dataloader.test.num_workers=0"),
+            *("dataloader.train.total_batch_size=2", "train.scale_to_batch=False", "optimizer.lr=0.0"),
+            *("model.proposal_generator.post_nms_topk=[50,20]", "train.max_iter=2", "train.log_period=1"),
+            *("train.eval_period=1", "train.checkpointer.period=1"),
+            "model.roi_heads.box_predictor.test_score_thresh=0.0",
+        ]
+    )
+
+
+def train_on_full_disk(integration, data, out, capfd, *more):
+    """Train, and check how the run ends; return the line of the error, or None if there was enough space."""
+    capfd.readouterr()
+    try:
+        with one_line_errors("a.py"):
+            train(integration, data, out, *more)
+        status = 0
+    except SystemExit as caught:
+        status = caught.code
+    captured = capfd.readouterr()
+    shown = captured.out + captured.err
+    assert "Traceback" not in shown, shown
+    assert "Exception ignored" not in shown, shown
+    last = last_checkpoint(out)
+    if last is not None:
+        read_file(last)  # tests its checksums
+    left = [path for path in out.rglob("*") if TEMPORARY.fullmatch(path.name)]
+    assert left == []
+    if status == 0:
+        return None
+    lines = [line for line in captured.err.splitlines() if line.startswith(PREFIX)]
+    assert status == 1, shown
+    assert len(lines) == 1, shown
+    assert (last is None) == ("is intact: resume the run" not in lines[0])
+    if last is not None:
+        assert f"{last} is intact" in lines[0]
+    return lines[0].removeprefix(PREFIX)
+
+
+@pytest.fixture(scope="session")
+def two_images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    write_shapes(folder, 2, 1)
+    return folder
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """Mount an empty file system of ``size`` kB at a folder."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("this system has no mount command")
+    if done.returncode != 0:
+        pytest.skip(f"file systems cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_run_on_a_small_disk_ends_in_one_line(integration, two_images, tmp_path, capfd):
+    for number, size in enumerate(SIZES):
+        with small_disk(tmp_path / f"disk_{number}", size):
+            out = tmp_path / f"disk_{number}" / "run"
+            line = train_on_full_disk(integration, two_images, out, capfd)
+            assert line is not None, size
+            assert f"free in {tmp_path}" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_run_with_limited_files_keeps_its_checkpoint_and_resumes(integration, two_images, tmp_path, capfd):
+    """The limit is below the size of a checkpoint, and is lifted for the first one."""
+    out = tmp_path / "run"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    from mvit_det.weights import save
+
+    replaced_file = save.replaced_file
+
+    def replaced_file_with_limit(path, **options):
+        is_second = last_checkpoint(out) is not None
+        limit = 2_000_000 if is_second else soft
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        return replaced_file(path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(save, "replaced_file", replaced_file_with_limit)
+        try:
+            line = train_on_full_disk(integration, two_images, out, capfd)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot be written: File too large" in line
+    assert train_on_full_disk(integration, two_images, out, capfd, "--resume") is None
+
+
+def count(integration, sizes):
+    """Train on disks of several sizes in kB, and print how each run ends: python -m tests.faults.test_full_disk."""
+    import tempfile
+
+    class Capture:
+        """Collects what is written to stdout and stderr, as pytest's capfd does."""
+
+        def __init__(self):
+            self.files = {1: tempfile.TemporaryFile("w+"), 2: tempfile.TemporaryFile("w+")}
+            self.saved = {number: os.dup(number) for number in self.files}
+
+        def readouterr(self):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            texts = []
+            for number, file in self.files.items():
+                os.dup2(file.fileno(), number)
+                file.seek(0)
+                texts.append(file.read())
+                file.seek(0)
+                file.truncate()
+            return type("Captured", (), dict(zip(("out", "err"), texts, strict=True)))
+
+        def print(self, text):
+            os.write(self.saved[1], f"{text}\n".encode())
+
+    capture = Capture()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        write_shapes(folder / "data", 2, 1)
+        good = 0
+        for size in sizes:
+            with small_disk(folder / str(size), size):
+                try:
+                    line = train_on_full_disk(integration, folder / "data", folder / str(size) / "run", capture)
+                    good += 1
+                    capture.print(f"{size} kB: {line}")
+                except AssertionError as error:
+                    capture.print(f"{size} kB: WRONG: {str(error)[-6000:]}")
+        capture.print(f"{integration}: {good} of {len(sizes)} as promised")
+
+
+if __name__ == "__main__":
+    count(sys.argv[1], [int(size) for size in sys.argv[2:]])
