@@ -187,7 +187,9 @@ def count(integration, sizes):
         for size in sizes:
             with small_disk(folder / str(size), size):
                 try:
-                    line = train_on_full_disk(integration, folder / "data", folder / str(size) / "run", capture)
+                    line = train_on_full_disk(
+                        integration, folder / "data", folder / str(size) / "run", capture
+                    )
                     good += 1
                     capture.print(f"{size} kB: {line}")
                 except AssertionError as error:

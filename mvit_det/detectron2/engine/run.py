@@ -35,7 +35,7 @@ from mvit_det.detectron2.engine.logs import set_up_logs
 from mvit_det.detectron2.engine.trainer import Trainer
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, find_disk_error
 from mvit_det.files import remove_temporary_files
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
@@ -163,9 +163,14 @@ def _evaluate_and_keep_best(
 def _evaluate(cfg: DictConfig, model: nn.Module) -> Results:
     if "output_dir" not in cfg.dataloader.evaluator:
         cfg.dataloader.evaluator.output_dir = os.path.join(cfg.train.output_dir, "inference")
-    results: Results = inference_on_dataset(
-        model, build(cfg.dataloader.test), build(cfg.dataloader.evaluator)
-    )
+    evaluator = build(cfg.dataloader.evaluator)
+    try:
+        results: Results = inference_on_dataset(model, build(cfg.dataloader.test), evaluator)
+    except Exception as error:
+        if find_disk_error(error) is not None:  # Detectron2 leaves the half of a file
+            for path in Path(cfg.dataloader.evaluator.output_dir).glob("*instances*"):
+                path.unlink(missing_ok=True)
+        raise
     if comm.is_main_process():
         print_csv_format(results)
     return results
