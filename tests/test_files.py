@@ -67,9 +67,13 @@ def test_the_target_of_a_symbolic_link_is_replaced(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
 def test_an_exception_leaves_the_earlier_file(tmp_path, error):
     write_file(tmp_path / "a", b"one")
-    with pytest.raises(error), replaced_file(tmp_path / "a") as file:
+
+    def write(file):
         file.write(b"two")
         raise error
+
+    with pytest.raises(error), replaced_file(tmp_path / "a") as file:
+        write(file)
     assert (tmp_path / "a").read_bytes() == b"one"
     assert names(tmp_path) == ["a"]
 
@@ -124,22 +128,26 @@ def test_a_write_that_the_system_refuses_leaves_nothing(tmp_path, size):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(RunError, match=r"a: cannot be written: File too large: .* \(ulimit -f\)"):
-            with replaced_file(path, size=size) as file:
-                file.write(bytes(200_000))
+        with pytest.raises(RunError) as caught, replaced_file(path, size=size) as file:
+            file.write(bytes(200_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "a: cannot be written: File too large: " in str(caught.value)
+    assert "(ulimit -f)" in str(caught.value)
     assert path.read_bytes() == b"one"
     assert names(tmp_path) == ["a"]
 
 
 def test_the_error_behind_that_of_a_library_is_found(tmp_path):
-    with pytest.raises(RunError, match="a: cannot be written: No space left on device"):
-        with replaced_file(tmp_path / "a"):
-            try:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                raise RuntimeError("unexpected pos 3 vs 2")  # noqa: B904 (as torch raises it)
+    def save(file):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise RuntimeError("unexpected pos 3 vs 2")  # noqa: B904 (as torch raises it)
+
+    message = "a: cannot be written: No space left on device"
+    with pytest.raises(RunError, match=message), replaced_file(tmp_path / "a") as file:
+        save(file)
     assert names(tmp_path) == []
 
 
