@@ -2,7 +2,9 @@
 
 import contextlib
 import importlib.util
+import logging
 import os
+import re
 import resource
 import subprocess
 
@@ -14,7 +16,7 @@ from mvit_det.files import TEMPORARY
 from mvit_det.report.run_folder import last_checkpoint
 from mvit_det.weights.reading import read_file
 
-PREFIX = "a.py: error: "
+PREFIX = re.compile(r"[\w.]+: error: ")
 INTEGRATIONS = [
     "torchvision",
     pytest.param(
@@ -52,8 +54,13 @@ def train(integration, data, out, *more):
         options = vars(cli.build_parser().parse_args([*arguments, *more]))
         cli.COMMANDS[options.pop("command")].run(**options)
         return
+    from detectron2.utils.logger import setup_logger
+
     from mvit_det.detectron2.train import main
 
+    setup_logger.cache_clear()
+    for name in ("detectron2", "fvcore", "mvit_det"):
+        logging.getLogger(name).handlers.clear()
     main(
         [
             *more,
@@ -91,13 +98,13 @@ def train_on_full_disk(integration, data, out, capfd, *more):
     assert left == []
     if status == 0:
         return None
-    lines = [line for line in captured.err.splitlines() if line.startswith(PREFIX)]
+    lines = [line for line in captured.err.splitlines() if PREFIX.match(line)]
     assert status == 1, shown
     assert len(lines) == 1, shown
     assert (last is None) == ("is intact: resume the run" not in lines[0])
     if last is not None:
         assert f"{last} is intact" in lines[0]
-    return lines[0].removeprefix(PREFIX)
+    return PREFIX.sub("", lines[0])
 
 
 @pytest.fixture(scope="session")

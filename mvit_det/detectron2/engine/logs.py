@@ -38,9 +38,11 @@ def discarded_logs() -> Iterator[None]:
         yield
     except RunError:
         for name in LOGGERS:
-            for handler in logging.getLogger(name).handlers:
+            logger = logging.getLogger(name)
+            for handler in list(logger.handlers):
                 stream = getattr(handler, "stream", None)
                 if stream not in (None, sys.stdout, sys.stderr):
+                    logger.removeHandler(handler)
                     with contextlib.suppress(OSError):
                         stream.close()  # now: when Python exits, an error would be a traceback
         raise
