@@ -45,7 +45,7 @@ def test_the_checkpoint_before_the_last_is_kept(folder):
 def test_the_advice_for_a_last_checkpoint_that_cannot_be_read_works(folder, is_damaged):
     last, previous = folder / "last.ckpt", folder / "previous.ckpt"
     damage(last) if is_damaged else last.unlink()
-    reason = "is damaged: the checksum of 'last/data/0' is wrong" if is_damaged else "no such file"
+    reason = "is damaged: the checksum of 'archive/data/0' is wrong" if is_damaged else "no such file"
     with pytest.raises(InputError) as caught:
         read_last_checkpoint(folder)
     message = str(caught.value)
