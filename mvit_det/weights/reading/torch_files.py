@@ -90,15 +90,14 @@ def _check_sums(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     """Compare the CRC-32 of each entry with its data. torch writes it, and does not test it.
 
     Raises:
-        InputError: if one differs. A sum of 0 is not tested: ``torch.serialization.set_crc32_options(False)``
-            writes it.
+        InputError: if one differs.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for entry in entries:
             header = data[entry.header_offset : entry.header_offset + 30]
             start = entry.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
             with memoryview(data) as view, view[start : start + entry.file_size] as content:
-                if entry.CRC not in (0, zlib.crc32(content)):
+                if entry.CRC != zlib.crc32(content):
                     raise InputError(f"{path}: is damaged: the checksum of {entry.filename!r:.80} is wrong")
 
 
