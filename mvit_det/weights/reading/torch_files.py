@@ -97,7 +97,7 @@ def _check_sums(path: Path, entries: list[zipfile.ZipInfo]) -> None:
             header = data[entry.header_offset : entry.header_offset + 30]
             start = entry.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
             with memoryview(data) as view, view[start : start + entry.file_size] as content:
-                if entry.CRC != zlib.crc32(content):
+                if zlib.crc32(content) != entry.CRC:
                     raise InputError(f"{path}: is damaged: the checksum of {entry.filename!r:.80} is wrong")
 
 
