@@ -1,13 +1,17 @@
 """Reading and writing of JSON files."""
 
 import gc
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mvit_det.errors import InputError
+from mvit_det.files import write_file
+
+CHECKSUM = "sha256"  # key of the checksum of a file's other keys
 
 
 @contextmanager
@@ -63,7 +67,36 @@ def _read_text(path: Path) -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as JSON. An interrupted write leaves an existing file unchanged."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
-    temporary.replace(path)
+    """Write ``data`` as JSON. An interrupted write leaves an existing file unchanged.
+
+    Raises:
+        RunError: if the disk is full or cannot be written to.
+    """
+    write_file(path, json.dumps(data, allow_nan=False).encode())
+
+
+def write_checked_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write ``data`` as JSON, with a checksum that :func:`read_checked_json` tests.
+
+    Raises:
+        RunError: if the disk is full or cannot be written to.
+    """
+    write_json(path, {**data, CHECKSUM: _checksum(data)})
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """Return what :func:`write_checked_json` wrote. A file without a checksum is read too.
+
+    Raises:
+        InputError: if the file is missing, is not a JSON object, or was changed after it was written.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    data: dict[str, Any] = read_json(path, dict, "a JSON object")
+    if data.pop(CHECKSUM, None) not in (None, _checksum(data)):
+        raise InputError(f"{path}: is damaged: its content does not match its checksum")
+    return data
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

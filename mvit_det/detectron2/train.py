@@ -15,6 +15,7 @@ from torch import distributed
 
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.engine.launch import check_once, join_processes, set_processes, start_processes
+from mvit_det.detectron2.engine.logs import discarded_logs
 from mvit_det.detectron2.engine.run import evaluate, train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
@@ -72,7 +73,7 @@ def run_process(args: Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     if cfg.train.device == "cpu":
         keep_freed_memory()
-    with explained_faults():
+    with discarded_logs(), explained_faults():
         if args.eval_only:
             evaluate(cfg)
         else:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from rich.console import Console
 
 from mvit_det.data.images import SUFFIXES, find_images, read_image
 from mvit_det.data.json_files import write_json
-from mvit_det.errors import InputError, counted
+from mvit_det.errors import InputError, RunError, counted
+from mvit_det.files import describe_space
 from mvit_det.report import run_folder
 from mvit_det.report.console import track
 from mvit_det.report.drawing import RgbImage, draw_entries, write_image
@@ -112,7 +114,8 @@ def _predict_video(
     folder = options.out / run_folder.PICTURES
     folder.mkdir(exist_ok=True)
     images, results = [], []
-    with sv.VideoSink(str(folder / f"{options.source.stem}.mp4"), info) as sink:
+    path = folder / f"{options.source.stem}.mp4"
+    with _removed_unless_whole(path), sv.VideoSink(str(path), info) as sink:
         total = info.total_frames or 0
         for image_id, frame in enumerate(track(frames, total, "detecting", console), start=1):
             detections = detect(frame, image_id)
@@ -122,6 +125,22 @@ def _predict_video(
             drawn = _draw(frame, detections, options.score, categories)
             sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
     return images, results
+
+
+@contextmanager
+def _removed_unless_whole(path: Path) -> Iterator[None]:
+    """Remove a video that is being written if there is an exception, or if OpenCV cannot read it afterward.
+
+    Raises:
+        RunError: if it cannot be read. OpenCV does not report errors when it writes.
+    """
+    try:
+        yield
+        if not cv2.VideoCapture(str(path)).read()[0]:
+            raise RunError(f"{path}: could not be written: {describe_space(path.parent)}")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _open_video(path: Path) -> tuple[Iterator[RgbImage], sv.VideoInfo]:

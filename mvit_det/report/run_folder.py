@@ -1,19 +1,24 @@
 """The names of the files of a run, and checks that keep a run from overwriting the files of another."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, RunError, causes, find_disk_error
+from mvit_det.files import describe_space, remove_temporary_files
 
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
+PREVIOUS = "previous.ckpt"  # the checkpoint before the last one
 METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
 PROBLEMS = "data_problems.txt"
 
-TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
+TRAINING_FILES = (SETTINGS, LAST, PREVIOUS, BEST, LOGS, CURVES)
 RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES, PROBLEMS)
-DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # written by a training run in Detectron2
+MARKER = "last_checkpoint"  # a text file with the name of the last checkpoint in Detectron2
+DETECTRON2_FILES = (MARKER, "log.txt")  # written by a training run in Detectron2
 CHECKPOINTS = (BEST, "model_best.pth", LAST, "model_final.pth")  # of both integrations, best first
 
 
@@ -76,11 +81,50 @@ def refuse_training_run(folder: Path) -> None:
 
 
 def clear_output(folder: Path, names: Iterable[str]) -> None:
-    """Create ``folder`` if it does not exist, and remove only ``names`` from it."""
+    """Create ``folder`` if it does not exist, and remove only ``names`` and temporary files from it."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_temporary_files(folder)
     for name in names:
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint of a training run of either integration, or None."""
+    path = folder / LAST
+    with contextlib.suppress(OSError):
+        path = folder / (folder / MARKER).read_text(errors="replace").strip()
+    return path if path.is_file() else None
+
+
+@contextmanager
+def explained_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an error of the disk into one line.
+
+    Args:
+        folder: the folder that a command writes to. If it holds a training run, the line also says how to
+            continue it.
+
+    Raises:
+        RunError: in place of an error of the disk.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # Loggers may fail too while they are closed because of the first error.
+        run_error = next((cause for cause in causes(error) if isinstance(cause, RunError)), None)
+        disk_error = find_disk_error(error)
+        if run_error is not None:
+            message = str(run_error)
+        elif disk_error is not None:
+            message = f"{disk_error.filename or folder}: {disk_error.strerror}: {describe_space(folder)}"
+        else:
+            raise
+        last = last_checkpoint(folder)
+        remedy = "" if last is None else f"; {last} is intact: resume the run to continue from it"
+        raise RunError(f"{message}{remedy}") from None

@@ -22,6 +22,7 @@ from mvit_det.engine.run_lock import run_lock
 from mvit_det.engine.slurm import is_requeued
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, out_of_memory_summary
+from mvit_det.files import check_space, remove_temporary_files
 from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
@@ -31,6 +32,7 @@ from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import build_augmentation
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
+from mvit_det.torchvision.engine.checkpoint_files import first_checkpoints_size
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 from mvit_det.torchvision.engine.last_checkpoint import SaveInterval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
@@ -85,7 +87,8 @@ def train(options: TrainOptions) -> Metrics:
     del start  # frees its weights
     with _running(options, processes, console):
         if processes.rank == 0:
-            _prepare_folder(options, config, schedule, train_set)
+            checkpoint_bytes = first_checkpoints_size(detector, keep_best=val_set is not None)
+            _prepare_folder(options, config, schedule, train_set, checkpoint_bytes)
             datasets = [train_set] if val_set is None else [train_set, val_set]
             for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
                 console.print(line, highlight=False, soft_wrap=True)
@@ -230,13 +233,22 @@ def _build_detector(
 
 
 def _prepare_folder(
-    options: TrainOptions, config: DetectorConfig, schedule: Schedule, train_set: Dataset
+    options: TrainOptions,
+    config: DetectorConfig,
+    schedule: Schedule,
+    train_set: Dataset,
+    checkpoint_bytes: int,
 ) -> None:
-    """Check that a run can be resumed, or clear the folder of a new run; then write the settings."""
+    """Check that a run can be resumed, or clear the folder of a new run; then write the settings.
+
+    A new run needs ``checkpoint_bytes`` on the disk for its first checkpoints.
+    """
     if options.resume:
+        remove_temporary_files(options.out)
         check_resume(options, config, schedule, train_set.source)
     else:
         run_folder.clear_output(options.out, FILES)
+        check_space(options.out / run_folder.LAST, checkpoint_bytes)
     write_settings(options, schedule)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch import nn
@@ -14,9 +13,10 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mvit_det.errors import counted
+from mvit_det.errors import InputError, counted
+from mvit_det.weights.reading import read_file
+from mvit_det.weights.save import save_content
 
-BEST = "model_best.pth"
 BAR_PERIOD = 10  # steps between updates of the loss
 
 Results = dict[str, dict[str, float]]  # task -> metric -> value
@@ -50,7 +50,10 @@ class KeepBest:
         self.best = float("-inf")
         self.best_iteration: int | None = None  # None: no evaluation was good, or an earlier version wrote it
         if path.is_file():
-            content = torch.load(path, map_location="cpu", mmap=True)
+            try:
+                content = read_file(path)
+            except InputError as error:
+                raise InputError(f"{error}; without this file, the comparison starts again") from None
             self.best, self.best_iteration = content.get(metric, self.best), content.get("iteration")
 
     def __call__(self, results: Results, iteration: int) -> None:
@@ -63,10 +66,8 @@ class KeepBest:
         if not value > self.best:  # also skips NaN
             return
         self.best, self.best_iteration = value, iteration
-        temporary = self.path.with_suffix(".tmp")  # an interruption does not damage the previous file
         content = {"model": self.model.state_dict(), self.metric: value, "iteration": iteration}
-        torch.save(content, temporary)
-        temporary.replace(self.path)
+        save_content(content, self.path)
         self.logger.info(f"{self.metric} {value:.2f} is the best so far: wrote {self.path}")
 
 

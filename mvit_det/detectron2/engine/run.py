@@ -7,7 +7,6 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import default_setup, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.evaluation import inference_on_dataset, print_csv_format
@@ -20,11 +19,11 @@ from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
 from mvit_det.detectron2.data.user_data import has_validation_set, log_data, release_training_set
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
+from mvit_det.detectron2.engine.checkpointer import BEST, Checkpointer, periodic_checkpoints
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
 from mvit_det.detectron2.engine.evaluation_hook import Evaluation
 from mvit_det.detectron2.engine.event_writers import build_writers
 from mvit_det.detectron2.engine.hooks import (
-    BEST,
     KeepBest,
     ProgressBar,
     Results,
@@ -34,11 +33,13 @@ from mvit_det.detectron2.engine.hooks import (
     UpdateAverage,
 )
 from mvit_det.detectron2.engine.interruption_hook import StopWhenInterrupted
+from mvit_det.detectron2.engine.logs import set_up_logs
 from mvit_det.detectron2.engine.trainer import Trainer
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.engine.ending import resumable
-from mvit_det.errors import InputError, counted
+from mvit_det.errors import InputError, counted, find_disk_error
+from mvit_det.files import remove_temporary_files
 from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
 
 EVALUATED = "last_evaluation"  # holds the number of steps before the last evaluation
@@ -66,8 +67,11 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ``configs/common/train.py`` describes.
         args: the flags of ``tools/train_net.py``. The keys in ``args.opts`` are not scaled with the batch.
     """
+    if comm.is_main_process():
+        remove_temporary_files(Path(cfg.train.output_dir))
+    set_up_logs(cfg.train.output_dir)
     default_setup(cfg, args)
-    logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="mvit_det")
+    logger = logging.getLogger(__name__)
     logger.info(scale_to_batch(cfg, fixed_keys={option.partition("=")[0] for option in args.opts}))
 
     has_val = has_validation_set(cfg)
@@ -79,7 +83,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     trainer = _build_trainer(cfg, model)
     release_training_set(cfg)
     averages = {} if average is None else {EMA: average}
-    checkpointer = DetectionCheckpointer(trainer.model, str(folder), trainer=trainer, **averages)
+    checkpointer = Checkpointer(trainer.model, str(folder), trainer=trainer, **averages)
     evaluated = model if average is None else average.module
     keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
     evaluation = TimedEvaluation(partial(_evaluate_and_keep_best, cfg, evaluated, keep_best, trainer))
@@ -135,7 +139,7 @@ def _build_trainer(cfg: DictConfig, model: nn.Module) -> Trainer:
 def _load_start(
     settings: DictConfig,
     trainer: Trainer,
-    checkpointer: DetectionCheckpointer,
+    checkpointer: Checkpointer,
     model: nn.Module,
     resume: bool,
 ) -> int:
@@ -169,9 +173,14 @@ def _evaluate_and_keep_best(
 def _evaluate(cfg: DictConfig, model: nn.Module) -> Results:
     if "output_dir" not in cfg.dataloader.evaluator:
         cfg.dataloader.evaluator.output_dir = os.path.join(cfg.train.output_dir, "inference")
-    results: Results = inference_on_dataset(
-        model, build(cfg.dataloader.test), build(cfg.dataloader.evaluator)
-    )
+    evaluator = build(cfg.dataloader.evaluator)
+    try:
+        results: Results = inference_on_dataset(model, build(cfg.dataloader.test), evaluator)
+    except Exception as error:
+        if find_disk_error(error) is not None:  # Detectron2 leaves the half of a file
+            for path in Path(cfg.dataloader.evaluator.output_dir).glob("*instances*"):
+                path.unlink(missing_ok=True)
+        raise
     if comm.is_main_process():
         print_csv_format(results)
     return results
@@ -194,15 +203,15 @@ def _parallelize(model: nn.Module, settings: DictConfig, precision: str | None) 
 
 
 def _checkpoint_hook(
-    checkpointer: DetectionCheckpointer, settings: DictConfig, folder: Path
+    checkpointer: Checkpointer, settings: DictConfig, folder: Path
 ) -> hooks.PeriodicCheckpointer:
     hook = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
     # Checkpoints that were written before a run was resumed count toward max_to_keep.
-    hook.recent_checkpoints = sorted(map(str, folder.glob("model_[0-9]*.pth")))
+    hook.recent_checkpoints = list(map(str, periodic_checkpoints(folder)))
     return hook
 
 
-def _resume(trainer: Trainer, checkpointer: DetectionCheckpointer) -> int:
+def _resume(trainer: Trainer, checkpointer: Checkpointer) -> int:
     """Load the last checkpoint, except for the learning rate, and return the next step."""
     groups = trainer.optimizer.param_groups
     rates = [group["lr"] for group in groups]

@@ -15,6 +15,7 @@ from mvit_det.engine.interruption import is_handled
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
+from mvit_det.torchvision.engine.checkpoint_files import CheckpointFiles
 from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch, default_interval
 from mvit_det.torchvision.engine.interruption_callback import StopWhenInterrupted
 from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint, SaveInterval
@@ -58,7 +59,7 @@ def build_trainer(
     trainer = L.Trainer(
         devices=processes.devices,
         num_nodes=processes.num_nodes,
-        plugins=[processes.start()],
+        plugins=[processes.start(), CheckpointFiles()],
         strategy="ddp" if processes.world_size > 1 else "auto",
         precision=PRECISIONS[precision],
         callbacks=[RunProgress(console), *callbacks],
