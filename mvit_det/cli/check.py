@@ -39,9 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(**options: Any) -> None:
     """Check a data set; exit with status 1 if it cannot be used as it is."""
     from mvit_det.report.dataset_report import CheckOptions, run_check
-    from mvit_det.report.run_folder import explained_disk_errors
 
-    with explained_disk_errors(options["out"]):
-        is_usable = run_check(CheckOptions(**options))
-    if not is_usable:
+    if not run_check(CheckOptions(**options)):
         sys.exit(1)

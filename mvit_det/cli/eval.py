@@ -27,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(checkpoint: str, **options: Any) -> None:
     """Evaluate a detector, and write metrics, detections and drawings."""
-    from mvit_det.report.run_folder import explained_disk_errors, find_checkpoint
+    from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
     from mvit_det.weights import local_file
 
-    with explained_disk_errors(options["out"]):
-        evaluate_checkpoint(EvalOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options))
+    evaluate_checkpoint(EvalOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options))

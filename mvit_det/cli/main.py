@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mvit_det import __version__
 from mvit_det.cli import check, convert, demo, doctor, eval, info, inspect, predict, train
 from mvit_det.cli.parser import SuggestingParser
+from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.interruption import interruptible
 from mvit_det.errors import one_line_errors
 
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = vars(build_parser().parse_args(arguments))
     command = COMMANDS[options.pop("command")]
     resume = _resume_command(arguments) if "resume" in options else ""
-    with one_line_errors("mvit-det"), interruptible("mvit-det", resume):
+    folder = options.get("out")
+    with one_line_errors("mvit-det"), interruptible("mvit-det", resume), explained_faults(folder):
         command.run(**options)
 
 

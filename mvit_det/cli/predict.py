@@ -26,9 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(checkpoint: str, soft_nms: str | None, **options: Any) -> None:
     """Detect objects, and write annotated copies and a COCO results file."""
     from mvit_det.report.predictions import PredictOptions
-    from mvit_det.report.run_folder import explained_disk_errors, find_checkpoint
+    from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.predict import predict
     from mvit_det.weights import local_file
 
-    with explained_disk_errors(options["out"]):
-        predict(PredictOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options), soft_nms)
+    predict(PredictOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options), soft_nms)

@@ -62,13 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(**options: Any) -> None:
     """Train a detector; if there is a validation set, evaluate the best checkpoint."""
-    from mvit_det.report.run_folder import explained_disk_errors
     from mvit_det.torchvision.engine.options import TrainOptions
     from mvit_det.torchvision.train import train
 
     options["out"] = options["out"] or Path("runs", options["variant"])
-    with explained_disk_errors(options["out"]):
-        train(TrainOptions(**options))
+    train(TrainOptions(**options))
 
 
 def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:

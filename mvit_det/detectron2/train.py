@@ -14,9 +14,11 @@ from omegaconf.errors import ConfigAttributeError
 from torch import distributed
 
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
+from mvit_det.detectron2.engine.checkpointer import check_new_run
+from mvit_det.detectron2.engine.evaluation import evaluate
 from mvit_det.detectron2.engine.launch import check_once, join_processes, set_processes, start_processes
 from mvit_det.detectron2.engine.logs import discarded_logs
-from mvit_det.detectron2.engine.run import evaluate, train
+from mvit_det.detectron2.engine.run import train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
 from mvit_det.engine.children import is_child
@@ -73,7 +75,7 @@ def run_process(args: Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     if cfg.train.device == "cpu":
         keep_freed_memory()
-    with discarded_logs(), explained_faults():
+    with discarded_logs(), explained_faults(Path(cfg.train.output_dir)):
         if args.eval_only:
             evaluate(cfg)
         else:
@@ -92,6 +94,8 @@ def _check_and_lock(args: Namespace, stack: ExitStack) -> None:
         ) from None
     if args.machine_rank == 0:
         stack.enter_context(run_lock(folder, logging.getLogger(__name__).warning))
+        if not (args.eval_only or args.resume):
+            check_new_run(folder)  # again: another run may have used the folder since
 
 
 def _resume_command(arguments: Sequence[str] | None) -> str:

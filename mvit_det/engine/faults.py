@@ -1,15 +1,16 @@
-"""Faults of the machine that PyTorch reports in other words, as one line with the likely cause."""
+"""Faults of the machine that Python and PyTorch report in other words, as one line with the likely cause."""
 
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from torch import distributed
+from pathlib import Path
 
 from mvit_det.engine.children import LESS_MEMORY, PATIENCE
 from mvit_det.engine.ending import ENDING
-from mvit_det.errors import RunError
+from mvit_det.engine.launchers import find_launch
+from mvit_det.errors import InputError, RunError, causes, find_disk_error
+from mvit_det.files import describe_space
 
 # torch.utils.data says "DataLoader worker (pid 7) is killed by signal: Killed. " or "DataLoader worker
 # (pid(s) 7, 8) exited unexpectedly".
@@ -19,30 +20,47 @@ CONNECTION = re.compile(r"gloo/transport|Connection (closed|reset) by peer|Broke
 
 
 @contextmanager
-def explained_faults() -> Iterator[None]:
-    """Turn the death of a loading process or of another process, and a lack of memory, into a RunError.
+def explained_faults(folder: Path | None = None) -> Iterator[None]:
+    """Turn a fault of the machine into one line, which also says how to continue the run.
+
+    Faults are errors of the disk, a lack of memory, and the death of a loading process or of another process
+    of the run.
+
+    Args:
+        folder: the folder that a command writes to, whose free space is named.
 
     Raises:
-        RunError: in place of the exception that PyTorch raises.
+        RunError: in place of the exception that Python or PyTorch raises.
     """
     try:
         yield
-    except MemoryError:
-        raise RunError(
-            ENDING.add_how_to_continue(f"the memory of the machine ran out; {LESS_MEMORY}")
-        ) from None
-    except RuntimeError as error:
-        if isinstance(error, RunError):
-            raise
-        if _is_lost_connection(error):
+    except InputError:
+        raise
+    except Exception as error:
+        if find_launch() is not None and _is_lost_connection(error):
             _wait_for_end()
-        explanation = _explain(str(error))
+        explanation = _explain(error, folder)
         if explanation is None:
             raise
         raise RunError(ENDING.add_how_to_continue(explanation)) from error
 
 
-def _explain(message: str) -> str | None:
+def _explain(error: Exception, folder: Path | None) -> str | None:
+    """Return what an exception means, or None if it is not due to a fault of the machine."""
+    # Loggers may fail too while they are closed because of the first error.
+    known = next((cause for cause in causes(error) if isinstance(cause, RunError)), None)
+    disk_error = find_disk_error(error)
+    if known is not None:
+        return str(known)
+    if disk_error is not None:
+        parts = [disk_error.filename or folder, disk_error.strerror, folder and describe_space(folder)]
+        return ": ".join(str(part) for part in parts if part)
+    if isinstance(error, MemoryError):
+        return f"the memory of the machine ran out; {LESS_MEMORY}"
+    return _explain_message(str(error)) if isinstance(error, RuntimeError) else None
+
+
+def _explain_message(message: str) -> str | None:
     """Return what a message of PyTorch means, or None if it is another one."""
     worker = WORKER.search(message)
     if worker is not None:
@@ -62,10 +80,10 @@ def _explain(message: str) -> str | None:
     return None
 
 
-def _is_lost_connection(error: RuntimeError) -> bool:
-    if not distributed.is_initialized():
-        return False
-    return isinstance(error, distributed.DistError) or CONNECTION.search(str(error)) is not None
+def _is_lost_connection(error: Exception) -> bool:
+    # By its name, because commands that do not need torch do not import it.
+    is_distributed = any(base.__name__ == "DistError" for base in type(error).__mro__)
+    return is_distributed or (isinstance(error, RuntimeError) and CONNECTION.search(str(error)) is not None)
 
 
 def _wait_for_end() -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mvit_det.errors import InputError, printable
+from mvit_det.files import remove_temporary_files
 
 LOCK = ".lock"
 # What a file system answers that has no locks, such as some network file systems.
@@ -22,7 +23,9 @@ _held: set[Path] = set()  # the folders that this process has locked
 
 @contextmanager
 def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Hold the exclusive lock on a folder. It is created if it does not exist, and removed if it stays empty.
+    """Hold the exclusive lock on a folder, and remove the temporary files of killed processes from it.
+
+    The folder is created if it does not exist, and removed if it stays empty.
 
     The lock is a POSIX record lock on a file in the folder. The system releases it when the process ends,
     however that happens. Loading processes do not inherit it, so that one of them that outlives a killed run
@@ -45,6 +48,8 @@ def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
     descriptor = _acquire(folder, warn)
     _held.add(key)
     try:
+        if descriptor is not None:
+            remove_temporary_files(folder)
         yield
     finally:
         _held.remove(key)
@@ -79,8 +84,9 @@ def _acquire(folder: Path, warn: Callable[[str], None]) -> int | None:
         if _is_file(descriptor, path):
             break
         os.close(descriptor)  # its holder removed it between the opening and the locking
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, _describe_process().encode(errors="surrogateescape"))
+    with suppress(OSError):  # a full disk: the lock is held, but does not say by whom
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, _describe_process().encode(errors="surrogateescape"))
     return descriptor
 
 

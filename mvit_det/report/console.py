@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def print_line(console: Console, line: str) -> None:
     """Print a line as it is: without markup, colors and line breaks."""
-    console.print(line, highlight=False, soft_wrap=True)
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def track(items: Iterable[T], total: int, description: str, console: Console) -> Iterable[T]:

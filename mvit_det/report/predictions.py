@@ -17,7 +17,7 @@ from mvit_det.data.json_files import write_json
 from mvit_det.errors import InputError, RunError, counted
 from mvit_det.files import describe_space
 from mvit_det.report import run_folder
-from mvit_det.report.console import track
+from mvit_det.report.console import print_line, track
 from mvit_det.report.drawing import RgbImage, draw_entries, write_image
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
@@ -68,11 +68,10 @@ def write_detections(
     write_json(options.out / run_folder.IMAGES, data)
     write_json(options.out / run_folder.DETECTIONS, results)
     num_drawn = sum(entry["score"] >= options.score for entry in results)
-    console.print(
+    print_line(
+        console,
         f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
         f"on {counted(len(images), 'image')}",
-        highlight=False,
-        soft_wrap=True,
     )
 
 

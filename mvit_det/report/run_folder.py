@@ -3,12 +3,10 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
-from mvit_det.errors import InputError, RunError, causes, find_disk_error
-from mvit_det.files import describe_space, remove_temporary_files
+from mvit_det.errors import InputError
 
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
 PREVIOUS = "previous.ckpt"  # the checkpoint before the last one
@@ -81,9 +79,8 @@ def refuse_training_run(folder: Path) -> None:
 
 
 def clear_output(folder: Path, names: Iterable[str]) -> None:
-    """Create ``folder`` if it does not exist, and remove only ``names`` and temporary files from it."""
+    """Create ``folder`` if it does not exist, and remove only ``names`` from it."""
     folder.mkdir(parents=True, exist_ok=True)
-    remove_temporary_files(folder)
     for name in names:
         path = folder / name
         if path.is_dir():
@@ -98,33 +95,3 @@ def last_checkpoint(folder: Path) -> Path | None:
     with contextlib.suppress(OSError):
         path = folder / (folder / MARKER).read_text(errors="replace").strip()
     return path if path.is_file() else None
-
-
-@contextmanager
-def explained_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an error of the disk into one line.
-
-    Args:
-        folder: the folder that a command writes to. If it holds a training run, the line also says how to
-            continue it.
-
-    Raises:
-        RunError: in place of an error of the disk.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        # Loggers may fail too while they are closed because of the first error.
-        run_error = next((cause for cause in causes(error) if isinstance(cause, RunError)), None)
-        disk_error = find_disk_error(error)
-        if run_error is not None:
-            message = str(run_error)
-        elif disk_error is not None:
-            message = f"{disk_error.filename or folder}: {disk_error.strerror}: {describe_space(folder)}"
-        else:
-            raise
-        last = last_checkpoint(folder)
-        remedy = "" if last is None else f"; {last} is intact: resume the run to continue from it"
-        raise RunError(f"{message}{remedy}") from None

@@ -15,7 +15,6 @@ from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.json_files import write_json
 from mvit_det.data.sources import read_evaluation_set
-from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.run_lock import run_lock
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
@@ -124,8 +123,7 @@ def evaluate_module(
         num_drawings: number of images on which ground truth and detections are drawn.
         console: prints the metrics and the paths of the results.
     """
-    with explained_faults():
-        trainer.validate(module, loader, verbose=False)
+    trainer.validate(module, loader, verbose=False)
     if trainer.is_global_zero:
         assert module.truth is not None, "validation needs annotations"
         write_json(out / run_folder.DETECTIONS, module.results)

@@ -190,7 +190,7 @@ def test_the_first_process_that_is_killed_ends_the_others_with_one_line(start):
     process.kill()
     (line,) = end(process, expected_status=-signal.SIGKILL)
     assert line.startswith("program: error: process 0 of the run was killed, most likely by the system")
-    assert not any(map(is_alive, pids))
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_process_that_fails_by_itself_ends_the_first_without_another_line(start):

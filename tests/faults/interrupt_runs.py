@@ -36,11 +36,11 @@ PHASES = {  # phase -> for each integration, the function to interrupt, and in w
     ),
     "evaluation": (
         ("mvit_det.torchvision.engine.lightning_module.DetectorModule.validation_step", 1),
-        ("mvit_det.detectron2.engine.run.inference_on_dataset", 1),
+        ("mvit_det.detectron2.engine.evaluation.inference_on_dataset", 1),
     ),
     "final evaluation": (
         ("mvit_det.torchvision.train.evaluate_module", 1),
-        ("mvit_det.detectron2.engine.run.inference_on_dataset", 2),
+        ("mvit_det.detectron2.engine.evaluation.inference_on_dataset", 2),
     ),
 }
 WORK = 2.0  # seconds that the interrupted function takes longer

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
+from omegaconf import DictConfig
+from torch import nn
 
 from mvit_det.errors import InputError
-from mvit_det.files import write_file
+from mvit_det.files import check_space, write_file
 from mvit_det.report.run_folder import MARKER
+from mvit_det.weights import identify_checkpoint, load_all_weights, load_weights
 from mvit_det.weights.reading import read_file
-from mvit_det.weights.save import save_content
+from mvit_det.weights.save import content_size, save_content
 
 BEST = "model_best.pth"
 
@@ -30,6 +33,39 @@ class Checkpointer(DetectionCheckpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         write_file(Path(self.save_dir, MARKER), last_filename_basename.encode())
+
+
+def check_new_run(folder: Path) -> None:
+    """Check that a folder contains no run.
+
+    Raises:
+        InputError: if it does.
+    """
+    existing = sorted(path.name for path in (*folder.glob("model_*.pth"), *folder.glob(MARKER)))
+    if existing:
+        raise InputError(
+            f"{folder}: already contains a run with {', '.join(existing)}; add --resume to continue it, or "
+            "set another folder with train.output_dir=..."
+        )
+
+
+def check_start(cfg: DictConfig, model: nn.Module, resume: bool) -> None:
+    """Check the weights from which training starts, and that it does not overwrite another run.
+
+    Raises:
+        InputError: if the weights do not fit the model, or the folder contains a run that is not resumed.
+        RunError: if there is no space for the weights.
+    """
+    folder = Path(cfg.train.output_dir)
+    if not resume:
+        check_new_run(folder)
+    last = read_last_checkpoint(folder) if resume else None
+    if last is not None:
+        load_all_weights(model, identify_checkpoint(*last))
+        return
+    check_space(folder / "model_final.pth", content_size(model.state_dict()))
+    if cfg.train.init_checkpoint:
+        load_weights(model, cfg.train.init_checkpoint)
 
 
 def periodic_checkpoints(folder: Path) -> list[Path]:

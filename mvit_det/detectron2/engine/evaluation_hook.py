@@ -8,6 +8,7 @@ from detectron2.engine import hooks
 from detectron2.utils import comm
 
 from mvit_det.detectron2.engine.hooks import Results
+from mvit_det.files import write_file
 
 
 class Evaluation(hooks.EvalHook):
@@ -54,6 +55,4 @@ class Evaluation(hooks.EvalHook):
         super()._do_eval()
         if comm.is_main_process():
             step = min(self.trainer.iter + 1, self.trainer.max_iter)  # one more after training
-            temporary = self.record.with_suffix(".part")
-            temporary.write_text(str(step))
-            temporary.replace(self.record)
+            write_file(self.record, str(step).encode())

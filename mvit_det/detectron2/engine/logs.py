@@ -1,4 +1,4 @@
-"""The logs of a run whose errors are one line on the terminal, and which may be on a full disk."""
+"""The logs of a run, whose errors are one line on the terminal, and whose disk may be full."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from mvit_det.errors import InputError, RunError, causes, find_disk_error
+from mvit_det.errors import RunError
 
 LOGGERS = ("detectron2", "fvcore", "mvit_det")
 
@@ -17,7 +17,8 @@ LOGGERS = ("detectron2", "fvcore", "mvit_det")
 def set_up_logs(folder: str) -> None:
     """Log to the terminal and to ``log.txt`` in a folder.
 
-    The terminal does not get the tracebacks of errors that end the run in one line.
+    The exception that ends the run goes only to the file. On the terminal, it is one line, or Python's own
+    traceback.
     """
     rank = comm.get_rank()
     setup_logger(folder, distributed_rank=rank)  # with the same arguments as default_setup: it is cached
@@ -51,8 +52,5 @@ def discarded_logs() -> Iterator[None]:
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    if error is None:
-        return True
-    is_one_line = any(isinstance(cause, InputError | RunError) for cause in causes(error))
-    return not is_one_line and find_disk_error(error) is None
+    """Return False for the exception that ends the run, which Detectron2 logs before it raises it again."""
+    return record.msg != "Exception during training:"

@@ -1,7 +1,6 @@
-"""Train and evaluate the model of a lazy config."""
+"""Train the model of a lazy config."""
 
 import logging
-import os
 import sys
 from argparse import Namespace
 from functools import partial
@@ -9,9 +8,7 @@ from pathlib import Path
 
 from detectron2.engine import default_setup, hooks
 from detectron2.engine.defaults import create_ddp_model
-from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch import nn
 
@@ -21,8 +18,9 @@ from mvit_det.detectron2.data.user_data import has_validation_set, log_data, rel
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.checkpointer import BEST, Checkpointer, periodic_checkpoints
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
+from mvit_det.detectron2.engine.evaluation import evaluate_model
 from mvit_det.detectron2.engine.evaluation_hook import Evaluation
-from mvit_det.detectron2.engine.event_writers import build_writers
+from mvit_det.detectron2.engine.event_writers import build_writers, remove_repeated_steps
 from mvit_det.detectron2.engine.hooks import (
     KeepBest,
     ProgressBar,
@@ -35,28 +33,13 @@ from mvit_det.detectron2.engine.hooks import (
 from mvit_det.detectron2.engine.interruption_hook import StopWhenInterrupted
 from mvit_det.detectron2.engine.logs import set_up_logs
 from mvit_det.detectron2.engine.trainer import Trainer
-from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.engine.ending import resumable
-from mvit_det.errors import InputError, counted, find_disk_error
-from mvit_det.files import remove_temporary_files
-from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
+from mvit_det.errors import InputError, counted
+from mvit_det.report.run_folder import last_checkpoint
+from mvit_det.weights import load_weights
 
 EVALUATED = "last_evaluation"  # holds the number of steps before the last evaluation
-
-
-def evaluate(cfg: DictConfig) -> Results:
-    """Evaluate ``train.init_checkpoint``, and print a table of average precisions in percent.
-
-    Returns:
-        task -> metric -> value. Empty except in the main process.
-    """
-    setup_logger(distributed_rank=comm.get_rank())
-    logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
-    model = build(cfg.model).to(cfg.train.device)
-    logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
-    log_data(cfg, ["val"])
-    return _evaluate(cfg, with_tta(cfg, model))
 
 
 def train(cfg: DictConfig, args: Namespace) -> None:
@@ -67,8 +50,6 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ``configs/common/train.py`` describes.
         args: the flags of ``tools/train_net.py``. The keys in ``args.opts`` are not scaled with the batch.
     """
-    if comm.is_main_process():
-        remove_temporary_files(Path(cfg.train.output_dir))
     set_up_logs(cfg.train.output_dir)
     default_setup(cfg, args)
     logger = logging.getLogger(__name__)
@@ -104,18 +85,14 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         ]
     )
     start = _load_start(settings, trainer, checkpointer, model, args.resume)
-    with resumable(partial(_last_checkpoint, folder)):
+    if is_main:
+        remove_repeated_steps(folder / "metrics.json", start)
+    with resumable(partial(last_checkpoint, folder)):
         try:
             trainer.train(start, settings.max_iter)
         except StoppedEarly:
             checkpointer.save("model_final", iteration=trainer.iter)
             logger.info(stop_early)
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint that a run is resumed from, or None if it has none yet."""
-    marker = folder / "last_checkpoint"
-    return folder / marker.read_text().strip() if marker.is_file() else None
 
 
 def _build_trainer(cfg: DictConfig, model: nn.Module) -> Trainer:
@@ -164,25 +141,9 @@ def _load_start(
 def _evaluate_and_keep_best(
     cfg: DictConfig, model: nn.Module, keep_best: KeepBest, trainer: Trainer
 ) -> Results:
-    results = _evaluate(cfg, model)
+    results = evaluate_model(cfg, model)
     if comm.is_main_process():
         keep_best(results, min(trainer.iter, cfg.train.max_iter - 1))  # it is one more after training
-    return results
-
-
-def _evaluate(cfg: DictConfig, model: nn.Module) -> Results:
-    if "output_dir" not in cfg.dataloader.evaluator:
-        cfg.dataloader.evaluator.output_dir = os.path.join(cfg.train.output_dir, "inference")
-    evaluator = build(cfg.dataloader.evaluator)
-    try:
-        results: Results = inference_on_dataset(model, build(cfg.dataloader.test), evaluator)
-    except Exception as error:
-        if find_disk_error(error) is not None:  # Detectron2 leaves the half of a file
-            for path in Path(cfg.dataloader.evaluator.output_dir).glob("*instances*"):
-                path.unlink(missing_ok=True)
-        raise
-    if comm.is_main_process():
-        print_csv_format(results)
     return results
 
 

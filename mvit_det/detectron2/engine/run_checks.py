@@ -13,23 +13,15 @@ from torch import nn
 from mvit_det.detectron2.data.lvis import check_lvis
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.user_data import has_validation_set
-from mvit_det.detectron2.engine.checkpointer import read_last_checkpoint
+from mvit_det.detectron2.engine.checkpointer import check_start
 from mvit_det.detectron2.engine.trainer import PRECISIONS
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.engine.launchers import count_cores
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, counted, unknown_name
-from mvit_det.files import check_space
 from mvit_det.report import run_folder
-from mvit_det.weights import (
-    identify_checkpoint,
-    load_all_weights,
-    load_weights,
-    local_file,
-    read_checkpoint,
-)
-from mvit_det.weights.save import content_size
+from mvit_det.weights import load_all_weights, local_file, read_checkpoint
 
 NUMBERS = (  # key, type, minimum
     ("dataloader.train.total_batch_size", int, 1),
@@ -73,7 +65,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     cfg.optimizer.params.model = model
     build(cfg.optimizer)
     build(cfg.lr_multiplier)
-    _check_start(cfg, model, args.resume)
+    check_start(cfg, model, args.resume)
 
 
 def check_classes(cfg: DictConfig, num_categories: int) -> None:
@@ -193,21 +185,3 @@ def _check_detector_weights(model: nn.Module, checkpoint: str) -> None:
     if not checkpoint:
         raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
-
-
-def _check_start(cfg: DictConfig, model: nn.Module, resume: bool) -> None:
-    """Check the weights from which training starts, and that it does not overwrite another run."""
-    folder, init_checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
-    existing = sorted(path.name for path in (*folder.glob("model_*.pth"), *folder.glob(run_folder.MARKER)))
-    if existing and not resume:
-        raise InputError(
-            f"{folder}: already contains a run with {', '.join(existing)}; add --resume to continue it, or "
-            "set another folder with train.output_dir=..."
-        )
-    last = read_last_checkpoint(folder) if resume else None
-    if last is not None:
-        load_all_weights(model, identify_checkpoint(*last))
-        return
-    check_space(folder / "model_final.pth", content_size(model.state_dict()))
-    if init_checkpoint:
-        load_weights(model, init_checkpoint)

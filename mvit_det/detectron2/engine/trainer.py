@@ -14,9 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from mvit_det.detectron2.data.train_loader import Sample, TrainLoader
-from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.seeding import seed_generators
-from mvit_det.errors import InputError, RunError, counted, one_line_errors, out_of_memory_summary
+from mvit_det.errors import counted, out_of_memory_summary
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
@@ -58,14 +57,6 @@ class Trainer(SimpleTrainer):
         self.scaler = torch.amp.GradScaler(self.device, enabled=precision == "fp16")
 
     def run_step(self) -> None:
-        with _faults_in_one_line():  # reading raises InputError for a damaged image
-            self._run_step()
-
-    def after_step(self) -> None:
-        with _faults_in_one_line():
-            super().after_step()
-
-    def _run_step(self) -> None:
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
@@ -137,14 +128,3 @@ class Trainer(SimpleTrainer):
         super().load_state_dict(state_dict)
         if state_dict["grad_scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict["grad_scaler"])
-
-
-@contextmanager
-def _faults_in_one_line() -> Iterator[None]:
-    """Turn errors with a one-line message into a SystemExit, of which Detectron2 logs no traceback."""
-    try:
-        with explained_faults():
-            yield
-    except (InputError, RunError):
-        with one_line_errors():
-            raise

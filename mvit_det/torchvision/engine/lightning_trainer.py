@@ -71,7 +71,7 @@ def build_trainer(
     )
     if is_handled():
         # Lightning's handler of SIGTERM would replace ours; in several processes, it can wait without end.
-        trainer._signal_connector.register_signal_handlers = lambda: None
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 

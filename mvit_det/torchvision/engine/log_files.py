@@ -9,6 +9,8 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from mvit_det.files import replaced_file, write_file
+
 EVALUATION = "val/"  # prefix of the metrics of an evaluation
 
 
@@ -38,12 +40,11 @@ def _filter_rows(path: Path, step: int, evaluates: bool) -> None:
     whole_lines = text[: text.rfind("\n") + 1]  # the process may have been killed while it wrote the last one
     rows = csv.DictReader(io.StringIO(whole_lines, newline=""))
     kept = [row for row in rows if not _is_repeated_row(row, step, evaluates)]
-    temporary = path.with_suffix(".part")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows.fieldnames or [])
-        writer.writeheader()
-        writer.writerows(kept)
-    temporary.replace(path)
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, rows.fieldnames or [])
+    writer.writeheader()
+    writer.writerows(kept)
+    write_file(path, content.getvalue().encode())
 
 
 def _is_repeated_row(row: dict[str, str], step: int, evaluates: bool) -> bool:
@@ -51,13 +52,11 @@ def _is_repeated_row(row: dict[str, str], step: int, evaluates: bool) -> bool:
 
 
 def _filter_events(path: Path, step: int, evaluates: bool) -> None:
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
+    with replaced_file(path) as file:
         writer = RecordWriter(file)
         for event in _kept_events(path, step, evaluates):
             writer.write(event.SerializeToString())
         writer.flush()
-    temporary.replace(path)
 
 
 def _kept_events(path: Path, step: int, evaluates: bool) -> Iterator[Event]:
