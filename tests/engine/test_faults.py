@@ -1,12 +1,15 @@
+import errno
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mvit_det.engine.ending import ENDING
 from mvit_det.engine.faults import explained_faults
-from mvit_det.errors import RunError
+from mvit_det.errors import InputError, RunError
 
 
 class KillsItsReader(Dataset):
@@ -48,7 +51,43 @@ def test_memory_that_cannot_be_allocated_is_named():
         torch.empty(10**18, dtype=torch.uint8)
 
 
-def test_other_errors_pass():
-    for error in (RuntimeError("shapes differ"), RunError("no space"), ValueError("3")):
-        with pytest.raises(type(error), match=str(error)), explained_faults():
-            raise error
+def raise_while_handling(error, first):
+    try:
+        raise first
+    except Exception:
+        raise error  # noqa: B904
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("errors", [(FULL, KeyError("another")), (RuntimeError("unexpected pos 3"), FULL)])
+def test_an_error_of_the_disk_names_the_folder_and_its_space(tmp_path, errors):
+    with pytest.raises(RunError) as caught, explained_faults(tmp_path):
+        raise_while_handling(*errors)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path}: No space left on device: ")
+    assert line.endswith(f" free in {tmp_path}")
+
+
+def test_the_first_fault_counts():
+    """A logger fails while it is closed because a checkpoint could not be written."""
+    with pytest.raises(RunError, match="^a.ckpt: cannot be written$"), explained_faults():
+        raise_while_handling(FULL, RunError("a.ckpt: cannot be written"))
+
+
+def test_a_fault_of_a_run_says_how_to_continue(monkeypatch):
+    monkeypatch.setattr(ENDING, "find_checkpoint", lambda: Path("run/last.ckpt"))
+    monkeypatch.setattr(ENDING, "resume", "train --resume")
+    expected = "full; the last checkpoint is run/last.ckpt; to continue: train --resume"
+    with pytest.raises(RunError, match=f"^{expected}$"), explained_faults():
+        raise RunError("full")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes differ"), ValueError("3"), InputError("bad"), KeyboardInterrupt()]
+)
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)) as caught, explained_faults():
+        raise error
+    assert caught.value is error

@@ -64,7 +64,9 @@ def test_a_second_process_is_refused_until_the_first_is_killed(start_holder, tmp
     holder.kill()
     holder.wait()
     os.kill(worker, 0)  # lives, and has the descriptor of the file
+    (tmp_path / "run" / ".last.ckpt.0123abcd.part").touch()  # left by the process that was killed
     with run_lock(tmp_path / "run", fail):
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
         assert f"process {os.getpid()} on " in (tmp_path / "run" / LOCK).read_text()
     assert not list((tmp_path / "run").iterdir())
 

@@ -1,13 +1,11 @@
-import errno
-
 import pytest
 
-from mvit_det.errors import InputError, RunError
+from mvit_det.errors import InputError
 from mvit_det.report.run_folder import (
     check_output,
     clear_output,
-    explained_disk_errors,
     find_checkpoint,
+    last_checkpoint,
     refuse_training_run,
 )
 
@@ -21,7 +19,6 @@ def folder(tmp_path):
     (tmp_path / "pictures" / "a.png").touch()
     (tmp_path / "metrics.json").touch()
     (tmp_path / "notes.txt").touch()
-    (tmp_path / ".last.ckpt.0123abcd.part").touch()  # of a process that was killed
     return tmp_path
 
 
@@ -64,43 +61,11 @@ def test_the_best_checkpoint_of_a_folder_is_found(folder):
     assert find_checkpoint(folder / "none.ckpt") == folder / "none.ckpt"
 
 
-def full():
-    return OSError(errno.ENOSPC, "No space left on device")
-
-
-def raise_while_handling(error, first):
-    try:
-        raise first
-    except Exception:
-        raise error  # noqa: B904
-
-
-def explained(folder, *errors):
-    with pytest.raises(RunError) as caught, explained_disk_errors(folder):
-        raise_while_handling(*errors)
-    return str(caught.value)
-
-
-def test_an_error_of_the_disk_names_the_folder_and_the_last_checkpoint(tmp_path):
-    line = explained(tmp_path, full(), KeyError("another"))
-    assert line.startswith(f"{tmp_path}: No space left on device: ")
-    assert line.endswith(f" free in {tmp_path}")
-    last = tmp_path / "last.ckpt"
-    last.touch()
-    # A logger fails while it is closed because a checkpoint could not be written.
-    line = explained(tmp_path, full(), RunError("a.ckpt: cannot be written"))
-    assert line == f"a.ckpt: cannot be written; {last} is intact: resume the run to continue from it"
-
-
-def test_the_last_checkpoint_of_detectron2_is_named(tmp_path):
+def test_the_last_checkpoint_is_that_of_either_integration(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    (tmp_path / "last.ckpt").touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "last.ckpt"
     (tmp_path / "last_checkpoint").write_text("model_0000003.pth\n")
-    assert "intact" not in explained(tmp_path, RuntimeError("unexpected pos 3"), full())
+    assert last_checkpoint(tmp_path) is None
     (tmp_path / "model_0000003.pth").touch()
-    assert "model_0000003.pth is intact" in explained(tmp_path, RuntimeError("unexpected pos 3"), full())
-
-
-@pytest.mark.parametrize("error", [InputError("bad"), KeyError("bug"), KeyboardInterrupt()])
-def test_other_errors_are_not_changed(tmp_path, error):
-    with pytest.raises(type(error)) as caught, explained_disk_errors(tmp_path):
-        raise error
-    assert caught.value is error
+    assert last_checkpoint(tmp_path) == tmp_path / "model_0000003.pth"

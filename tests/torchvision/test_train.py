@@ -54,7 +54,7 @@ def interrupted(options, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(DetectorModule, "training_step", step_or_exit)
-        with pytest.raises(KeyboardInterrupt, match=r"resume the run to continue from .*last\.ckpt"):
+        with pytest.raises(KeyboardInterrupt, match=r"the last checkpoint is .*last\.ckpt"):
             train(options)
     return options
 

@@ -13,6 +13,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from rich.console import Console
 
 from mvit_det.engine.children import is_child, start_children
+from mvit_det.engine.ending import ENDING
 from mvit_det.engine.launchers import count_cores, environment_integer, find_launch
 from mvit_det.errors import InputError, counted
 
@@ -114,16 +115,17 @@ def single_error() -> Iterator[None]:
     """
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as interrupt:
+    except (KeyboardInterrupt, SystemExit):
         if not is_first_process():
             sys.exit(1)
-        if isinstance(interrupt, SystemExit):
-            raise KeyboardInterrupt from None
-        raise
+        raise KeyboardInterrupt(ENDING.how_to_continue()) from None
     except InputError:
         if _local_rank() != 0 and not is_child() and not torch.distributed.is_initialized():
             sys.exit(2)
         raise
+    finally:
+        if not ENDING.program:  # called from Python and not by a command, which forgets it by itself
+            ENDING.reset()
 
 
 def _node_rank() -> int:

@@ -30,19 +30,6 @@ def write_settings(options: TrainOptions, schedule: Schedule) -> None:
     write_checked_json(options.out / run_folder.SETTINGS, settings)
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Return whether the run in ``folder`` has written a checkpoint. If not, it has to start again.
-
-    Raises:
-        InputError: if the folder holds no run.
-    """
-    if any(folder.glob("*.ckpt")):
-        return True
-    if not (folder / run_folder.SETTINGS).is_file():
-        raise InputError(f"{folder}: holds no run that could be resumed")
-    return False
-
-
 def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedule, dataset: Path) -> None:
     """Check that the run in ``options.out`` was started with the same configuration and schedule.
 
