@@ -1,6 +1,7 @@
 """The exceptions for bad input and missing packages, and their messages in one line."""
 
 import difflib
+import errno
 import multiprocessing
 import os
 import sys
@@ -17,6 +18,14 @@ class InputError(ValueError):
 
     The message is one line that names the bad value and says what would be right. Commands print it without
     a traceback and exit with status 2; see :func:`one_line_errors`.
+    """
+
+
+class RunError(RuntimeError):
+    """A fault of the machine stops a run, such as a full disk or a process that was killed.
+
+    The message is one line that names what failed and how to go on. Commands print it without a traceback and
+    exit with status 1; see :func:`one_line_errors`.
     """
 
 
@@ -62,12 +71,32 @@ def out_of_memory_summary(error: Exception) -> str:
     return " ".join((sizes + separator).split())
 
 
+# Errors of the system that are due to the disk and not to a wrong name.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+
+
+def find_disk_error(error: BaseException) -> OSError | None:
+    """Return the error of the disk that led to an exception, or None.
+
+    Libraries raise other exceptions in its place: the writer of torch.save, for example, a ``RuntimeError``.
+    """
+    return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in DISK_ERRORS), None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it, as a traceback shows them, but in the opposite order."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
 @contextmanager
 def one_line_errors(program: str | None = None) -> Iterator[None]:
     """Turn errors that the user can fix into one line on stderr and an exit status.
 
-    The status is 2 for bad input and missing packages, and 1 for an interrupt. Other exceptions pass
-    through with their traceback.
+    The status is 2 for bad input and missing packages, and 1 for a fault of the machine and an interrupt.
+    Other exceptions pass through with their traceback.
 
     Args:
         program: name at the start of the line; None uses the file name of the running script.
@@ -91,9 +120,16 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
         if multiprocessing.parent_process():  # the parent process prints the line
             raise
         _exit("; ".join(filter(None, (f"{program}: interrupted", str(interrupt)))), 1)
+    except RunError as error:
+        _exit(f"{program}: error: {printable(str(error))}", 1)
     except BrokenPipeError:  # the reader of our output, such as head(1), has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _exit(f"{program}: error: {printable(f'{place}{error.strerror}')}", 1)
 
 
 def _exit(line: str, status: int) -> NoReturn:

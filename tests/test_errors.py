@@ -1,5 +1,6 @@
 """The one-line errors of commands and scripts."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from mvit_det.dependencies import INSTALL_DETECTRON2, INSTALL_EXTRA
 from mvit_det.errors import (
     DependencyError,
     InputError,
+    RunError,
     counted,
     one_line_errors,
     out_of_memory_summary,
@@ -131,9 +133,21 @@ def test_the_summary_of_an_out_of_memory_error_ends_with_the_free_memory():
     assert out_of_memory_summary(error) == "Tried to allocate 2 GiB. GPU 0 has 4 GiB of which 1 GiB is free"
 
 
+def test_a_fault_of_the_machine_is_one_line_and_status_1(capsys):
+    result = status_and_stderr(capsys, lambda: raise_error(RunError("the disk\nis full")))
+    assert result == (1, "mvit-det: error: the disk is full\n")
+    error = OSError(errno.ENOSPC, "No space left on device")
+    result = status_and_stderr(capsys, lambda: raise_error(error))
+    assert result == (1, "mvit-det: error: No space left on device\n")
+    error = OSError(errno.EROFS, "Read-only file system", "a.json")
+    result = status_and_stderr(capsys, lambda: raise_error(error))
+    assert result == (1, "mvit-det: error: a.json: Read-only file system\n")
+
+
 def test_other_exceptions_pass_through():
     for error in (
         ValueError("x"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory"),
         ImportError("cannot import name 'x' from 'y'"),
         ModuleNotFoundError("No module named 'mvit_det.x'", name="mvit_det.x"),
     ):

@@ -12,20 +12,21 @@ import mvit_det
 ROOT = Path(mvit_det.__file__).parent
 
 # part -> the parts that it may import besides itself, and the third-party packages (None: any).
-SHARED = {"dependencies", "engine", "errors", "heads", "nms", "recipes"}
+SHARED = {"dependencies", "engine", "errors", "files", "heads", "nms", "recipes"}
 RULES = {
     "errors": ({"dependencies"}, set()),
+    "files": ({"errors"}, set()),
     "heads": ({"errors"}, set()),
     "nms": ({"errors"}, {"torch", "torchvision"}),
     "recipes": (set(), set()),
     "dependencies": (set(), set()),
-    "engine": ({"errors"}, {"torch"}),
+    "engine": ({"errors", "files"}, {"numpy", "torch"}),
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
-    "weights": ({"backbone", "errors", "heads"}, {"torch", "safetensors"}),
-    "data": ({"errors"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
+    "weights": ({"backbone", "errors", "files", "heads"}, {"torch", "safetensors"}),
+    "data": ({"errors", "files"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
     "report": (
-        {"data", "errors"},
+        {"data", "errors", "files"},
         {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},
     ),
     "torchvision": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),

@@ -1,6 +1,8 @@
 """``mvit-det demo``: generate a data set, train on it and evaluate, in minutes on a CPU."""
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 
 from mvit_det.cli.arguments import add_overwrite_argument, positive
@@ -31,24 +33,25 @@ def run(out: Path, epochs: int, overwrite: bool) -> None:
         InputError: if ``out`` contains another run; nothing is written in that case.
     """
     from mvit_det.data.shapes import write_shapes
+    from mvit_det.engine.run_lock import run_lock
     from mvit_det.report.run_folder import RESULT_FILES, TRAINING_FILES, check_output, clear_output
     from mvit_det.torchvision.engine.options import TrainOptions
     from mvit_det.torchvision.train import train
 
     names = (*TRAINING_FILES, *RESULT_FILES, DATA)
     check_output(out, names, overwrite, inputs=())
-    clear_output(out, names)
     data = out / DATA
-    write_shapes(data, NUM_TRAIN, NUM_VAL)
-    train(
-        TrainOptions(
-            json=data / "train.json",
-            images=data / "images",
-            val_json=data / "val.json",
-            variant="mvitv2_nano",
-            out=out,
-            size=SHORT_SIDE,
-            augmentation="flip",
-            epochs=epochs,
-        )
+    options = TrainOptions(
+        json=data / "train.json",
+        images=data / "images",
+        val_json=data / "val.json",
+        variant="mvitv2_nano",
+        out=out,
+        size=SHORT_SIDE,
+        augmentation="flip",
+        epochs=epochs,
     )
+    with run_lock(out, partial(print, file=sys.stderr)):
+        clear_output(out, names)
+        write_shapes(data, NUM_TRAIN, NUM_VAL)
+        train(options)

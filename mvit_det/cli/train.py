@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_hardware_arguments(parser.add_argument_group("hardware"))
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
+    output.add_argument(
+        "--save-every",
+        default="10m",
+        metavar="N",
+        help="interval between checkpoints within an epoch: a number of steps, such as 500, or of minutes, "
+        "such as %(default)s; there is always one at the end of an epoch; default: %(default)s",
+    )
     add_draw_argument(output)
     output.add_argument(
         "--logger",

@@ -4,14 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mvit_det.data.images import ImageSize, decode_size
-from mvit_det.errors import InputError
+from mvit_det.data.json_files import write_json
+from mvit_det.errors import InputError, RunError
 
 VERSION = 1  # increase it if an image that was accepted may be refused, or its size may be another
 
@@ -88,16 +88,8 @@ class ImageCache:
         if not self._new:
             return
         contents = {"version": VERSION, "folder": self._folder, "images": self._read() | self._new}
-        with contextlib.suppress(OSError, UnicodeEncodeError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, suffix=".part")
-            try:
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    file.write(json.dumps(contents))
-                os.replace(temporary, self._path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+        with contextlib.suppress(OSError, InputError, RunError):
+            write_json(self._path, contents)
 
     def _read(self) -> dict[str, list[int]]:
         try:

@@ -1,18 +1,32 @@
 """The command that trains or evaluates the model of a lazy config, in one or several processes."""
 
+import logging
+import shlex
+import sys
 from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from detectron2.engine import default_argument_parser
 from omegaconf.errors import ConfigAttributeError
 from torch import distributed
 
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
+from mvit_det.detectron2.engine.checkpointer import check_new_run
+from mvit_det.detectron2.engine.evaluation import evaluate
 from mvit_det.detectron2.engine.launch import check_once, join_processes, set_processes, start_processes
-from mvit_det.detectron2.engine.run import evaluate, train
+from mvit_det.detectron2.engine.logs import discarded_logs
+from mvit_det.detectron2.engine.run import train
 from mvit_det.detectron2.engine.run_checks import check_run
 from mvit_det.detectron2.lazy_config import load_config
+from mvit_det.engine.children import is_child
+from mvit_det.engine.faults import explained_faults
+from mvit_det.engine.interruption import interruptible
+from mvit_det.engine.launchers import find_launch
+from mvit_det.engine.run_lock import run_lock
+from mvit_det.engine.slurm import is_requeued
 from mvit_det.errors import InputError, one_line_errors
 from mvit_det.ops.allocator import keep_freed_memory
 
@@ -39,15 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError("--config-file is missing: expected a path or the name of a config in configs/")
     args.config_file = str(find_config(args.config_file))  # a path: Detectron2 copies the file into the log
     set_processes(args)
-    if join_processes():
-        try:
-            check_once(partial(_check, args))
-            run_process(args)
-        finally:
-            distributed.destroy_process_group()
-    else:
-        _check(args)
-        start_processes(run_process, args)
+    args.resume |= is_requeued()
+    with interruptible(Path(sys.argv[0]).name, _resume_command(arguments)), ExitStack() as stack:
+        prepare = partial(_check_and_lock, args, stack)
+        is_started = find_launch() is not None
+        if not is_started:
+            prepare()
+            if args.num_gpus * args.num_machines > 1:
+                start_processes(args)
+        if join_processes(args.dist_url):
+            stack.callback(distributed.destroy_process_group)
+            if is_started and not is_child():
+                check_once(prepare)
+        elif is_started:  # a single process of torchrun
+            prepare()
+        run_process(args)
 
 
 def run_process(args: Namespace) -> None:
@@ -55,20 +75,35 @@ def run_process(args: Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     if cfg.train.device == "cpu":
         keep_freed_memory()
-    with one_line_errors():
+    with discarded_logs(), explained_faults(Path(cfg.train.output_dir)):
         if args.eval_only:
             evaluate(cfg)
         else:
             train(cfg, args)
 
 
-def _check(args: Namespace) -> None:
+def _check_and_lock(args: Namespace, stack: ExitStack) -> None:
+    """Check everything that the run needs, and lock its folder until ``stack`` is closed."""
     try:
-        check_run(load_config(args.config_file, args.opts), args)
+        cfg = load_config(args.config_file, args.opts)
+        check_run(cfg, args)
+        folder = Path(cfg.train.output_dir)
     except ConfigAttributeError as error:
         raise InputError(
             f"{error.full_key} is missing: configs/common/train.py lists the required keys"
         ) from None
+    if args.machine_rank == 0:
+        stack.enter_context(run_lock(folder, logging.getLogger(__name__).warning))
+        if not (args.eval_only or args.resume):
+            check_new_run(folder)  # again: another run may have used the folder since
+
+
+def _resume_command(arguments: Sequence[str] | None) -> str:
+    """Return the command that continues the run which these arguments start. Flags precede overrides."""
+    num_arguments = len(sys.argv) - 1
+    script = sys.orig_argv[: len(sys.orig_argv) - num_arguments]
+    kept = [text for text in (sys.argv[1:] if arguments is None else arguments) if text != "--resume"]
+    return shlex.join([*script, "--resume", *kept])
 
 
 def _parser() -> ArgumentParser:

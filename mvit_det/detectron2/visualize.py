@@ -26,6 +26,7 @@ from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError, counted, one_line_errors
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
+from mvit_det.report.console import print_line
 from mvit_det.report.drawing import write_image
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.weights import load_all_weights, local_file, read_checkpoint
@@ -132,7 +133,7 @@ def _console() -> Console:
 
 
 def _print(line: str) -> None:
-    _console().print(line, highlight=False, soft_wrap=True)
+    print_line(_console(), line)
 
 
 def _parser() -> ArgumentParser:

@@ -14,6 +14,11 @@ from mvit_det.data.image_checks import check_images
 T = TypeVar("T")
 
 
+def print_line(console: Console, line: str) -> None:
+    """Print a line as it is: without markup, colors and line breaks."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def track(items: Iterable[T], total: int, description: str, console: Console) -> Iterable[T]:
     """Return ``items``, and show a progress bar while they are consumed if the console is a terminal."""
     hidden = not console.is_terminal

@@ -8,6 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mvit_det.report.figures import write_figure
+
 
 def draw_curves(logs: Path, path: Path) -> None:
     """Plot the losses and the average precision over the steps.
@@ -31,7 +33,7 @@ def draw_curves(logs: Path, path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    write_figure(path, figure)
 
 
 def read_curves(logs: Path) -> Mapping[str, list[tuple[int, float]]]:
@@ -41,11 +43,12 @@ def read_curves(logs: Path) -> Mapping[str, list[tuple[int, float]]]:
     """
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for file in sorted(logs.glob("version_*/metrics.csv"), key=_version):
-        with file.open(newline="") as lines:
-            for row in csv.DictReader(lines):
-                for name, value in row.items():
-                    if value and "/" in name:
-                        curves[name][int(row["step"]) + 1] = float(value)
+        lines = file.read_text().splitlines(keepends=True)
+        complete = [line for line in lines if line.endswith("\n")]  # all but the last one of a killed run
+        for row in csv.DictReader(complete):
+            for name, value in row.items():
+                if value and "/" in name:
+                    curves[name][int(row["step"]) + 1] = float(value)
     return {name: sorted(points.items()) for name, points in curves.items()}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.problems import KINDS, group_by_kind
 from mvit_det.data.sources import describe
+from mvit_det.files import write_file
 from mvit_det.report import run_folder
 
 
@@ -24,7 +25,7 @@ def report_data(datasets: Sequence[Dataset], folder: Path, *, drop_invalid: bool
     if problems:
         for dataset in datasets:
             lines += _summarize(dataset, drop_invalid)
-        path.write_text("".join(f"{p.effect}: {p}\n" for p in problems), encoding="utf-8")
+        write_file(path, "".join(f"{p.effect}: {p}\n" for p in problems).encode())
         lines.append(f"wrote {path}, which lists all of them")
     return lines
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from mvit_det.data.statistics import SIZE_CLASSES, Statistics
+from mvit_det.report.figures import write_figure
 
 MAX_CLASSES = 30  # classes with a bar of their own
 MAX_NAME = 24  # characters of a class name
@@ -25,10 +26,9 @@ Splits = Mapping[str, Statistics]
 
 def draw_statistics(splits: Splits, path: Path) -> None:
     """Plot the statistics of the splits of a data set to an image file; see :func:`plot_statistics`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class name in another script
-        plot_statistics(splits).savefig(path, dpi=100)
+        write_figure(path, plot_statistics(splits))
 
 
 def plot_statistics(splits: Splits) -> Figure:

@@ -13,6 +13,7 @@ from mvit_det.data.json_files import write_json
 from mvit_det.data.problems import EFFECTS, KINDS, group_by_kind
 from mvit_det.data.sources import describe
 from mvit_det.errors import InputError, counted
+from mvit_det.files import write_file
 from mvit_det.report.console import track
 from mvit_det.report.dataset_plots import draw_statistics
 from mvit_det.report.dataset_samples import draw_samples
@@ -113,7 +114,7 @@ def write_report(data: CheckedData, out: Path) -> tuple[list[str], list[str]]:
     clear_output(out, FILES)
     lines = [f"error: {message}" for message in data.errors]
     lines += [f"{problem.effect}: {KINDS[problem.kind].title}: {problem}" for problem in data.problems]
-    (out / PROBLEMS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_file(out / PROBLEMS, "".join(f"{line}\n" for line in lines).encode())
     report = {
         "data": str(data.path),
         "format": data.format,

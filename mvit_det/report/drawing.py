@@ -1,6 +1,7 @@
 """Drawing of objects on images."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import supervision as sv
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
+
+from mvit_det.files import write_file
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3) RGB
 FONT = cv2.FONT_HERSHEY_SIMPLEX  # also the font of supervision's captions
@@ -157,5 +160,6 @@ def side_by_side(left: RgbImage, right: RgbImage, titles: tuple[str, str]) -> Rg
 
 def write_image(path: Path, image: RgbImage) -> None:
     """Write an image in the format that the suffix of ``path`` names, and create missing folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    content = BytesIO()
+    Image.fromarray(image).save(content, Image.registered_extensions()[path.suffix.lower()])
+    write_file(path, content.getvalue(), durable=False)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from rich.console import Console
 
 from mvit_det.data.images import SUFFIXES, find_images, read_image
 from mvit_det.data.json_files import write_json
-from mvit_det.errors import InputError, counted
+from mvit_det.errors import InputError, RunError, counted
+from mvit_det.files import describe_space
 from mvit_det.report import run_folder
-from mvit_det.report.console import track
+from mvit_det.report.console import print_line, track
 from mvit_det.report.drawing import RgbImage, draw_entries, write_image
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
@@ -53,9 +55,7 @@ def write_detections(
     Raises:
         InputError: if the input or the output folder cannot be used, in which case nothing is written.
     """
-    run_folder.refuse_training_run(options.out)
-    inputs = (options.source, options.checkpoint)
-    run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
+    check_output(options)
     if options.source.suffix.lower() in VIDEO_SUFFIXES:
         images, results = _predict_video(options, detect, categories, console)
     else:
@@ -68,12 +68,22 @@ def write_detections(
     write_json(options.out / run_folder.IMAGES, data)
     write_json(options.out / run_folder.DETECTIONS, results)
     num_drawn = sum(entry["score"] >= options.score for entry in results)
-    console.print(
+    print_line(
+        console,
         f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
         f"on {counted(len(images), 'image')}",
-        highlight=False,
-        soft_wrap=True,
     )
+
+
+def check_output(options: PredictOptions) -> None:
+    """Check that a prediction may write to its folder.
+
+    Raises:
+        InputError: if it may not.
+    """
+    run_folder.refuse_training_run(options.out)
+    inputs = (options.source, options.checkpoint)
+    run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
 
 
 def _predict_images(
@@ -103,7 +113,8 @@ def _predict_video(
     folder = options.out / run_folder.PICTURES
     folder.mkdir(exist_ok=True)
     images, results = [], []
-    with sv.VideoSink(str(folder / f"{options.source.stem}.mp4"), info) as sink:
+    path = folder / f"{options.source.stem}.mp4"
+    with _removed_unless_whole(path), sv.VideoSink(str(path), info) as sink:
         total = info.total_frames or 0
         for image_id, frame in enumerate(track(frames, total, "detecting", console), start=1):
             detections = detect(frame, image_id)
@@ -113,6 +124,22 @@ def _predict_video(
             drawn = _draw(frame, detections, options.score, categories)
             sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
     return images, results
+
+
+@contextmanager
+def _removed_unless_whole(path: Path) -> Iterator[None]:
+    """Remove a video that is being written if there is an exception, or if OpenCV cannot read it afterward.
+
+    Raises:
+        RunError: if it cannot be read. OpenCV does not report errors when it writes.
+    """
+    try:
+        yield
+        if not cv2.VideoCapture(str(path)).read()[0]:
+            raise RunError(f"{path}: could not be written: {describe_space(path.parent)}")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _open_video(path: Path) -> tuple[Iterator[RgbImage], sv.VideoInfo]:

@@ -1,5 +1,6 @@
 """The names of the files of a run, and checks that keep a run from overwriting the files of another."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -8,12 +9,14 @@ from pathlib import Path
 from mvit_det.errors import InputError
 
 SETTINGS, LAST, BEST, LOGS, CURVES = "run.json", "last.ckpt", "best.ckpt", "logs", "losses.png"
+PREVIOUS = "previous.ckpt"  # the checkpoint before the last one
 METRICS, DETECTIONS, IMAGES, PICTURES = "metrics.json", "detections.json", "images.json", "pictures"
 PROBLEMS = "data_problems.txt"
 
-TRAINING_FILES = (SETTINGS, LAST, BEST, LOGS, CURVES)
+TRAINING_FILES = (SETTINGS, LAST, PREVIOUS, BEST, LOGS, CURVES)
 RESULT_FILES = (METRICS, DETECTIONS, IMAGES, PICTURES, PROBLEMS)
-DETECTRON2_FILES = ("last_checkpoint", "log.txt")  # written by a training run in Detectron2
+MARKER = "last_checkpoint"  # a text file with the name of the last checkpoint in Detectron2
+DETECTRON2_FILES = (MARKER, "log.txt")  # written by a training run in Detectron2
 CHECKPOINTS = (BEST, "model_best.pth", LAST, "model_final.pth")  # of both integrations, best first
 
 
@@ -84,3 +87,11 @@ def clear_output(folder: Path, names: Iterable[str]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint of a training run of either integration, or None."""
+    path = folder / LAST
+    with contextlib.suppress(OSError):
+        path = folder / (folder / MARKER).read_text(errors="replace").strip()
+    return path if path.is_file() else None

@@ -43,6 +43,8 @@ class TimeLeft:
 
     def start_evaluation(self) -> None:
         """Record that an evaluation starts."""
+        if self.step == self.first_step:  # it was counted, but was cut off before the run was resumed
+            self.evaluations_done -= 1
         self.training_seconds += self._since_last()
 
     def end_evaluation(self) -> None:

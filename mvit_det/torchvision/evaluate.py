@@ -1,25 +1,30 @@
 """Evaluation of a checkpoint on a data set."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from rich.console import Console
 from torch.utils.data import DataLoader
+from torchvision.models.detection import FasterRCNN
 
 from mvit_det.data.average_precision import Metrics
+from mvit_det.data.dataset import Dataset
 from mvit_det.data.json_files import write_json
 from mvit_det.data.sources import read_evaluation_set
+from mvit_det.engine.run_lock import run_lock
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
-from mvit_det.report.console import check_images_with_progress, metrics_tables
+from mvit_det.report.console import check_images_with_progress, metrics_tables, print_line
 from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.loaders import build_val_loader
-from mvit_det.torchvision.engine.detector_checkpoint import load_detector
+from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_trainer
-from mvit_det.torchvision.engine.processes import build_console, find_processes, single_error
+from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +67,22 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     )
     config = config.with_ids_of(dataset.categories, options.checkpoint, dataset.source)
     dataset = check_images_with_progress(dataset, console, drop_invalid=options.drop_invalid)
+    with nullcontext() if processes.rank else run_lock(options.out, partial(print_line, console)):
+        return _evaluate(options, config, detector, dataset, processes, console)
+
+
+def _evaluate(
+    options: EvalOptions,
+    config: DetectorConfig,
+    detector: FasterRCNN,
+    dataset: Dataset,
+    processes: Processes,
+    console: Console,
+) -> Metrics:
     if processes.rank == 0:
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
         for line in report_data([dataset], options.out, drop_invalid=options.drop_invalid):
-            console.print(line, highlight=False, soft_wrap=True)
+            print_line(console, line)
     loader = build_val_loader(
         dataset,
         rank=processes.rank,
@@ -116,5 +133,5 @@ def evaluate_module(
         names = (run_folder.CURVES, run_folder.METRICS, run_folder.DETECTIONS, run_folder.PICTURES)
         for name in names:
             if (out / name).exists():
-                console.print(f"wrote {out / name}", highlight=False, soft_wrap=True)
+                print_line(console, f"wrote {out / name}")
     return module.metrics

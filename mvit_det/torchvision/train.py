@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -19,23 +18,23 @@ from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
-from mvit_det.report.console import check_images_with_progress
+from mvit_det.report.console import check_images_with_progress, print_line
 from mvit_det.report.curves import draw_curves
 from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import build_augmentation
+from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
+from mvit_det.torchvision.engine.checkpoint_files import first_checkpoints_size
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
+from mvit_det.torchvision.engine.last_checkpoint import SaveInterval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.lightning_trainer import build_fitting_trainer
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
-from mvit_det.torchvision.engine.resume import check_resume, write_settings
-from mvit_det.torchvision.engine.schedule import Schedule, plan
+from mvit_det.torchvision.engine.run_start import check_output, choose_start, locked_folder, prepare_folder
+from mvit_det.torchvision.engine.schedule import plan
 from mvit_det.torchvision.evaluate import evaluate_module
 from mvit_det.weights import Checkpoint, load_all_weights, load_checkpoint, local_file, read_checkpoint
-
-# The files of a run, which a new run replaces.
-FILES = run_folder.TRAINING_FILES + run_folder.RESULT_FILES
 
 
 @single_error()
@@ -53,6 +52,8 @@ def train(options: TrainOptions) -> Metrics:
     console = build_console()
     processes = find_processes(options.devices, options.num_nodes)
     check_tracker(options.logger)
+    SaveInterval.parse(options.save_every)
+    options = choose_start(options, console)
     start = read_checkpoint(local_file(options.weights)) if options.weights is not None else None
     train_set, val_set = _read_data(options, processes, console)
     head, explanation = select_head(options.head, train_set.num_objects, train_set.num_masks)
@@ -69,40 +70,36 @@ def train(options: TrainOptions) -> Metrics:
     train_loader, val_loader = _build_loaders(options, config, processes, train_set, val_set)
     detector = _build_detector(options, config, start, console)
     del start  # frees its weights
-    if processes.rank == 0:
-        _prepare_folder(options, config, schedule, train_set)
-        datasets = [train_set] if val_set is None else [train_set, val_set]
-        for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
-            console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"{explanation}\n{schedule.explanation}", highlight=False, soft_wrap=True)
-    if processes.devices > 1 and not torch.cuda.is_available():
-        console.print(f"no GPU: {processes.devices} processes share the CPU of a machine", highlight=False)
+    with locked_folder(options, processes, console):
+        if processes.rank == 0:
+            num_bytes = first_checkpoints_size(detector, keep_best=val_set is not None)
+            prepare_folder(options, config, schedule, train_set.source, num_bytes)
+            datasets = [train_set] if val_set is None else [train_set, val_set]
+            for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
+                print_line(console, line)
+        print_line(console, f"{explanation}\n{schedule.explanation}")
+        if processes.devices > 1 and not torch.cuda.is_available():
+            print_line(console, f"no GPU: {processes.devices} processes share the CPU of a machine")
+        module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
+        trainer = _fit(options, processes, console, module, train_loader, val_loader)
 
-    module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
-    trainer = build_fitting_trainer(
-        options, schedule, keep_best=val_set is not None, processes=processes, console=console
-    )
-    last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
-    with _explained_errors(options, last):
-        ckpt_path = last if options.resume else None
-        trainer.fit(module, train_loader, val_loader, ckpt_path=ckpt_path, weights_only=True)
-
-    if trainer.is_global_zero:
-        draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
-    if val_set is None or val_loader is None:
-        console.print(f"wrote {last}; there is no validation set to evaluate it on", highlight=False)
-        return {}
-    load_all_weights(module.detector, read_checkpoint(best))
-    console.print(f"wrote {best} and {last}", highlight=False, soft_wrap=True)
-    return evaluate_module(
-        module,
-        trainer,
-        val_loader,
-        images=val_set.images,
-        out=options.out,
-        num_drawings=options.draw,
-        console=console,
-    )
+        last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
+        if trainer.is_global_zero:
+            draw_curves(options.out / run_folder.LOGS, options.out / run_folder.CURVES)
+        if val_set is None or val_loader is None:
+            print_line(console, f"wrote {last}; there is no validation set to evaluate it on")
+            return {}
+        load_all_weights(module.detector, read_checkpoint(best))
+        print_line(console, f"wrote {best} and {last}")
+        return evaluate_module(
+            module,
+            trainer,
+            val_loader,
+            images=val_set.images,
+            out=options.out,
+            num_drawings=options.draw,
+            console=console,
+        )
 
 
 def _read_data(
@@ -112,11 +109,8 @@ def _read_data(
 
     Every process reads them, and finds the same entries to drop.
     """
-    if not options.resume and processes.rank == 0:
-        weights = local_file(options.weights) if options.weights is not None else None
-        paths = (options.data, options.json, options.images, options.val_json, options.val_images, weights)
-        inputs = [path for path in paths if path is not None]
-        run_folder.check_output(options.out, FILES, options.overwrite, inputs, can_resume=True)
+    if processes.rank == 0:
+        check_output(options)
     train_set, val_set = read_train_and_val(
         options.data,
         options.json,
@@ -178,28 +172,43 @@ def _build_detector(
     options: TrainOptions, config: DetectorConfig, start: Checkpoint | None, console: Console
 ) -> FasterRCNN:
     """Build the detector, with the weights that training starts from, and log which of them were loaded."""
-    L.seed_everything(options.seed, workers=True, verbose=False)
+    L.seed_everything(options.seed, verbose=False)
     # The augmentation sets the size of training images, so torchvision's own resizing is skipped.
     detector = config.build(backbone={"recompute": options.recompute}, _skip_resize=True)
     if start is not None and not options.resume:
-        console.print(str(load_checkpoint(detector, start)), highlight=False, soft_wrap=True)
+        print_line(console, str(load_checkpoint(detector, start)))
     return detector
 
 
-def _prepare_folder(
-    options: TrainOptions, config: DetectorConfig, schedule: Schedule, train_set: Dataset
-) -> None:
-    """Check that a run can be resumed, or clear the folder of a new run; then write the settings."""
-    if options.resume:
-        check_resume(options, config, schedule, train_set.source)
-    else:
-        run_folder.clear_output(options.out, FILES)
-    write_settings(options, schedule)
+def _fit(
+    options: TrainOptions,
+    processes: Processes,
+    console: Console,
+    module: DetectorModule,
+    train_loader: DataLoader[Any],
+    val_loader: DataLoader[Any] | None,
+) -> L.Trainer:
+    """Run all training steps that are left, and return the trainer."""
+    sampler = train_loader.batch_sampler
+    assert isinstance(sampler, AspectRatioBatchSampler)
+    assert module.schedule is not None
+    trainer = build_fitting_trainer(
+        options,
+        module.schedule,
+        sampler,
+        keep_best=val_loader is not None,
+        processes=processes,
+        console=console,
+    )
+    with _explained_lack_of_memory(options):
+        last = options.out / run_folder.LAST if options.resume else None
+        trainer.fit(module, train_loader, val_loader, ckpt_path=last, weights_only=True)
+    return trainer
 
 
 @contextmanager
-def _explained_errors(options: TrainOptions, last: Path) -> Iterator[None]:
-    """Add to an interrupt how to continue the run, and to an out-of-memory error how to use less memory."""
+def _explained_lack_of_memory(options: TrainOptions) -> Iterator[None]:
+    """Add to an out-of-memory error of the GPU how to use less memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -207,5 +216,3 @@ def _explained_errors(options: TrainOptions, last: Path) -> Iterator[None]:
             f"{out_of_memory_summary(error)}, with a batch_size of {options.batch_size}; to need less, lower "
             "batch_size and raise accumulate, set recompute to cheap or block, or lower size"
         ) from None
-    except SystemExit:  # raised by Lightning on Ctrl-C and SIGTERM
-        raise KeyboardInterrupt(f"resume the run to continue from {last}" if last.exists() else "") from None

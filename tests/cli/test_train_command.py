@@ -21,17 +21,16 @@ pytestmark = pytest.mark.slow
 # Runs the command, and kills the process once the first last.ckpt is written.
 KILL_AFTER_AN_EPOCH = """
 import os, sys
-from lightning.pytorch.callbacks import ModelCheckpoint
 from mvit_det.cli.main import main
+from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint
 
-save = ModelCheckpoint.on_train_epoch_end
+save = LastCheckpoint.on_train_epoch_end
 
 def save_and_exit(self, trainer, module):
     save(self, trainer, module)
-    if self.monitor is None:  # the callback of last.ckpt
-        os._exit(9)
+    os._exit(9)
 
-ModelCheckpoint.on_train_epoch_end = save_and_exit
+LastCheckpoint.on_train_epoch_end = save_and_exit
 main(sys.argv[1:])
 """
 

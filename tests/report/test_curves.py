@@ -21,3 +21,8 @@ def test_a_run_without_validation_has_one_plot(tmp_path):
     write_log(tmp_path, 0, "step,train/loss_mask\n9,3.0\n")
     draw_curves(tmp_path, tmp_path / "losses.png")
     assert (tmp_path / "losses.png").stat().st_size > 0
+
+
+def test_the_line_that_a_killed_run_did_not_finish_is_left_out(tmp_path):
+    write_log(tmp_path, 0, "step,train/loss_mask\n9,3.0\n1")
+    assert read_curves(tmp_path) == {"train/loss_mask": [(10, 3.0)]}

@@ -1,7 +1,13 @@
 import pytest
 
 from mvit_det.errors import InputError
-from mvit_det.report.run_folder import check_output, clear_output, find_checkpoint, refuse_training_run
+from mvit_det.report.run_folder import (
+    check_output,
+    clear_output,
+    find_checkpoint,
+    last_checkpoint,
+    refuse_training_run,
+)
 
 NAMES = ("metrics.json", "pictures")
 
@@ -53,3 +59,13 @@ def test_the_best_checkpoint_of_a_folder_is_found(folder):
         (folder / name).touch()
         assert find_checkpoint(folder) == folder / name
     assert find_checkpoint(folder / "none.ckpt") == folder / "none.ckpt"
+
+
+def test_the_last_checkpoint_is_that_of_either_integration(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    (tmp_path / "last.ckpt").touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "last.ckpt"
+    (tmp_path / "last_checkpoint").write_text("model_0000003.pth\n")
+    assert last_checkpoint(tmp_path) is None
+    (tmp_path / "model_0000003.pth").touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "model_0000003.pth"

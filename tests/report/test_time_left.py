@@ -42,6 +42,18 @@ def test_a_resumed_run_counts_only_what_remains():
     assert left.seconds() == 10 + 2 * 10 * 2 * EVALUATION_COST
 
 
+def test_an_evaluation_that_was_cut_off_is_made_up_for():
+    clock = Clock()
+    left = TimeLeft(4, [2, 4, 4], evaluation_size=2, clock=clock)
+    left.start(2)
+    left.start_evaluation()
+    clock.now = 100
+    left.end_evaluation()
+    clock.now = 110
+    left.end_step(3)
+    assert left.seconds() == 10 + 2 * 100
+
+
 def test_days_are_shown():
     clock = Clock()
     left = TimeLeft(10_001, [], evaluation_size=0, clock=clock)

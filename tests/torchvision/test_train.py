@@ -54,7 +54,7 @@ def interrupted(options, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(DetectorModule, "training_step", step_or_exit)
-        with pytest.raises(KeyboardInterrupt, match=r"resume the run to continue from .*last\.ckpt"):
+        with pytest.raises(KeyboardInterrupt, match=r"the last checkpoint is .*last\.ckpt"):
             train(options)
     return options
 
@@ -88,6 +88,23 @@ def test_a_run_of_an_earlier_version_is_still_usable(interrupted, data, tmp_path
     resumed = torch.load(last, weights_only=True)
     assert resumed["global_step"] == 2
     assert resumed[CONFIG_KEY]["head"] == "cascade_mask_rcnn"
+
+
+def test_a_run_that_is_interrupted_before_its_first_checkpoint_starts_again(options, monkeypatch, capsys):
+    with pytest.raises(InputError, match="run: holds no run that could be resumed"):
+        train(replace(options, resume=True))
+
+    def interrupt(*arguments):
+        raise SystemExit(1)
+
+    options = replace(options, epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(DetectorModule, "training_step", interrupt)
+        with pytest.raises(KeyboardInterrupt, match="resume the run to start again: there is no checkpoint"):
+            train(options)
+    train(replace(options, resume=True))
+    assert "the run has no checkpoint yet, and starts again" in capsys.readouterr().err
+    assert torch.load(options.out / "last.ckpt", weights_only=True)["global_step"] == 1
 
 
 def test_a_detector_of_boxes_alone(options, data, capsys):
@@ -137,6 +154,7 @@ def test_a_training_set_whose_objects_were_all_in_dropped_images_is_refused(opti
 
 def test_bad_options_are_refused_before_anything_is_written(options, data):
     for changes, message in (
+        ({"save_every": "10 minutes"}, "save_every '10 minutes': expected a number of steps such as 500"),
         ({"head": "cascade"}, "unknown head 'cascade': did you mean 'cascade_rcnn'"),
         ({"variant": "mvitv2_nana"}, "unknown variant 'mvitv2_nana': did you mean 'mvitv2_nano'"),
         ({"val_images": data / "images"}, "val_images .*: needs val_json"),

@@ -3,7 +3,6 @@
 A resumed run therefore receives the batches that the interrupted run would have received.
 """
 
-import random
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
@@ -16,6 +15,7 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from mvit_det.engine.seeding import seed_generators
 from mvit_det.errors import InputError
 
 Sample = dict[str, Any]  # Detectron2's format: an image and its objects
@@ -136,11 +136,3 @@ def grouped_batches(
             if len(group) == batch_size:
                 yield group.copy()
                 group.clear()
-
-
-def seed_generators(*key: int) -> None:
-    """Seed the random generators of Python, NumPy and torch from the integers in ``key``."""
-    state = np.random.SeedSequence(key).generate_state(2).tolist()
-    random.seed(state[0])
-    np.random.seed(state[0])
-    torch.manual_seed(state[0] << 32 | state[1])

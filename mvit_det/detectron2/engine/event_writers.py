@@ -1,5 +1,7 @@
 """Writers of a run's metrics: the log with the remaining time, and experiment trackers."""
 
+import json
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,6 +28,22 @@ def build_writers(cfg: DictConfig, evaluation: TimedEvaluation) -> list[EventWri
     if settings.logger is not None:
         writers.append(TrackerWriter(*TRACKER_RUNS[settings.logger](cfg)))
     return writers
+
+
+def remove_repeated_steps(path: Path, start: int) -> None:
+    """Remove from ``metrics.json`` the steps that a run repeats because it is resumed after ``start`` steps.
+
+    The file is cut and not replaced, because its writer may have opened it.
+    """
+    num_bytes = 0
+    if path.is_file():
+        with path.open("rb") as file:
+            for line in file:
+                # The run may have been killed while it wrote the last line.
+                if not line.endswith(b"}\n") or json.loads(line)["iteration"] >= start:
+                    break
+                num_bytes += len(line)
+        os.truncate(path, num_bytes)
 
 
 class MetricPrinter(CommonMetricPrinter):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch import nn
@@ -14,9 +13,10 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mvit_det.errors import counted
+from mvit_det.errors import InputError, counted
+from mvit_det.weights.reading import read_file
+from mvit_det.weights.save import save_content
 
-BEST = "model_best.pth"
 BAR_PERIOD = 10  # steps between updates of the loss
 
 Results = dict[str, dict[str, float]]  # task -> metric -> value
@@ -50,7 +50,10 @@ class KeepBest:
         self.best = float("-inf")
         self.best_iteration: int | None = None  # None: no evaluation was good, or an earlier version wrote it
         if path.is_file():
-            content = torch.load(path, map_location="cpu", mmap=True)
+            try:
+                content = read_file(path)
+            except InputError as error:
+                raise InputError(f"{error}; without this file, the comparison starts again") from None
             self.best, self.best_iteration = content.get(metric, self.best), content.get("iteration")
 
     def __call__(self, results: Results, iteration: int) -> None:
@@ -63,10 +66,8 @@ class KeepBest:
         if not value > self.best:  # also skips NaN
             return
         self.best, self.best_iteration = value, iteration
-        temporary = self.path.with_suffix(".tmp")  # an interruption does not damage the previous file
         content = {"model": self.model.state_dict(), self.metric: value, "iteration": iteration}
-        torch.save(content, temporary)
-        temporary.replace(self.path)
+        save_content(content, self.path)
         self.logger.info(f"{self.metric} {value:.2f} is the best so far: wrote {self.path}")
 
 
@@ -100,14 +101,22 @@ class StopEarly(HookBase):
 
     def __init__(self, keep_best: KeepBest, patience: int, eval_period: int) -> None:
         self.keep_best, self.patience, self.eval_period = keep_best, patience, eval_period
-        self.start = 0  # step from which evaluations count if none was good
+        self.start = 0  # step from which evaluations count if that of the best one is unknown
 
     def is_due(self, step: int) -> bool:
         """Return whether the run should end after ``step`` steps. All processes must call this function."""
-        best = self.keep_best.best_iteration
-        best_step = self.start if best is None else best + 1
+        if self.keep_best.best_iteration is not None:
+            best_step = self.keep_best.best_iteration + 1
+        else:  # no evaluation was good, or an earlier version wrote the best checkpoint
+            best_step = 0 if self.keep_best.best == float("-inf") else self.start
         is_due: list[bool] = comm.all_gather((step - best_step) // self.eval_period >= self.patience)
         return is_due[0]
+
+    def before_train(self) -> None:
+        self.start = step = self.trainer.start_iter
+        if step < self.trainer.max_iter and self.is_due(step):  # the run had stopped already
+            self.trainer.iter = step - 1
+            raise StoppedEarly
 
     def after_step(self) -> None:
         step = self.trainer.iter + 1

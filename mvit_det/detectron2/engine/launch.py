@@ -1,16 +1,17 @@
 """Start the processes of a run, or join those that torchrun or srun started."""
 
+import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 
 import torch
-from detectron2.engine import launch
 from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
 from torch import distributed
-from torch.multiprocessing.spawn import ProcessExitedException
 
+from mvit_det.engine.children import start_children
 from mvit_det.engine.launchers import find_launch
 from mvit_det.errors import InputError
 
@@ -40,8 +41,24 @@ def set_processes(args: Namespace) -> None:
         setattr(args, name, default if value is None else value)
 
 
-def join_processes() -> bool:
-    """Connect this process with the others if torchrun or srun started them; return whether it did.
+def start_processes(args: Namespace) -> None:
+    """Start the other processes of this machine, which :func:`join_processes` connects with this one."""
+    size, url = args.num_gpus, args.dist_url
+    tcp = re.fullmatch(r"tcp://(.+):(\d+)", url)
+    if tcp is not None:
+        os.environ |= {"MASTER_ADDR": tcp[1], "MASTER_PORT": tcp[2]}
+    elif not url.startswith("env://"):  # a free port of this machine
+        os.environ.pop("MASTER_ADDR", None)
+        os.environ.pop("MASTER_PORT", None)
+    start_children(size, args.machine_rank, args.num_machines)
+
+
+def join_processes(url: str = "env://") -> bool:
+    """Connect this process with the others if there are several; return whether there are.
+
+    Args:
+        url: where the processes meet, if it is a file: ``file://...``. Otherwise, the environment variables
+            of torchrun and Slurm say where.
 
     Raises:
         InputError: if this process sees fewer GPUs than there are processes on its machine.
@@ -54,8 +71,14 @@ def join_processes() -> bool:
     if num_gpus:
         found.check_gpus(num_gpus)
         torch.cuda.set_device(found.local_rank)
-    # NCCL's own limit of 10 minutes is too short for an evaluation in the main process.
-    distributed.init_process_group("nccl" if num_gpus else "gloo", timeout=DEFAULT_TIMEOUT)
+    distributed.init_process_group(
+        "nccl" if num_gpus else "gloo",
+        init_method=url if url.startswith("file://") else "env://",
+        world_size=found.world_size,
+        rank=found.rank,
+        # NCCL's own limit of 10 minutes is too short for an evaluation in the main process.
+        timeout=DEFAULT_TIMEOUT,
+    )
     comm.create_local_process_group(found.local_size)
     comm.synchronize()
     return True
@@ -74,24 +97,3 @@ def check_once(check: Callable[[], None]) -> None:
         raise error
     if has_failed:
         sys.exit(2)
-
-
-def start_processes(run: Callable[[Namespace], None], args: Namespace) -> None:
-    """Call ``run(args)`` in every process of a run, starting the processes of this machine.
-
-    Raises:
-        SystemExit: if a process fails; it has printed its error.
-    """
-    try:
-        launch(
-            run,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args,),
-        )
-    except ProcessExitedException as error:
-        if error.exit_code < 0:  # killed by a signal
-            raise SystemExit(str(error)) from None
-        sys.exit(error.exit_code)

@@ -1,18 +1,14 @@
-"""Train and evaluate the model of a lazy config."""
+"""Train the model of a lazy config."""
 
 import logging
-import os
 import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import default_setup, hooks
 from detectron2.engine.defaults import create_ddp_model
-from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch import nn
 
@@ -20,10 +16,12 @@ from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
 from mvit_det.detectron2.data.user_data import has_validation_set, log_data, release_training_set
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
+from mvit_det.detectron2.engine.checkpointer import BEST, Checkpointer, periodic_checkpoints
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
-from mvit_det.detectron2.engine.event_writers import build_writers
+from mvit_det.detectron2.engine.evaluation import evaluate_model
+from mvit_det.detectron2.engine.evaluation_hook import Evaluation
+from mvit_det.detectron2.engine.event_writers import build_writers, remove_repeated_steps
 from mvit_det.detectron2.engine.hooks import (
-    BEST,
     KeepBest,
     ProgressBar,
     Results,
@@ -32,25 +30,16 @@ from mvit_det.detectron2.engine.hooks import (
     TimedEvaluation,
     UpdateAverage,
 )
+from mvit_det.detectron2.engine.interruption_hook import StopWhenInterrupted
+from mvit_det.detectron2.engine.logs import set_up_logs
 from mvit_det.detectron2.engine.trainer import Trainer
-from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
+from mvit_det.engine.ending import resumable
 from mvit_det.errors import InputError, counted
-from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
+from mvit_det.report.run_folder import last_checkpoint
+from mvit_det.weights import load_weights
 
-
-def evaluate(cfg: DictConfig) -> Results:
-    """Evaluate ``train.init_checkpoint``, and print a table of average precisions in percent.
-
-    Returns:
-        task -> metric -> value. Empty except in the main process.
-    """
-    setup_logger(distributed_rank=comm.get_rank())
-    logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
-    model = build(cfg.model).to(cfg.train.device)
-    logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
-    log_data(cfg, ["val"])
-    return _evaluate(cfg, with_tta(cfg, model))
+EVALUATED = "last_evaluation"  # holds the number of steps before the last evaluation
 
 
 def train(cfg: DictConfig, args: Namespace) -> None:
@@ -61,8 +50,9 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ``configs/common/train.py`` describes.
         args: the flags of ``tools/train_net.py``. The keys in ``args.opts`` are not scaled with the batch.
     """
+    set_up_logs(cfg.train.output_dir)
     default_setup(cfg, args)
-    logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="mvit_det")
+    logger = logging.getLogger(__name__)
     logger.info(scale_to_batch(cfg, fixed_keys={option.partition("=")[0] for option in args.opts}))
 
     has_val = has_validation_set(cfg)
@@ -74,7 +64,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     trainer = _build_trainer(cfg, model)
     release_training_set(cfg)
     averages = {} if average is None else {EMA: average}
-    checkpointer = DetectionCheckpointer(trainer.model, str(folder), trainer=trainer, **averages)
+    checkpointer = Checkpointer(trainer.model, str(folder), trainer=trainer, **averages)
     evaluated = model if average is None else average.module
     keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
     evaluation = TimedEvaluation(partial(_evaluate_and_keep_best, cfg, evaluated, keep_best, trainer))
@@ -88,22 +78,21 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ProgressBar() if is_main and sys.stderr.isatty() else None,
             None if average is None else UpdateAverage(average, model),
             _checkpoint_hook(checkpointer, settings, folder) if is_main else None,
-            hooks.EvalHook(settings.eval_period, evaluation) if has_val else None,
+            StopWhenInterrupted(checkpointer),
+            Evaluation(settings.eval_period, evaluation, folder / EVALUATED) if has_val else None,
             hooks.PeriodicWriter(build_writers(cfg, evaluation), settings.log_period) if is_main else None,
             stop_early,
         ]
     )
     start = _load_start(settings, trainer, checkpointer, model, args.resume)
-    if stop_early is not None:
-        stop_early.start = start
-        if start < settings.max_iter and stop_early.is_due(start):  # the run had stopped already
+    if is_main:
+        remove_repeated_steps(folder / "metrics.json", start)
+    with resumable(partial(last_checkpoint, folder)):
+        try:
+            trainer.train(start, settings.max_iter)
+        except StoppedEarly:
+            checkpointer.save("model_final", iteration=trainer.iter)
             logger.info(stop_early)
-            return
-    try:
-        trainer.train(start, settings.max_iter)
-    except StoppedEarly:
-        checkpointer.save("model_final", iteration=trainer.iter)
-        logger.info(stop_early)
 
 
 def _build_trainer(cfg: DictConfig, model: nn.Module) -> Trainer:
@@ -127,7 +116,7 @@ def _build_trainer(cfg: DictConfig, model: nn.Module) -> Trainer:
 def _load_start(
     settings: DictConfig,
     trainer: Trainer,
-    checkpointer: DetectionCheckpointer,
+    checkpointer: Checkpointer,
     model: nn.Module,
     resume: bool,
 ) -> int:
@@ -152,20 +141,9 @@ def _load_start(
 def _evaluate_and_keep_best(
     cfg: DictConfig, model: nn.Module, keep_best: KeepBest, trainer: Trainer
 ) -> Results:
-    results = _evaluate(cfg, model)
+    results = evaluate_model(cfg, model)
     if comm.is_main_process():
         keep_best(results, min(trainer.iter, cfg.train.max_iter - 1))  # it is one more after training
-    return results
-
-
-def _evaluate(cfg: DictConfig, model: nn.Module) -> Results:
-    if "output_dir" not in cfg.dataloader.evaluator:
-        cfg.dataloader.evaluator.output_dir = os.path.join(cfg.train.output_dir, "inference")
-    results: Results = inference_on_dataset(
-        model, build(cfg.dataloader.test), build(cfg.dataloader.evaluator)
-    )
-    if comm.is_main_process():
-        print_csv_format(results)
     return results
 
 
@@ -186,15 +164,15 @@ def _parallelize(model: nn.Module, settings: DictConfig, precision: str | None) 
 
 
 def _checkpoint_hook(
-    checkpointer: DetectionCheckpointer, settings: DictConfig, folder: Path
+    checkpointer: Checkpointer, settings: DictConfig, folder: Path
 ) -> hooks.PeriodicCheckpointer:
     hook = hooks.PeriodicCheckpointer(checkpointer, **settings.checkpointer)
     # Checkpoints that were written before a run was resumed count toward max_to_keep.
-    hook.recent_checkpoints = sorted(map(str, folder.glob("model_[0-9]*.pth")))
+    hook.recent_checkpoints = list(map(str, periodic_checkpoints(folder)))
     return hook
 
 
-def _resume(trainer: Trainer, checkpointer: DetectionCheckpointer) -> int:
+def _resume(trainer: Trainer, checkpointer: Checkpointer) -> int:
     """Load the last checkpoint, except for the learning rate, and return the next step."""
     groups = trainer.optimizer.param_groups
     rates = [group["lr"] for group in groups]

@@ -13,6 +13,7 @@ from torch import nn
 from mvit_det.detectron2.data.lvis import check_lvis
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.user_data import has_validation_set
+from mvit_det.detectron2.engine.checkpointer import check_start
 from mvit_det.detectron2.engine.trainer import PRECISIONS
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
@@ -20,7 +21,7 @@ from mvit_det.engine.launchers import count_cores
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.report import run_folder
-from mvit_det.weights import load_all_weights, load_weights, local_file, read_checkpoint
+from mvit_det.weights import load_all_weights, local_file, read_checkpoint
 
 NUMBERS = (  # key, type, minimum
     ("dataloader.train.total_batch_size", int, 1),
@@ -64,7 +65,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     cfg.optimizer.params.model = model
     build(cfg.optimizer)
     build(cfg.lr_multiplier)
-    _check_start(cfg, model, args.resume)
+    check_start(cfg, model, args.resume)
 
 
 def check_classes(cfg: DictConfig, num_categories: int) -> None:
@@ -184,25 +185,3 @@ def _check_detector_weights(model: nn.Module, checkpoint: str) -> None:
     if not checkpoint:
         raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
-
-
-def _check_start(cfg: DictConfig, model: nn.Module, resume: bool) -> None:
-    """Check the weights from which training starts, and that it does not overwrite another run."""
-    folder, init_checkpoint = Path(cfg.train.output_dir), cfg.train.init_checkpoint
-    marker = folder / "last_checkpoint"
-    last = marker.read_text().strip() if marker.is_file() else ""
-    existing = ", ".join(sorted(path.name for path in folder.glob("model_*.pth")))
-    if resume and last:
-        try:
-            load_all_weights(model, read_checkpoint(folder / last))
-        except InputError as error:
-            raise InputError(f"{error}; {marker} names this file; it could name one of {existing}") from None
-    elif resume and existing:
-        raise InputError(f"{marker}: names no checkpoint; write the name of one of {existing} into it")
-    elif existing or last:
-        raise InputError(
-            f"{folder}: already contains a run with {existing or last}; add --resume to continue it, or "
-            "set another folder with train.output_dir=..."
-        )
-    elif init_checkpoint:
-        load_weights(model, init_checkpoint)

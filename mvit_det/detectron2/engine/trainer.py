@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from mvit_det.detectron2.data.train_loader import Sample, TrainLoader, seed_generators
-from mvit_det.errors import counted, one_line_errors, out_of_memory_summary
+from mvit_det.detectron2.data.train_loader import Sample, TrainLoader
+from mvit_det.engine.seeding import seed_generators
+from mvit_det.errors import counted, out_of_memory_summary
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
@@ -57,8 +58,7 @@ class Trainer(SimpleTrainer):
 
     def run_step(self) -> None:
         start = time.perf_counter()
-        with one_line_errors():  # reading raises InputError for a damaged image
-            batch = next(self._data_loader_iter)
+        batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
         if self.seed is not None:
             seed_generators(self.seed, self.iter, comm.get_rank())

@@ -8,10 +8,11 @@ from torch import Tensor
 
 
 class AspectRatioBatchSampler:
-    """Yields batches of indexes that group wide images with wide images and tall images with tall ones.
+    """Yields batches that group wide images with wide images and tall images with tall ones.
 
     ``seed`` and the epoch determine the order. Each epoch covers every image and repeats some, so that
-    every process gets ``batch_size * accumulate`` images for every optimizer step.
+    every process gets ``batch_size * accumulate`` images for every optimizer step. A batch is a list of
+    (position, index) pairs: the position of the sample in the whole run, and the index of its image.
 
     Args:
         aspect_ratios: width / height of each image.
@@ -34,7 +35,7 @@ class AspectRatioBatchSampler:
     ) -> None:
         self.is_wide = np.array(aspect_ratios) >= 1
         self.batch_size, self.rank, self.world_size, self.seed = batch_size, rank, world_size, seed
-        self.epoch = 0
+        self.epoch, self.first_batch = 0, 0
         step_images = batch_size * accumulate * world_size
         self.num_indexes = -(-len(aspect_ratios) // step_images) * step_images
 
@@ -44,17 +45,24 @@ class AspectRatioBatchSampler:
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self.first_batch = epoch, 0
+
+    def skip(self, num_batches: int) -> None:
+        """Start after the first ``num_batches`` batches of the run, as a resumed run does."""
+        self.epoch, self.first_batch = divmod(num_batches, len(self))
 
     def __len__(self) -> int:
         return self.num_indexes // (self.batch_size * self.world_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         random = np.random.default_rng((self.seed, self.epoch))
         order = np.resize(random.permutation(len(self.is_wide)), self.num_indexes)
         order = order[np.argsort(self.is_wide[order], kind="stable")]
         batches = random.permutation(order.reshape(-1, self.batch_size))
-        yield from batches[self.rank :: self.world_size].tolist()
+        positions = self.epoch * self.num_indexes + np.arange(self.num_indexes).reshape(batches.shape)
+        for batch in range(self.rank + self.first_batch * self.world_size, len(batches), self.world_size):
+            yield list(zip(positions[batch].tolist(), batches[batch].tolist(), strict=True))
 
 
 def collate(samples: list[tuple[Tensor, Any]]) -> tuple[list[Tensor], list[Any]]:

@@ -1,4 +1,4 @@
-"""A COCO-format data set with targets for torchvision's detectors."""
+"""COCO-format data sets with targets for torchvision's detectors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.datasets import CocoDetection, VisionDataset
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
+from mvit_det.engine.seeding import seed_generators
 from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 Target = dict[str, Any]
@@ -81,3 +83,21 @@ class CocoDataset(CocoDetection):
     def aspect_ratios(self) -> list[float]:
         """Return width / height of each image, in the order of the data set."""
         return [entry["width"] / entry["height"] for entry in self.coco.loadImgs(self.ids)]
+
+
+class SeededDataset(Dataset[tuple[Tensor, Target]]):
+    """A data set whose random augmentation depends only on the seed and the position of a sample in the run.
+
+    Its keys are (position, index) pairs.
+    """
+
+    def __init__(self, dataset: CocoDataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
+        position, index = key
+        seed_generators(self.seed, position)
+        return self.dataset[index]

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Subset
 from mvit_det.data.dataset import Dataset
 from mvit_det.torchvision.data.augmentation import Augmentation, to_float
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
-from mvit_det.torchvision.data.dataset import CocoDataset
+from mvit_det.torchvision.data.dataset import CocoDataset, SeededDataset
 
 MAX_WORKERS = 8  # loading processes per device
 
@@ -27,6 +27,10 @@ def build_train_loader(
     workers: int | None = None,
 ) -> DataLoader[Any]:
     """Return the data loader for the training batches of one process.
+
+    The batches and their augmentation depend only on ``seed`` and the position in the run, not on
+    ``workers``. A resumed run starts after the batches of the earlier one: see
+    :meth:`AspectRatioBatchSampler.skip`.
 
     Args:
         data: the training set.
@@ -47,7 +51,7 @@ def build_train_loader(
     )
     workers = _default_workers(world_size) if workers is None else workers
     return DataLoader(
-        dataset,
+        SeededDataset(dataset, seed),
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,

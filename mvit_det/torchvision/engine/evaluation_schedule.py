@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from rich.console import Console
 
 from mvit_det.errors import counted
+from mvit_det.report.console import print_line
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
 
 NUM_EVALUATIONS = 10  # at most, by default
@@ -24,6 +25,9 @@ def evaluated_epochs(epochs: int, interval: int) -> list[int]:
 
 class EvaluateLastEpoch(L.Callback):
     """Makes Lightning evaluate after the last epoch, whatever the interval between evaluations."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.on_train_epoch_start(trainer, pl_module)  # Lightning omits that hook if an epoch goes on
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.current_epoch + 1 == trainer.max_epochs:
@@ -57,9 +61,8 @@ class EarlyStop(EarlyStopping):
         trainer.should_stop = True
         if trainer.current_epoch + 1 == trainer.max_epochs:
             return
-        self.console.print(
+        print_line(
+            self.console,
             f"stopped early at step {trainer.global_step}: no better box AP than {self.best_score:.1f} in "
             f"the last {counted(self.wait_count, 'evaluation')}",
-            highlight=False,
-            soft_wrap=True,
         )

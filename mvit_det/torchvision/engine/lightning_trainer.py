@@ -11,14 +11,20 @@ import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from rich.console import Console
 
+from mvit_det.engine.interruption import is_handled
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
+from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
+from mvit_det.torchvision.engine.checkpoint_files import CheckpointFiles
 from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch, default_interval
+from mvit_det.torchvision.engine.interruption_callback import StopWhenInterrupted
+from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint, SaveInterval
 from mvit_det.torchvision.engine.lightning_module import BEST_BY
 from mvit_det.torchvision.engine.loggers import LogOptions, build_loggers
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes
 from mvit_det.torchvision.engine.progress import RunProgress
+from mvit_det.torchvision.engine.resumption import Resumption, SeededBatches
 from mvit_det.torchvision.engine.schedule import Schedule
 from mvit_det.torchvision.engine.weight_averaging import AveragedWeights, BestAverage
 
@@ -50,10 +56,10 @@ def build_trainer(
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message="Grad strides do not match")  # by DDP; affects only speed
-    return L.Trainer(
+    trainer = L.Trainer(
         devices=processes.devices,
         num_nodes=processes.num_nodes,
-        plugins=[processes.environment()],
+        plugins=[processes.start(), CheckpointFiles()],
         strategy="ddp" if processes.world_size > 1 else "auto",
         precision=PRECISIONS[precision],
         callbacks=[RunProgress(console), *callbacks],
@@ -63,28 +69,37 @@ def build_trainer(
         use_distributed_sampler=False,
         **kwargs,
     )
+    if is_handled():
+        # Lightning's handler of SIGTERM would replace ours; in several processes, it can wait without end.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def build_fitting_trainer(
-    options: TrainOptions, schedule: Schedule, *, keep_best: bool, processes: Processes, console: Console
+    options: TrainOptions,
+    schedule: Schedule,
+    sampler: AspectRatioBatchSampler,
+    *,
+    keep_best: bool,
+    processes: Processes,
+    console: Console,
 ) -> L.Trainer:
     """Return a Trainer for a training run. It writes logs and checkpoints to the run's folder.
 
     Args:
         options: the options of the run.
         schedule: the schedule of the run.
+        sampler: the sampler of the training batches.
         keep_best: whether to keep the checkpoint with the best validation metric besides the last one.
         processes: see :func:`build_trainer` for this argument and the next.
     """
-    last = ModelCheckpoint(
-        options.out,
-        filename=Path(run_folder.LAST).stem,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    last = LastCheckpoint(options.out / run_folder.LAST, SaveInterval.parse(options.save_every))
     callbacks: list[L.Callback] = [
+        Resumption(sampler, options.out / run_folder.LOGS),
+        SeededBatches(options.seed),
         LearningRateMonitor(),
         last,
+        StopWhenInterrupted(last),
         EvaluateLastEpoch(),
         LogOptions(asdict(options)),
     ]

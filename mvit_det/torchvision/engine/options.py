@@ -29,6 +29,7 @@ class TrainOptions:
     ema: float | None = None  # decay of the moving average of the weights; None: no average
     eval_every: int | None = None  # epochs; None: at most 10 evaluations
     patience: int | None = None  # evaluations without a better box AP; None: never stops early
+    save_every: str = "10m"  # steps, or minutes, between checkpoints within an epoch
     recompute: str = "none"
     devices: int | None = None  # None: those that torchrun or srun started, or 1
     num_nodes: int | None = None  # machines; None: as for devices

@@ -12,10 +12,12 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from rich.console import Console
 
+from mvit_det.engine.children import is_child, start_children
+from mvit_det.engine.ending import ENDING
 from mvit_det.engine.launchers import count_cores, environment_integer, find_launch
 from mvit_det.errors import InputError, counted
 
-MACHINES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that tell Lightning of other machines
+MACHINES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that tell of other machines
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Processes:
         """Number of all processes."""
         return self.devices * self.num_nodes
 
-    def environment(self) -> ClusterEnvironment:
-        """Return what tells Lightning whether it has to start processes, and how they find each other."""
+    def start(self) -> ClusterEnvironment:
+        """Start the other processes of this machine if no launcher has; return how they find each other."""
         launch = find_launch()
-        if launch is None:
+        if launch is None and self.world_size == 1:
             return LightningEnvironment()
+        if launch is None:
+            launch = start_children(self.devices, machine=_node_rank(), num_machines=self.num_nodes)
         launch.export()
         return TorchElasticEnvironment()
 
@@ -49,9 +53,9 @@ class Processes:
 def find_processes(devices: int | None, num_nodes: int | None) -> Processes:
     """Return the processes of a run.
 
-    If torchrun or srun started this process, their number is that of the launcher. Otherwise Lightning starts
-    the processes of this machine later, and several machines need the environment variables NODE_RANK,
-    MASTER_ADDR and MASTER_PORT.
+    If torchrun or srun started this process, their number is that of the launcher. Otherwise
+    :meth:`Processes.start` starts the other processes of this machine later, and several machines need the
+    environment variables NODE_RANK, MASTER_ADDR and MASTER_PORT.
 
     Args:
         devices: number of processes on each machine; None: those of the launcher, or 1.
@@ -106,20 +110,22 @@ def single_error() -> Iterator[None]:
     An interrupt is raised as a KeyboardInterrupt in the first process; the others exit silently. Lightning
     turns Ctrl-C and SIGTERM into a SystemExit, which is treated as an interrupt too. An InputError that
     occurs before the processes are connected is raised in the first process of each machine, because the
-    others read the same files.
+    others read the same files. A process that the first one has started raises it: the first one, which had
+    read them before, has no error.
     """
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as interrupt:
+    except (KeyboardInterrupt, SystemExit):
         if not is_first_process():
             sys.exit(1)
-        if isinstance(interrupt, SystemExit):
-            raise KeyboardInterrupt from None
-        raise
+        raise KeyboardInterrupt(ENDING.how_to_continue()) from None
     except InputError:
-        if _local_rank() != 0 and not torch.distributed.is_initialized():
+        if _local_rank() != 0 and not is_child() and not torch.distributed.is_initialized():
             sys.exit(2)
         raise
+    finally:
+        if not ENDING.program:  # called from Python and not by a command, which forgets it by itself
+            ENDING.reset()
 
 
 def _node_rank() -> int:

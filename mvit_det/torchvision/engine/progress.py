@@ -13,6 +13,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from mvit_det.report.console import print_line
 from mvit_det.report.time_left import TimeLeft
 from mvit_det.torchvision.engine.evaluation_schedule import evaluated_epochs
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
@@ -82,7 +83,7 @@ class RunProgress(L.Callback):
         note, left = format_losses(trainer.callback_metrics), str(self.time_left)
         self.progress.update(self.training, completed=step, note=note, left=left)
         if not self.console.is_terminal:
-            self.console.print(f"step {step}/{self.steps}  {left}  {note}", highlight=False, soft_wrap=True)
+            print_line(self.console, f"step {step}/{self.steps}  {left}  {note}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.progress.stop()
@@ -106,7 +107,7 @@ class RunProgress(L.Callback):
             return
         self.time_left.end_evaluation()
         scores = ", ".join(f"{kind} AP {values['AP']}" for kind, values in pl_module.metrics.items())
-        self.console.print(f"after step {trainer.global_step}: {scores}", highlight=False, soft_wrap=True)
+        print_line(self.console, f"after step {trainer.global_step}: {scores}")
 
     def on_exception(self, *args: Any, **kwargs: Any) -> None:
         self.progress.stop()

@@ -1,6 +1,5 @@
 """The settings file of a training run, and the check that a run can be resumed."""
 
-import json
 import platform
 import re
 from dataclasses import asdict
@@ -8,14 +7,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mvit_det import __version__
-from mvit_det.data.json_files import write_json
+from mvit_det.data.json_files import write_checked_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
+from mvit_det.torchvision.engine.checkpoint_files import read_last_checkpoint, read_settings
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, config_of
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.schedule import Schedule
 from mvit_det.weights import identify_checkpoint
-from mvit_det.weights.reading import read_file
 
 
 def write_settings(options: TrainOptions, schedule: Schedule) -> None:
@@ -28,7 +27,7 @@ def write_settings(options: TrainOptions, schedule: Schedule) -> None:
         "schedule": asdict(schedule),
         "versions": versions | {"mvit_det": __version__, "python": platform.python_version()},
     }
-    write_json(options.out / run_folder.SETTINGS, settings)
+    write_checked_json(options.out / run_folder.SETTINGS, settings)
 
 
 def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedule, dataset: Path) -> None:
@@ -46,10 +45,7 @@ def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedu
     """
     folder = options.out
     last = folder / run_folder.LAST
-    content = read_file(last)
-    trained = config_of(identify_checkpoint(last, content))
-    if "optimizer_states" not in content:
-        raise InputError(f"{last}: holds only weights; expected the last.ckpt that the run wrote")
+    trained = config_of(identify_checkpoint(last, read_last_checkpoint(folder)))
     trained.check_categories(config.categories, last, dataset)
     for name, value in asdict(config).items():
         before = getattr(trained, name)
@@ -57,8 +53,8 @@ def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedu
             raise InputError(
                 f"{last}: was trained with {name} {before}, not {value}; resume with the same options"
             )
-    settings = json.loads((folder / run_folder.SETTINGS).read_text())
-    before = settings["schedule"]["explanation"]
+    settings = read_settings(folder)
+    before = settings["schedule"].get("explanation", "")
     if _numbers(before) != _numbers(schedule.explanation):
         raise InputError(
             f"{folder}: the schedule would now be: {schedule.explanation}; it was: {before}; resume with the "

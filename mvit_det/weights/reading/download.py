@@ -1,7 +1,6 @@
 """Downloads weight files, and caches them."""
 
 import hashlib
-import os
 import re
 import shutil
 from http.client import HTTPException
@@ -12,6 +11,7 @@ from urllib.request import Request, urlopen
 import torch
 
 from mvit_det.errors import InputError
+from mvit_det.files import replaced_file
 from mvit_det.weights.reading.files import read_file
 
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # replaces detectron2://
@@ -59,26 +59,26 @@ def local_file(source: str | Path) -> Path:
 
 def _download_and_check(url: str, path: Path) -> None:
     """Download a file under a temporary name, and rename it when it is complete and can be read."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _download(url, part)
-            read_file(part)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except InputError as error:
-        raise InputError(str(error).replace(str(part), url)) from None
+        with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as response:
+            length = response.headers.get("Content-Length")
+            size = None if length is None else int(length)
+            with replaced_file(path, size=size) as file:
+                shutil.copyfileobj(response, file)
+                file.flush()
+                _check_download(url, Path(file.name), size)
+    except InputError:
+        raise
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
         raise InputError(f"{url}: cannot be downloaded: {reason}") from None
 
 
-def _download(url: str, path: Path) -> None:
-    with urlopen(Request(url, headers={"User-Agent": "mvit_det"}), timeout=TIMEOUT) as response:
-        with path.open("wb") as file:
-            shutil.copyfileobj(response, file)
-        expected, size = response.headers.get("Content-Length"), path.stat().st_size
-    if expected is not None and size != int(expected):
-        raise InputError(f"{url}: the download ended after {size:,} of {int(expected):,} bytes; try again")
+def _check_download(url: str, path: Path, expected_size: int | None) -> None:
+    size = path.stat().st_size
+    if expected_size not in (None, size):
+        raise InputError(f"{url}: the download ended after {size:,} of {expected_size:,} bytes; try again")
+    try:
+        read_file(path)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), url)) from None

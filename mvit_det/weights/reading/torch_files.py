@@ -4,9 +4,11 @@
 """
 
 import io
+import mmap
 import re
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,7 +56,7 @@ def _torch_load(path: Path, *, mmap: bool) -> Any:
 
 
 def _check_zip(path: Path) -> None:
-    """Refuse an archive that would unpack to more bytes than the file has, or that torch did not write.
+    """Refuse an archive that is damaged, would unpack to more bytes than it has, or is not torch's.
 
     An archive can be crafted such that two readers see different entries. To prevent this, the directory of
     the archive must be where torch writes it.
@@ -78,9 +80,25 @@ def _check_zip(path: Path) -> None:
             if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl"):
                 raise InputError(f"{path}: is a zip file, but not one that torch wrote")
             _check_pickle(path, io.BytesIO(archive.read(pickles[0])), pickles[0].file_size)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, UnicodeError) as error:
+            _check_sums(path, entries)
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeError, struct.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: is damaged or incomplete: {reason:.200}") from None
+
+
+def _check_sums(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Compare the CRC-32 of each entry with its data. torch writes it, and does not test it.
+
+    Raises:
+        InputError: if one differs.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for entry in entries:
+            header = data[entry.header_offset : entry.header_offset + 30]
+            start = entry.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
+            with memoryview(data) as view, view[start : start + entry.file_size] as content:
+                if zlib.crc32(content) != entry.CRC:
+                    raise InputError(f"{path}: is damaged: the checksum of {entry.filename!r:.80} is wrong")
 
 
 def _directory_end(path: Path, size: int) -> int:

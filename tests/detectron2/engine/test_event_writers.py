@@ -1,7 +1,14 @@
-import pytest
-from detectron2.utils.events import EventStorage
+import json
 
-from mvit_det.detectron2.engine.event_writers import MetricPrinter, TrackerWriter, evaluations_left
+import pytest
+from detectron2.utils.events import EventStorage, JSONWriter
+
+from mvit_det.detectron2.engine.event_writers import (
+    MetricPrinter,
+    TrackerWriter,
+    evaluations_left,
+    remove_repeated_steps,
+)
 from mvit_det.detectron2.engine.hooks import TimedEvaluation
 
 
@@ -38,3 +45,22 @@ def test_every_scalar_is_logged_once_with_its_step():
         writer.close()
     assert logged == [(0, {"loss": 3.0}), (1, {"loss": 2.0, "bbox/AP": 20.0})]  # the median of 3 and 1
     assert finished == [1]
+
+
+@pytest.mark.parametrize("unfinished", ["", '{"iteration": 1, "loss"'])
+def test_metrics_of_a_resumed_run_have_each_step_once(tmp_path, unfinished):
+    path = tmp_path / "metrics.json"
+    path.write_text('{"iteration": 0, "loss": 3.0}\n{"iteration": 2, "loss": 2.0}\n' + unfinished)
+    writer = JSONWriter(path)
+    remove_repeated_steps(path, start=1)
+    with EventStorage(1) as storage:
+        storage.put_scalar("loss", 1.0)
+        writer.write()
+    writer.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines == [{"iteration": 0, "loss": 3.0}, {"iteration": 1, "loss": 1.0}]
+
+
+def test_a_run_without_metrics_has_none_to_remove(tmp_path):
+    remove_repeated_steps(tmp_path / "metrics.json", start=1)
+    assert not (tmp_path / "metrics.json").exists()

@@ -1,7 +1,9 @@
+import os
+
 import pytest
 import torch
 
-from mvit_det.engine.launchers import TORCHRUN
+from mvit_det.engine.launchers import TORCHRUN, Launch
 from mvit_det.errors import InputError
 from mvit_det.torchvision.engine.processes import (
     Processes,
@@ -25,7 +27,7 @@ def set_variables(monkeypatch, **variables):
         monkeypatch.setenv(name, str(value))
 
 
-def test_processes_that_lightning_starts(monkeypatch):
+def test_processes_that_no_launcher_starts(monkeypatch):
     assert find_processes(None, None) == Processes(devices=1, num_nodes=1, rank=0)
     set_variables(monkeypatch, NODE_RANK=1, MASTER_ADDR="a", MASTER_PORT=1)
     assert find_processes(3, 2) == Processes(devices=3, num_nodes=2, rank=3)
@@ -33,6 +35,23 @@ def test_processes_that_lightning_starts(monkeypatch):
     set_variables(monkeypatch, LOCAL_RANK=2)
     assert find_processes(3, 2).rank == 5
     assert find_processes(3, 2).world_size == 6
+
+
+def test_several_processes_are_started_and_find_each_other(monkeypatch):
+    started = []
+
+    def start_children(size, machine, num_machines):
+        started.append((size, machine, num_machines))
+        return Launch(machine * size, size * num_machines, 0, size, "127.0.0.1", 5)
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr("mvit_det.torchvision.engine.processes.start_children", start_children)
+    assert not Processes().start().creates_processes_externally  # a single process needs none
+    environment = Processes(devices=2, num_nodes=3, rank=2).start()
+    assert started == [(2, 0, 3)]
+    assert (environment.world_size(), environment.main_port) == (6, 5)
+    Processes(devices=2, num_nodes=3, rank=0).start()  # the evaluation after training
+    assert len(started) == 1
 
 
 def test_processes_of_torchrun(monkeypatch):

@@ -36,3 +36,16 @@ def test_functions_that_torch_should_not_call_are_refused(pickled, words, tmp_pa
         archive.writestr("archive/version", "3\n")
     with pytest.raises(InputError, match=f"a.pth: is refused: its pickle {words}"):
         read_file(tmp_path / "a.pth")
+
+
+def test_every_damaged_byte_of_a_tensor_is_found(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"model": {"a": torch.zeros(64), "b": torch.ones(64)}}, path)
+    content = path.read_bytes()
+    start = content.index(torch.ones(64).numpy().tobytes())
+    for position in range(start, start + 256, 5):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :])
+        with pytest.raises(InputError, match="a.pth: is damaged: the checksum of 'a/data/1' is wrong"):
+            read_file(path)
+    path.write_bytes(content)
+    assert torch.equal(read_file(path)["model"]["b"], torch.ones(64))

@@ -1,0 +1,48 @@
+"""Evaluate the model of a lazy config."""
+
+import os
+from pathlib import Path
+
+from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
+from torch import nn
+
+from mvit_det.detectron2.data.user_data import log_data
+from mvit_det.detectron2.engine.hooks import Results
+from mvit_det.detectron2.engine.tta_settings import with_tta
+from mvit_det.detectron2.lazy_config import build
+from mvit_det.errors import find_disk_error
+from mvit_det.weights import load_all_weights, local_file, read_checkpoint
+
+
+def evaluate(cfg: DictConfig) -> Results:
+    """Evaluate ``train.init_checkpoint``, and print a table of average precisions in percent.
+
+    Returns:
+        task -> metric -> value. Empty except in the main process.
+    """
+    setup_logger(distributed_rank=comm.get_rank())
+    logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
+    model = build(cfg.model).to(cfg.train.device)
+    logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
+    log_data(cfg, ["val"])
+    return evaluate_model(cfg, with_tta(cfg, model))
+
+
+def evaluate_model(cfg: DictConfig, model: nn.Module) -> Results:
+    """Evaluate a model on the data set of ``dataloader.test``; see :func:`evaluate`."""
+    if "output_dir" not in cfg.dataloader.evaluator:
+        cfg.dataloader.evaluator.output_dir = os.path.join(cfg.train.output_dir, "inference")
+    evaluator = build(cfg.dataloader.evaluator)
+    try:
+        results: Results = inference_on_dataset(model, build(cfg.dataloader.test), evaluator)
+    except Exception as error:
+        if find_disk_error(error) is not None:  # Detectron2 leaves the half of a file
+            for path in Path(cfg.dataloader.evaluator.output_dir).glob("*instances*"):
+                path.unlink(missing_ok=True)
+        raise
+    if comm.is_main_process():
+        print_csv_format(results)
+    return results

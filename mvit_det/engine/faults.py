@@ -1,0 +1,97 @@
+"""Faults of the machine that Python and PyTorch report in other words, as one line with the likely cause."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mvit_det.engine.children import LESS_MEMORY, PATIENCE
+from mvit_det.engine.ending import ENDING
+from mvit_det.engine.launchers import find_launch
+from mvit_det.errors import InputError, RunError, causes, find_disk_error
+from mvit_det.files import describe_space
+
+# torch.utils.data says "DataLoader worker (pid 7) is killed by signal: Killed. " or "DataLoader worker
+# (pid(s) 7, 8) exited unexpectedly".
+WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited)")
+NO_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
+CONNECTION = re.compile(r"gloo/transport|Connection (closed|reset) by peer|Broken pipe")
+
+
+@contextmanager
+def explained_faults(folder: Path | None = None) -> Iterator[None]:
+    """Turn a fault of the machine into one line, which also says how to continue the run.
+
+    Faults are errors of the disk, a lack of memory, and the death of a loading process or of another process
+    of the run.
+
+    Args:
+        folder: the folder that a command writes to, whose free space is named.
+
+    Raises:
+        RunError: in place of the exception that Python or PyTorch raises.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if find_launch() is not None and _is_lost_connection(error):
+            _wait_for_end()
+        explanation = _explain(error, folder)
+        if explanation is None:
+            raise
+        raise RunError(ENDING.add_how_to_continue(explanation)) from error
+
+
+def _explain(error: Exception, folder: Path | None) -> str | None:
+    """Return what an exception means, or None if it is not due to a fault of the machine."""
+    # Loggers may fail too while they are closed because of the first error.
+    known = next((cause for cause in causes(error) if isinstance(cause, RunError)), None)
+    disk_error = find_disk_error(error)
+    if known is not None:
+        return str(known)
+    if disk_error is not None:
+        parts = [disk_error.filename or folder, disk_error.strerror, folder and describe_space(folder)]
+        return ": ".join(str(part) for part in parts if part)
+    if isinstance(error, MemoryError):
+        return f"the memory of the machine ran out; {LESS_MEMORY}"
+    return _explain_message(str(error)) if isinstance(error, RuntimeError) else None
+
+
+def _explain_message(message: str) -> str | None:
+    """Return what a message of PyTorch means, or None if it is another one."""
+    worker = WORKER.search(message)
+    if worker is not None:
+        process, name = f"a loading process (pid {worker[1]})", worker[2]
+        if name is None or name == "Killed":
+            reason = "was killed, most likely because the memory of the machine ran out"
+            return f"{process} {reason}; {LESS_MEMORY}"
+        if name == "Bus error":
+            return f"{process} found the shared memory (/dev/shm) full; {LESS_MEMORY}"
+        return f"{process} died: {name}; without loading processes, the error may say more"
+    memory = NO_MEMORY.search(message)
+    if memory is not None:
+        gigabytes = int(memory[1]) / 1e9
+        return f"the memory of the machine ran out: {gigabytes:.2f} GB more were needed; {LESS_MEMORY}"
+    if CONNECTION.search(message):
+        return "another process of the run has ended, or cannot be reached"
+    return None
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    # By its name, because commands that do not need torch do not import it.
+    is_distributed = any(base.__name__ == "DistError" for base in type(error).__mro__)
+    return is_distributed or (isinstance(error, RuntimeError) and CONNECTION.search(str(error)) is not None)
+
+
+def _wait_for_end() -> None:
+    """Wait to be ended by the process that knows which one has died, or that prints its own error.
+
+    Raises:
+        SystemExit: if nothing ends this process, and it is not the one that prints the line.
+    """
+    time.sleep(PATIENCE + 2)
+    if ENDING.is_silent:
+        raise SystemExit(1)

@@ -1,0 +1,80 @@
+"""The place in a run at which a resumed run goes on, and the random numbers that follow from it."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from mvit_det.engine.seeding import seed_generators
+from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
+from mvit_det.torchvision.engine.evaluation_schedule import evaluated_epochs
+from mvit_det.torchvision.engine.log_files import remove_repeated_steps
+
+Progress = dict[str, Any]  # Lightning's counts of batches or epochs: "total" of the run, "current" of a loop
+
+
+class SeededBatches(L.Callback):
+    """Makes the random numbers of a training batch depend only on the seed, the batch and the process."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Keys are padded with zeros, and those of the augmentation are (seed, position): hence the 1.
+        seed_generators(self.seed, trainer.current_epoch, batch_idx, 1 + trainer.global_rank)
+
+
+class Resumption(L.Callback):
+    """Lets a resumed run go on after the optimizer step of its checkpoint, which may be within an epoch.
+
+    It sets the position of the training data, and makes up for an evaluation that was cut off. From the logs
+    it removes the steps that the resumed run repeats.
+
+    Args:
+        sampler: the sampler of the training batches.
+        logs: folder of the logs of the run.
+    """
+
+    def __init__(self, sampler: AspectRatioBatchSampler, logs: Path) -> None:
+        self.sampler, self.logs = sampler, logs
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        step = checkpoint["global_step"]
+        num_batches = step * trainer.accumulate_grad_batches
+        self.sampler.skip(num_batches)
+        loops = checkpoint["loops"]["fit_loop"]
+        epochs: Progress = loops["epoch_progress"]
+        evaluates = False
+        if epochs["current"]["processed"] < epochs["current"]["ready"]:
+            num_epochs, is_within_epoch = divmod(num_batches, len(self.sampler))
+            evaluates = not is_within_epoch and _is_evaluated(trainer, num_epochs)
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step - evaluates
+            if is_within_epoch or evaluates:
+                _complete_batches(loops["epoch_loop.batch_progress"], is_last=evaluates)
+            else:
+                for count in epochs.values():
+                    count["processed"] += 1
+            if evaluates:  # Lightning repeats an evaluation whose first batch has started
+                evaluated = loops["epoch_loop.val_loop.batch_progress"]["total"]
+                evaluated.update(ready=1, started=1, processed=0, completed=0)
+        if trainer.is_global_zero:
+            remove_repeated_steps(self.logs, step, evaluates=evaluates)
+
+
+def _is_evaluated(trainer: L.Trainer, epoch: int) -> bool:
+    """Return whether the run is evaluated after ``epoch`` epochs."""
+    epochs, interval = trainer.max_epochs, trainer.check_val_every_n_epoch
+    assert epochs is not None
+    assert interval is not None
+    return bool(trainer.enable_validation) and epoch in evaluated_epochs(epochs, interval)
+
+
+def _complete_batches(progress: Progress, *, is_last: bool) -> None:
+    """Set all counts to the number of batches that are done; others were ready when the state was saved."""
+    for count in (progress["total"], progress["current"]):
+        count.update(dict.fromkeys(count, count["processed"]))
+    progress["is_last_batch"] = is_last
