@@ -1,7 +1,6 @@
 """Reading of image files as upright 8-bit RGB."""
 
 import os
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

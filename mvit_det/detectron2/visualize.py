@@ -26,7 +26,7 @@ from mvit_det.detectron2.lazy_config import build, load_config
 from mvit_det.errors import InputError, counted, one_line_errors
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
-from mvit_det.report.console import print_line
+from mvit_det.report.console import PlainConsole, print_line
 from mvit_det.report.drawing import write_image
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.weights import load_all_weights, local_file, read_checkpoint
@@ -129,7 +129,7 @@ def _clear_output(args: Namespace) -> Path:
 
 
 def _console() -> Console:
-    return Console(stderr=True, markup=False)
+    return PlainConsole(stderr=True)
 
 
 def _print(line: str) -> None:

@@ -1,17 +1,34 @@
 """Progress bars and tables for the terminal."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track as rich_track
 from rich.table import Table
+from rich.text import Text
 
 from mvit_det.data.average_precision import METRICS, Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.image_checks import check_images
+from mvit_det.errors import printable
 
 T = TypeVar("T")
+
+
+class PlainConsole(Console):
+    """A console that takes text literally, in messages and in the cells of tables.
+
+    Text comes from files in part, such as the names of classes and images. In it, markup has no meaning, and
+    control characters, which could change what the terminal shows, are escaped.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        lines = (printable(line, max(len(line), 1)) for line in text.split("\n"))
+        return super().render_str("\n".join(lines), **options)
 
 
 def print_line(console: Console, line: str) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.problems import KINDS, group_by_kind
 from mvit_det.data.sources import describe
+from mvit_det.errors import printable
 from mvit_det.files import write_file
 from mvit_det.report import run_folder
+
+MAX_LINE = 2000  # characters
 
 
 def report_data(datasets: Sequence[Dataset], folder: Path, *, drop_invalid: bool) -> list[str]:
@@ -27,7 +30,7 @@ def report_data(datasets: Sequence[Dataset], folder: Path, *, drop_invalid: bool
             lines += _summarize(dataset, drop_invalid)
         write_file(path, "".join(f"{p.effect}: {p}\n" for p in problems).encode())
         lines.append(f"wrote {path}, which lists all of them")
-    return lines
+    return [printable(line, MAX_LINE) for line in lines]
 
 
 def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:

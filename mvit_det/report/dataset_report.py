@@ -14,7 +14,7 @@ from mvit_det.data.problems import EFFECTS, KINDS, group_by_kind
 from mvit_det.data.sources import describe
 from mvit_det.errors import InputError, counted
 from mvit_det.files import write_file
-from mvit_det.report.console import track
+from mvit_det.report.console import PlainConsole, track
 from mvit_det.report.dataset_plots import draw_statistics
 from mvit_det.report.dataset_samples import draw_samples
 from mvit_det.report.dataset_tables import classes_table, statistics_table
@@ -54,8 +54,8 @@ def run_check(options: CheckOptions) -> bool:
     Raises:
         InputError: if the data are not found or not recognized, or an output file cannot be written.
     """
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    progress = Console(stderr=True, markup=False)
+    console = PlainConsole(soft_wrap=True)
+    progress = PlainConsole(stderr=True)
     check_output(options.out, (), overwrite=False, inputs=())
     if options.fix is not None:
         _check_fix(options.fix)

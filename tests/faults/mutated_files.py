@@ -31,8 +31,8 @@ from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.image_checks import check_images
 from mvit_det.data.images import decode_size, read_size
 from mvit_det.data.results import read_results
+from mvit_det.data.sources import describe
 from mvit_det.errors import InputError
-from mvit_det.report.data_problems import report_data
 from mvit_det.weights.reading import read_file
 
 MAX_SECONDS = 10  # for one file
@@ -42,7 +42,24 @@ ZIGZAG = [value for step in range(3000) for value in (3e4 * (step % 2), step % 4
 NESTED = json.loads("[" * 200 + "]" * 200)
 RLE = {"size": [40, 60], "counts": "PPPh2000"}
 HOSTILE = [
-    *(None, True, False, 0, -1, 1, 7, 90, 2**31, 2**63, 10**30, 0.1, 1e308, float("nan"), float("inf"), -1e30),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        7,
+        90,
+        2**31,
+        2**63,
+        10**30,
+        0.1,
+        1e308,
+        float("nan"),
+        float("inf"),
+        -1e30,
+    ),
     *("", " ", "0", "1e400", "nan", "\0", "\ud800", "\x1b[31m", "[bold]", "<b>", "$x$", "a" * 300, "\u202e"),
     *("../../etc/passwd", "/etc/passwd", "..", ".", "a.png", "images/a.png", "C:\\a.png", "a\0.png"),
     *([], {}, [[]], [{}], [None], [1, 2, 3, 4], [0, 0, 1e9, 1e9], ["1", "2", "3", "4"], NESTED),
@@ -52,9 +69,32 @@ HOSTILE = [
 ]
 TOKENS = [
     *(b"0", b"-1", b"1e400", b"nan", b"inf", b"0x10", b"99999999999999999999", b"0.5", b"1.0000001", b"0,5"),
-    *(b"", b" ", b"\n", b"\r", b"\0", b"\x1b[31m", b"\xff\xfe", b"\xef\xbb\xbf", b"a" * 300, "\u202e".encode()),
+    *(
+        b"",
+        b" ",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"\x1b[31m",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"a" * 300,
+        "\u202e".encode(),
+    ),
     *(b"<object>", b"</object>", b"<bndbox>", b"<polygon><x1>1</x1></polygon>", b"&lol;", b"<![CDATA["),
-    *(b"[", b"]", b"{", b"}", b":", b"- ", b"*a", b"&a", b"!!python/object/apply:os.system [id]", b"? ", b"|"),
+    *(
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b":",
+        b"- ",
+        b"*a",
+        b"&a",
+        b"!!python/object/apply:os.system [id]",
+        b"? ",
+        b"|",
+    ),
     *(b"../../etc/passwd", b"/etc/passwd", b"/dev/zero", b"..", b"images/a.png", b"b.jpg", b"#", b'"', b"'"),
     *(b"path: /", b"train: /dev", b"names: {0: a}", b"nc: 100000", b"kpt_shape: [1, 2]", b"80000000000000"),
 ]
@@ -301,7 +341,7 @@ def use(dataset, folder, drop_invalid):
     for image in dataset.coco.imgs.values():
         path = (dataset.images / image["file_name"]).resolve()
         assert path.is_relative_to(folder.resolve()), f"{path} is outside {folder}"
-    for line in report_data([dataset], folder, drop_invalid=drop_invalid):
+    for line in (describe(dataset), *map(str, dataset.problems)):
         assert line.isprintable(), line
     evaluate(dataset.coco, [], has_masks=dataset.has_masks)
 

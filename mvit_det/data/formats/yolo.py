@@ -208,6 +208,7 @@ def _images(sources: tuple[Path, ...]) -> Iterator[Path]:
             yield from images_below(Path(os.path.abspath(source)))
         elif source.suffix.lower() == ".txt":
             for line in filter(None, map(str.strip, read_lines(source, "a list of images"))):
+                line = line.replace("\0", "\N{REPLACEMENT CHARACTER}")  # no file name has it
                 path = resolve(line, source.parent)
                 if not path.exists():  # the list may have names without their folder
                     nested = resolve(line, child(source.parent, "images"))

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.utils import comm
-from rich.console import Console
 
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder
 from mvit_det.data.sources import check_has_objects, read_evaluation_set, read_train_and_val
 from mvit_det.errors import InputError
-from mvit_det.report.console import check_images_with_progress
+from mvit_det.report.console import PlainConsole, check_images_with_progress
 
 Keys = Mapping[str, Any]  # the keys under ``data``, as in configs/common/data/user_data.py
 
@@ -103,7 +102,7 @@ class ConfigData:
         )
 
     def _check_images(self, dataset: Dataset) -> Dataset:
-        console = Console(stderr=True, markup=False, quiet=not comm.is_main_process())
+        console = PlainConsole(stderr=True, quiet=not comm.is_main_process())
         return check_images_with_progress(dataset, console, drop_invalid=self.drop_invalid)
 
 

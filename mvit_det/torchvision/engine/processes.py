@@ -16,6 +16,7 @@ from mvit_det.engine.children import is_child, start_children
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.launchers import count_cores, environment_integer, find_launch
 from mvit_det.errors import InputError, counted
+from mvit_det.report.console import PlainConsole
 
 MACHINES = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that tell of other machines
 
@@ -92,7 +93,7 @@ def find_processes(devices: int | None, num_nodes: int | None) -> Processes:
 
 def build_console() -> Console:
     """Return a console on stderr that only the first process prints to."""
-    return Console(stderr=True, quiet=not is_first_process(), markup=False)
+    return PlainConsole(stderr=True, quiet=not is_first_process())
 
 
 def is_first_process() -> bool:
