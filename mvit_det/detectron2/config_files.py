@@ -6,12 +6,15 @@ The packaged configs are the files in the folder ``configs/`` of the repository,
 
 from pathlib import Path
 
+import yaml
+
 import mvit_det
 from mvit_det.errors import InputError, unknown_name
 
 PACKAGE = Path(mvit_det.__file__).parent
 INSTALLED = PACKAGE / "configs"
 CHECKOUT = PACKAGE.parent / "configs"
+YAML_SUFFIXES = (".yaml", ".yml")
 CONFIG_HELP = "path of a lazy config, or the name of one in configs/, such as mask_rcnn_mvitv2_t_3x"
 
 
@@ -57,3 +60,27 @@ def find_config(source: str) -> Path:
     if not neighbors and path.stem in config_names():
         raise InputError(f"{source}: no such file; did you mean the packaged config {path.stem!r}?")
     raise unknown_name("config", source, neighbors or config_names())
+
+
+def check_yaml(path: Path) -> None:
+    """Check that a YAML config runs no code in PyYAML's unsafe loader, with which Detectron2 loads it.
+
+    Raises:
+        InputError: if the file is not YAML, or has a tag that stands for more than plain data.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            yaml.load(file, Loader=_PlainDataLoader)
+    except yaml.constructor.ConstructorError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise InputError(f"{path}: {where}{error.problem}; a YAML config may hold plain data alone") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: is not YAML: {' '.join(str(error).split()):.200}") from None
+
+
+class _PlainDataLoader(yaml.SafeLoader):
+    """Accepts tuples in addition, which Detectron2 writes into the configs of its runs."""
+
+
+_PlainDataLoader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_yaml_seq)

@@ -13,7 +13,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from mvit_det.detectron2.config_files import find_config, packaged_config
+from mvit_det.detectron2.config_files import YAML_SUFFIXES, check_yaml, find_config, packaged_config
 from mvit_det.errors import InputError, unknown_name
 
 
@@ -66,6 +66,8 @@ def build(node: Any) -> Any:
 
 
 def _load(path: Path) -> DictConfig:
+    if path.suffix.lower() in YAML_SUFFIXES:
+        check_yaml(path)
     try:
         return LazyConfig.load(str(path))
     except Exception as error:  # a config is the user's code and may raise anything

@@ -4,8 +4,8 @@ Run in a process of its own, which may take 10 seconds for a file and 1 GiB of m
 
     python tests/faults/mutated_files.py KIND COUNT FOLDER
 
-KIND is a key of ``KINDS`` and COUNT the number of files. The files are written to FOLDER, so that the one that
-ended the process can be found there.
+KIND is a key of ``KINDS`` and COUNT the number of files. The files are written to FOLDER, so that the one
+that ended the process can be found there.
 """
 
 import argparse

@@ -19,6 +19,7 @@ ALLOWED_DTYPES = {
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 }
+MAX_CONFIG_BYTES = 2**24  # of the JSON beside a weight file
 EXPECTED = "expected .safetensors, .pth, .pyth, .ckpt or .pkl with the weights of an MViT"
 
 
@@ -55,6 +56,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     config_path = path.with_suffix(".json")
     try:
+        if not config_path.is_file():  # to read a pipe would wait
+            raise OSError("is not a file")
+        if config_path.stat().st_size > MAX_CONFIG_BYTES:
+            raise OSError(f"has more than {MAX_CONFIG_BYTES:,} bytes")
         config = json.loads(config_path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
