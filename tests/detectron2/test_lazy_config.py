@@ -92,3 +92,13 @@ def test_override_sets_a_keyword_that_the_config_does_not_mention():
     cfg = load_config(T_3X, ["model.backbone.bottom_up.use_rel_pos=False"])
     with torch.device("meta"):
         assert "blocks.0.attn.rel_pos_h" not in build(cfg.model.backbone.bottom_up).state_dict()
+
+
+def test_a_yaml_config_runs_no_code(tmp_path):
+    path, trace = tmp_path / "config.yaml", tmp_path / "trace"
+    path.write_text(f"train:\n  steps: !!python/object/apply:os.mkdir [{trace}]\n")
+    with pytest.raises(InputError, match="config.yaml: line 2: .*os.mkdir.*plain data alone"):
+        load_config(str(path))
+    assert not trace.exists()
+    path.write_text("train: {betas: !!python/tuple [0.9, 0.999]}\n")
+    assert load_config(str(path), ["train.betas=[0.8,0.9]"]).train.betas == [0.8, 0.9]

@@ -269,8 +269,10 @@ class Voc(Folder):
     images = "JPEGImages"
     box = b"<bndbox><xmin>1</xmin><ymin>5</ymin><xmax>30</xmax><ymax>20</ymax></bndbox>"
     files = {
-        "Annotations/a.xml": b"<annotation><filename>a.png</filename><size><width>60</width><height>40</height>"
-        b"<depth>3</depth></size><object><name>nut</name><difficult>0</difficult>" + box + b"</object>"
+        "Annotations/a.xml": b"<annotation><filename>a.png</filename><size><width>60</width>"
+        b"<height>40</height><depth>3</depth></size><object><name>nut</name><difficult>0</difficult>"
+        + box
+        + b"</object>"
         b"<object><name>bolt</name>" + box + b"<polygon><x1>1</x1><y1>2</y1><x2>9</x2><y2>2</y2><x3>5</x3>"
         b"<y3>9</y3></polygon></object></annotation>",
         "Annotations/b.xml": b"<annotation><filename>b.jpg</filename><object><name>nut</name>"

@@ -1,7 +1,9 @@
 """A URL is downloaded once, and only complete weight files are cached."""
 
+import contextlib
 import hashlib
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,6 +16,15 @@ from mvit_det.errors import InputError
 from mvit_det.weights import load_weights, local_file
 from mvit_det.weights.reading import download
 
+OK = b"HTTP/1.0 200 OK\r\n"
+PARTS = {  # path -> what the server sends first, and then a thousand times, every so many seconds
+    "endless": (OK + b"\r\n", 0, b"x" * 10_000),
+    "large": (OK + b"Content-Length: 9999999\r\n\r\n", 1, b""),
+    "silent": (b"", 0.1, b""),
+    "slow_headers": (OK + b"X: ", 0.1, b"x"),
+    "slow": (OK + b"\r\n", 0.1, b"x"),
+}
+
 
 class Handler(SimpleHTTPRequestHandler):
     """Serves a folder, closes the connection early below /half, and records the paths of requests."""
@@ -25,6 +36,13 @@ class Handler(SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b"x" * 500)
+        elif part := next((each for each in PARTS if self.path.startswith(f"/{each}/")), None):
+            headers, interval, content = PARTS[part]
+            with contextlib.suppress(OSError):  # the client closes the connection
+                self.wfile.write(headers)
+                for _ in range(1000):
+                    self.wfile.write(content)
+                    time.sleep(interval)
         else:
             super().do_GET()
 
@@ -102,3 +120,26 @@ def test_other_urls_are_refused(tmp_path):
     for url in ("http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/", "http://[bad/a.pth", "http://a b/c"):
         with pytest.raises(InputError, match="cannot be downloaded"):
             local_file(url)
+
+
+def test_downloads_are_bounded_in_size_and_time(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    for path, words in (
+        ("endless", "has more than 1,048,576 bytes"),
+        ("large", "has 9,999,999 bytes; expected at most 1,048,576"),
+        ("silent", "cannot be downloaded"),
+        ("slow_headers", "the server does not answer"),
+        ("slow", "arrives too slowly"),
+    ):
+        with pytest.raises(InputError, match=words):
+            local_file(f"{server.url}/{path}/a.pth")
+    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+
+
+def test_names_of_urls_stay_in_the_cache(server):
+    with pytest.raises(InputError, match="leads out of Detectron2's model zoo"):
+        local_file("detectron2://a/%2e%2e/../b.pkl")
+    for name in ("..", "a" * 300):
+        with pytest.raises(InputError, match="HTTP Error 404|is a web page"):
+            local_file(f"{server.url}/none/{name}")
