@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mvit_det.data.dataset import read_dataset
+from mvit_det.data.image_checks import check_images
 from mvit_det.errors import InputError
 
 
@@ -54,9 +55,9 @@ def test_an_outline_is_measured_in_the_sides_of_the_box(read):
 def test_an_outline_is_measured_at_the_size_of_the_image(read):
     fits = [{"bbox": [0, 0, 6, 4], "segmentation": [[0, 0, 6, 0, 6, 4]]}] * 10
     long = {"bbox": [0, 0, 4, 4], "segmentation": [zigzag(12_000, 4)]}  # 60,000 px
-    read(*fits, long, size=(6, 4), images=False)
+    dataset = read(*fits, long, size=(6, 4), name="large.png")  # does not look at an image that they fit
     with pytest.raises(InputError, match=r"the outline is \d{7} px long"):
-        read(*fits, long, size=(6, 4), name="large.png")
+        check_images(dataset, lambda items, total: items)
 
 
 def test_rle_of_another_size_than_its_frame_is_not_decoded(read):
