@@ -162,6 +162,7 @@ def _build_loaders(
         world_size=world_size,
         seed=options.seed,
         workers=options.workers,
+        skip_unreadable=options.drop_invalid,
     )
     if val_set is None:
         return train_loader, None

@@ -15,6 +15,7 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from mvit_det.data.unreadable_images import UnreadableImages
 from mvit_det.engine.seeding import seed_generators
 from mvit_det.errors import InputError
 
@@ -41,6 +42,8 @@ class TrainLoader:
         sampler: function from the data set and a random generator to the indices of the images of one
             epoch, in their order. An index may occur several times or not at all. Each epoch has its own
             generator, seeded from ``seed`` and the number of the epoch. With None, every image occurs once.
+        skip_unreadable: use the next image in place of one that cannot be read, with a warning, instead of
+            raising an error.
 
     Raises:
         InputError: if the data set is empty, or if the batch cannot be split evenly over the processes.
@@ -54,6 +57,7 @@ class TrainLoader:
         num_workers: int = 0,
         seed: int | None = None,
         sampler: Sampler | None = None,
+        skip_unreadable: bool = False,
     ) -> None:
         if not dataset:
             raise InputError("the training set contains no image with an object")
@@ -65,7 +69,8 @@ class TrainLoader:
         self.is_wide = [sample["width"] >= sample["height"] for sample in dataset]
         self.batch_size, self.num_workers = total_batch_size, num_workers
         self.seed = comm.shared_random_seed() if seed is None else seed
-        self.dataset = _SeededDataset(dataset, mapper, self.seed)
+        unreadable = UnreadableImages(len(dataset)) if skip_unreadable else None
+        self.dataset = _SeededDataset(dataset, mapper, self.seed, unreadable)
         self.sampler = sampler
         self.first_batch = 0
 
@@ -99,13 +104,22 @@ class TrainLoader:
 class _SeededDataset(Dataset[Sample]):
     """Samples whose augmentation depends only on the seed and their position in the run."""
 
-    def __init__(self, dataset: list[Sample], mapper: Callable[[Sample], Sample], seed: int) -> None:
+    def __init__(
+        self,
+        dataset: list[Sample],
+        mapper: Callable[[Sample], Sample],
+        seed: int,
+        unreadable: UnreadableImages | None,
+    ) -> None:
         self.samples = DatasetFromList(dataset, copy=False)
-        self.mapper, self.seed = mapper, seed
+        self.mapper, self.seed, self.unreadable = mapper, seed, unreadable
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         position, index = key
         seed_generators(self.seed, position)
+        return self._read(index) if self.unreadable is None else self.unreadable.read(self._read, index)
+
+    def _read(self, index: int) -> Sample:
         sample = self.samples[index]
         try:
             return self.mapper(sample)

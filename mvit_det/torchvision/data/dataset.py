@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
+from mvit_det.data.unreadable_images import UnreadableImages
 from mvit_det.engine.seeding import seed_generators
 from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
@@ -89,10 +90,15 @@ class SeededDataset(Dataset[tuple[Tensor, Target]]):
     """A data set whose random augmentation depends only on the seed and the position of a sample in the run.
 
     Its keys are (position, index) pairs.
+
+    Args:
+        dataset: the data set.
+        seed: the seed.
+        unreadable: replaces images that cannot be read; None: raise an error.
     """
 
-    def __init__(self, dataset: CocoDataset, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: CocoDataset, seed: int, unreadable: UnreadableImages | None = None) -> None:
+        self.dataset, self.seed, self.unreadable = dataset, seed, unreadable
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -100,4 +106,6 @@ class SeededDataset(Dataset[tuple[Tensor, Target]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
         position, index = key
         seed_generators(self.seed, position)
+        if self.unreadable is not None:
+            return self.unreadable.read(self.dataset.__getitem__, index)
         return self.dataset[index]

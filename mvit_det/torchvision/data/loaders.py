@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from mvit_det.data.dataset import Dataset
+from mvit_det.data.unreadable_images import UnreadableImages
 from mvit_det.torchvision.data.augmentation import Augmentation, to_float
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
 from mvit_det.torchvision.data.dataset import CocoDataset, SeededDataset
@@ -25,6 +26,7 @@ def build_train_loader(
     world_size: int = 1,
     seed: int = 0,
     workers: int | None = None,
+    skip_unreadable: bool = False,
 ) -> DataLoader[Any]:
     """Return the data loader for the training batches of one process.
 
@@ -39,6 +41,8 @@ def build_train_loader(
         with_masks: whether the targets have masks.
         accumulate: see :class:`AspectRatioBatchSampler` for this argument and the next three.
         workers: number of loading processes; None chooses it by the number of CPU cores.
+        skip_unreadable: use the next image in place of one that cannot be read, with a warning, instead of
+            raising an error.
     """
     dataset = CocoDataset(data.coco, data.images, augment, with_masks=with_masks)
     batches = AspectRatioBatchSampler(
@@ -51,7 +55,7 @@ def build_train_loader(
     )
     workers = _default_workers(world_size) if workers is None else workers
     return DataLoader(
-        SeededDataset(dataset, seed),
+        SeededDataset(dataset, seed, UnreadableImages(len(dataset)) if skip_unreadable else None),
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
