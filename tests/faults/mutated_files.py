@@ -381,9 +381,11 @@ def main():
         signal.alarm(MAX_SECONDS)  # ends the process, even in a function written in C
         reader.read(content)
         signal.alarm(0)
+        if count % 1000 == 0:
+            print(f"{count} files", flush=True)
 
     read()
-    print(f"{arguments.kind}: {count} files")
+    print(f"{arguments.kind}: {count} files in all")
 
 
 if __name__ == "__main__":

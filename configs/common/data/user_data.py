@@ -16,6 +16,7 @@ data = dict(
 
 dataloader.train.dataset.names = L(register_split)(data="${data}", split="train")
 dataloader.train.dataset.filter_empty = False  # images without objects are trained on
+dataloader.train.skip_unreadable = "${data.drop_invalid}"
 dataloader.test.dataset.names = L(register_split)(data="${data}", split="val")
 dataloader.train.mapper.instance_mask_format = L(mask_format)(data="${data}")
 dataloader.evaluator._target_ = UserDataEvaluator

@@ -15,8 +15,8 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from mvit_det.data.unreadable_images import UnreadableImages
 from mvit_det.engine.seeding import seed_generators
+from mvit_det.engine.unreadable_images import UnreadableImages
 from mvit_det.errors import InputError
 
 Sample = dict[str, Any]  # Detectron2's format: an image and its objects
@@ -123,6 +123,8 @@ class _SeededDataset(Dataset[Sample]):
         sample = self.samples[index]
         try:
             return self.mapper(sample)
+        except InputError:  # names the file
+            raise
         except (OSError, SizeMismatchError, ValueError) as error:
             raise InputError(f"{sample['file_name']}: cannot be used: {error}") from None
 

@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
-from mvit_det.data.unreadable_images import UnreadableImages
 from mvit_det.engine.seeding import seed_generators
+from mvit_det.engine.unreadable_images import UnreadableImages
 from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 Target = dict[str, Any]

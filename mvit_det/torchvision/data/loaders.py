@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from mvit_det.data.dataset import Dataset
-from mvit_det.data.unreadable_images import UnreadableImages
+from mvit_det.engine.unreadable_images import UnreadableImages
 from mvit_det.torchvision.data.augmentation import Augmentation, to_float
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
 from mvit_det.torchvision.data.dataset import CocoDataset, SeededDataset
