@@ -126,10 +126,11 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        is_name = error.errno == errno.ENAMETOOLONG  # Path.exists raises it for a name that the user gave
+        if error.errno not in DISK_ERRORS and not is_name:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        _exit(f"{program}: error: {printable(f'{place}{error.strerror}')}", 1)
+        _exit(f"{program}: error: {printable(f'{place}{error.strerror}')}", 2 if is_name else 1)
 
 
 def _exit(line: str, status: int) -> NoReturn:

@@ -65,7 +65,9 @@ def recognize(folder: Path) -> dict[str, YoloSplit] | None:
     images = config.images
     if not images:
         images = {split: (path,) for split, path in _find_sources(root).items()}
-        labels = (_find_labels(list(_images(sources)), config.path) for sources in images.values())
+        labels = (
+            _find_labels(list(_images(sources, config.path)), config.path) for sources in images.values()
+        )
         if not any(label.is_file() for each in labels for label in each):
             return None
     return {split: YoloSplit(config.path, config.names, sources) for split, sources in images.items()}
@@ -94,7 +96,7 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
     """
     sources = splits[split].sources
     root = folder.parent if folder.is_file() else folder
-    paths = sorted(set(_images(sources)))
+    paths = sorted(set(_images(sources, splits[split].config)))
     if not paths:
         raise InputError(f"{sources[0]}: contains no images; the {split} split of {root} is empty")
     labels = _find_labels(paths, splits[split].config)
@@ -202,14 +204,21 @@ def _is_list_of_images(path: Path) -> bool:
     return is_image(Path(first))
 
 
-def _images(sources: tuple[Path, ...]) -> Iterator[Path]:
+def _images(sources: tuple[Path, ...], config: Path) -> Iterator[Path]:
+    """Yield the images of a split. Those in lists are in the folder of the list or of ``config``."""
     for source in sources:
         if source.is_dir():
             yield from images_below(Path(os.path.abspath(source)))
         elif source.suffix.lower() == ".txt":
+            root = Path(os.path.commonpath([os.path.abspath(each.parent) for each in (source, config)]))
             for line in filter(None, map(str.strip, read_lines(source, "a list of images"))):
                 line = line.replace("\0", "\N{REPLACEMENT CHARACTER}")  # no file name has it
                 path = resolve(line, source.parent)
+                if root not in Path(os.path.abspath(path)).parents:
+                    raise InputError(
+                        f"{source}: {line} is outside the folder {root}; expected images inside the folder of "
+                        "the data set"
+                    )
                 if not path.exists():  # the list may have names without their folder
                     nested = resolve(line, child(source.parent, "images"))
                     path = nested if nested.exists() else path
