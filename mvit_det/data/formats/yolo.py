@@ -216,8 +216,8 @@ def _images(sources: tuple[Path, ...], config: Path) -> Iterator[Path]:
                 path = resolve(line, source.parent)
                 if root not in Path(os.path.abspath(path)).parents:
                     raise InputError(
-                        f"{source}: {line} is outside the folder {root}; expected images inside the folder of "
-                        "the data set"
+                        f"{source}: {line} is outside the folder {root}; expected images inside the folder "
+                        "of the data set"
                     )
                 if not path.exists():  # the list may have names without their folder
                     nested = resolve(line, child(source.parent, "images"))
