@@ -182,3 +182,10 @@ def test_a_number_has_the_right_form_of_its_noun(number, text):
 def test_text_from_files_is_made_printable():
     assert printable("a\nb\x1b\udcff é") == r"a b\x1b\udcff é"
     assert printable("a" * 60 + "b" * 60, 20) == "aaaaaaaa...bbbbbbbb"
+
+
+def test_a_name_that_is_too_long_is_one_line(capsys):
+    with pytest.raises(SystemExit) as exit_, one_line_errors("program"):
+        Path("a" * 300).exists()
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.endswith("a: File name too long\n")
