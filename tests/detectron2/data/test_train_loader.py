@@ -98,3 +98,17 @@ def test_bad_input_raises():
         TrainLoader([], augment, 2)
     with pytest.raises(InputError, match="total_batch_size 0: must be a multiple"):
         TrainLoader(SAMPLES, augment, 0)
+
+
+def test_an_image_that_cannot_be_read_is_an_error_or_is_skipped(caplog):
+    def read(sample):
+        if sample["file_name"] == "1.png":
+            raise InputError("1.png: no such image")
+        return sample
+
+    samples = [{"file_name": f"{number}.png", "width": 9, "height": 9} for number in range(3)]
+    with pytest.raises(InputError, match=r"^1\.png: no such image$"):
+        list(islice(TrainLoader(samples, read, 1, seed=0), 3))
+    batches = list(islice(TrainLoader(samples, read, 1, seed=0, skip_unreadable=True), 6))
+    assert sorted(sample["file_name"] for [sample] in batches) == ["0.png"] * 2 + ["2.png"] * 4
+    assert caplog.text.count("1.png: no such image; another image is used in its place (1 image so far)") == 1

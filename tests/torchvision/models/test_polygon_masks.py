@@ -64,3 +64,14 @@ def test_masks_are_drawn_in_the_cells_of_boxes(masks):
     assert cropped[0].tolist() == [[1, 1, 0, 0]] * 4  # the left half of the box
     assert cropped[1, 1].tolist() == [1, 0, 1, 0]  # at a height of 2.5 to 5 px: the square and the triangle
     assert cropped[2].tolist() == [[1] * 4] * 4
+
+
+def test_a_long_outline_is_clipped_before_it_is_drawn(monkeypatch):
+    angles = np.linspace(0, 2 * np.pi, 1000)
+    star = 20 + 15 * np.stack([np.cos(angles), np.sin(angles)], 1) * (1 + 0.3 * np.sin(40 * angles))[:, None]
+    masks = PolygonMasks(((star,),), (40, 40))
+    box, tiny = torch.tensor([[2.0, 2.0, 38.0, 38.0]]), torch.tensor([[20.0, 20.0, 20.001, 20.001]])
+    drawn = masks.crop(box, torch.tensor([0]), 28)
+    assert masks.crop(tiny, torch.tensor([0]), 28).min() == 1  # 280 cells a pixel
+    monkeypatch.setattr("mvit_det.torchvision.models.polygon_masks.MAX_OUTLINE", 0)
+    assert (masks.crop(box, torch.tensor([0]), 28) == drawn).float().mean() > 0.99
