@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast lint format docs docs-serve detectron2 clean
+.PHONY: demo test test-fast faults faults-torchvision faults-detectron2 lint format docs docs-serve detectron2 clean
 
 demo: $(VENV)/installed
 	$(BIN)/mvit-det demo --out runs/demo --overwrite
@@ -12,6 +12,21 @@ test: $(VENV)/installed
 
 test-fast: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow"
+
+# Hours: runs that are killed and resumed, full disks, and signals in each phase of a run, in both integrations.
+# Without Detectron2, make -k runs the part on torchvision.
+FAULTS ?= build/faults
+faults: faults-torchvision faults-detectron2
+
+faults-torchvision: $(VENV)/installed
+	FAULTS=long $(BIN)/python -m pytest tests/faults -m "not detectron2"
+	$(BIN)/python -m tests.faults.kill_and_resume --folder $(FAULTS)/kills --kills 100
+	$(BIN)/python -m tests.faults.interrupt_runs --folder $(FAULTS)/signals --times 10
+
+faults-detectron2: $(VENV)/installed
+	FAULTS=long $(BIN)/python -m pytest tests/faults -m detectron2
+	$(BIN)/python -m tests.faults.kill_and_resume --folder $(FAULTS)/kills_detectron2 --kills 100 --detectron2
+	$(BIN)/python -m tests.faults.interrupt_runs --folder $(FAULTS)/signals_detectron2 --times 10 --detectron2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -29,6 +29,9 @@ class RunError(RuntimeError):
     """
 
 
+MAX_FAULT = 10_000  # characters of a RunError, which may contain a long command
+
+
 class DependencyError(ImportError):
     """A package is missing, or is incompatible with other installed packages.
 
@@ -121,7 +124,7 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
             raise
         _exit("; ".join(filter(None, (f"{program}: interrupted", str(interrupt)))), 1)
     except RunError as error:
-        _exit(f"{program}: error: {printable(str(error))}", 1)
+        _exit(f"{program}: error: {printable(str(error), MAX_FAULT)}", 1)
     except BrokenPipeError:  # the reader of our output, such as head(1), has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Interrupts by SIGINT and SIGTERM: a command ends with one line, within seconds, after a whole step."""
+"""Interrupts by SIGINT and SIGTERM: a command ends with one line, within seconds, between two steps."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def _end(self) -> None:
-        ENDING.end("interrupted" + (" before the step was whole" if self.is_deferred else ""))
+        ENDING.end("interrupted" + (" in the middle of a step" if self.is_deferred else ""))
 
 
 def requested() -> int:

@@ -1,7 +1,5 @@
 """Training of a detector on a data set."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -14,7 +12,7 @@ from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.sources import check_has_objects, read_train_and_val
 from mvit_det.engine.trackers import check_tracker
-from mvit_det.errors import InputError, out_of_memory_summary
+from mvit_det.errors import InputError
 from mvit_det.heads import HEADS, select_head
 from mvit_det.recipes import recipe_for, scaled_long_side
 from mvit_det.report import run_folder
@@ -22,13 +20,12 @@ from mvit_det.report.console import check_images_with_progress, print_line
 from mvit_det.report.curves import draw_curves
 from mvit_det.report.data_problems import report_data
 from mvit_det.torchvision.data.augmentation import build_augmentation
-from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
 from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 from mvit_det.torchvision.engine.checkpoint_files import first_checkpoints_size
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 from mvit_det.torchvision.engine.last_checkpoint import SaveInterval
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
-from mvit_det.torchvision.engine.lightning_trainer import build_fitting_trainer
+from mvit_det.torchvision.engine.lightning_trainer import fit
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes, build_console, find_processes, single_error
 from mvit_det.torchvision.engine.run_start import check_output, choose_start, locked_folder, prepare_folder
@@ -81,7 +78,7 @@ def train(options: TrainOptions) -> Metrics:
         if processes.devices > 1 and not torch.cuda.is_available():
             print_line(console, f"no GPU: {processes.devices} processes share the CPU of a machine")
         module = DetectorModule(config, detector, val_set.coco if val_set else None, schedule)
-        trainer = _fit(options, processes, console, module, train_loader, val_loader)
+        trainer = fit(options, processes, console, module, train_loader, val_loader)
 
         last, best = options.out / run_folder.LAST, options.out / run_folder.BEST
         if trainer.is_global_zero:
@@ -179,41 +176,3 @@ def _build_detector(
     if start is not None and not options.resume:
         print_line(console, str(load_checkpoint(detector, start)))
     return detector
-
-
-def _fit(
-    options: TrainOptions,
-    processes: Processes,
-    console: Console,
-    module: DetectorModule,
-    train_loader: DataLoader[Any],
-    val_loader: DataLoader[Any] | None,
-) -> L.Trainer:
-    """Run all training steps that are left, and return the trainer."""
-    sampler = train_loader.batch_sampler
-    assert isinstance(sampler, AspectRatioBatchSampler)
-    assert module.schedule is not None
-    trainer = build_fitting_trainer(
-        options,
-        module.schedule,
-        sampler,
-        keep_best=val_loader is not None,
-        processes=processes,
-        console=console,
-    )
-    with _explained_lack_of_memory(options):
-        last = options.out / run_folder.LAST if options.resume else None
-        trainer.fit(module, train_loader, val_loader, ckpt_path=last, weights_only=True)
-    return trainer
-
-
-@contextmanager
-def _explained_lack_of_memory(options: TrainOptions) -> Iterator[None]:
-    """Add to an out-of-memory error of the GPU how to use less memory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"{out_of_memory_summary(error)}, with a batch_size of {options.batch_size}; to need less, lower "
-            "batch_size and raise accumulate, set recompute to cheap or block, or lower size"
-        ) from None

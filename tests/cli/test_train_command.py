@@ -223,7 +223,7 @@ def test_a_run_resumes_only_with_the_same_options(capfd, trained, data, tmp_path
     assert_rejected(capfd, [*arguments, "--accumulate", 3], *changes)
     assert file_contents(trained) == before
 
-    assert_rejected(capfd, train_arguments(data, tmp_path / "none", "--resume"), "last.ckpt: no such file")
+    assert_rejected(capfd, train_arguments(data, tmp_path / "none", "--resume"), "holds no run that could be")
     shutil.copytree(trained, tmp_path / "out")
     shutil.copy(trained / "best.ckpt", tmp_path / "out" / "last.ckpt")
     message = ("last.ckpt: holds", "weights", "expected the last.ckpt that the run wrote")

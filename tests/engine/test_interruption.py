@@ -136,7 +136,7 @@ def wait_until_dead(pids):
         (SWALLOWED, "program: interrupted"),
         (
             ENDLESS_STEP,
-            "program: interrupted before the step was whole; there is no checkpoint yet; to start again: "
+            "program: interrupted in the middle of a step; there is no checkpoint yet; to start again: "
             "program --resume",
         ),
     ],

@@ -16,7 +16,7 @@ from mvit_det.files import TEMPORARY
 from mvit_det.report.run_folder import last_checkpoint
 from mvit_det.weights.reading import read_file
 
-PREFIX = re.compile(r"[\w.]+: error: ")
+PREFIX = re.compile(r"[\w.-]+: error: ")
 INTEGRATIONS = [
     "torchvision",
     pytest.param(

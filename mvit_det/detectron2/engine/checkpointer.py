@@ -41,8 +41,8 @@ def check_new_run(folder: Path) -> None:
     Raises:
         InputError: if it does.
     """
-    existing = sorted(path.name for path in (*folder.glob("model_*.pth"), *folder.glob(MARKER)))
-    if existing:
+    existing = sorted(path.name for path in folder.glob("model_*.pth")) or [_marked(folder)]
+    if any(existing):
         raise InputError(
             f"{folder}: already contains a run with {', '.join(existing)}; add --resume to continue it, or "
             "set another folder with train.output_dir=..."

@@ -1,4 +1,4 @@
-"""The end of an interrupted training run: after a whole step, with a checkpoint."""
+"""The end of an interrupted training run: between two steps, with a checkpoint."""
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import HookBase
@@ -9,7 +9,7 @@ from mvit_det.engine.stop_request import StopRequest, end_run
 
 
 class StopWhenInterrupted(HookBase):
-    """Ends training after a whole step if one of the processes has received a signal.
+    """Ends training between two steps if one of the processes has received a signal.
 
     What the hooks after this one do, such as an evaluation, ends at once; the step before it is saved. After
     the last step, nothing is saved: its checkpoint is that of the complete run.

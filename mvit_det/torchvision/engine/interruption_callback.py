@@ -1,4 +1,4 @@
-"""The end of an interrupted training run: after a whole step, with a checkpoint."""
+"""The end of an interrupted training run: between two steps, with a checkpoint."""
 
 from typing import Any
 

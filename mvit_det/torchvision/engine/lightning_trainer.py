@@ -1,4 +1,4 @@
-"""The configuration of Lightning's Trainer for training and for evaluation."""
+"""Lightning's Trainer for training and for evaluation."""
 
 import logging
 import warnings
@@ -10,8 +10,10 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from mvit_det.engine.interruption import is_handled
+from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
@@ -19,13 +21,12 @@ from mvit_det.torchvision.engine.checkpoint_files import CheckpointFiles
 from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch, default_interval
 from mvit_det.torchvision.engine.interruption_callback import StopWhenInterrupted
 from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint, SaveInterval
-from mvit_det.torchvision.engine.lightning_module import BEST_BY
+from mvit_det.torchvision.engine.lightning_module import BEST_BY, DetectorModule
 from mvit_det.torchvision.engine.loggers import LogOptions, build_loggers
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes
 from mvit_det.torchvision.engine.progress import RunProgress
 from mvit_det.torchvision.engine.resumption import Resumption, SeededBatches
-from mvit_det.torchvision.engine.schedule import Schedule
 from mvit_det.torchvision.engine.weight_averaging import AveragedWeights, BestAverage
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
@@ -75,24 +76,59 @@ def build_trainer(
     return trainer
 
 
-def build_fitting_trainer(
+def fit(
     options: TrainOptions,
-    schedule: Schedule,
-    sampler: AspectRatioBatchSampler,
-    *,
-    keep_best: bool,
     processes: Processes,
     console: Console,
+    module: DetectorModule,
+    train_loader: DataLoader[Any],
+    val_loader: DataLoader[Any] | None,
 ) -> L.Trainer:
-    """Return a Trainer for a training run. It writes logs and checkpoints to the run's folder.
+    """Train a detector, from the start or from the last checkpoint; write logs and checkpoints.
 
     Args:
         options: the options of the run.
-        schedule: the schedule of the run.
-        sampler: the sampler of the training batches.
-        keep_best: whether to keep the checkpoint with the best validation metric besides the last one.
         processes: see :func:`build_trainer` for this argument and the next.
+        module: the detector and its schedule.
+        train_loader: the training batches of this process, from an :class:`AspectRatioBatchSampler`.
+        val_loader: the validation images of this process, or None.
+
+    Returns:
+        The trainer, for further evaluations.
+
+    Raises:
+        InputError: if the GPU runs out of memory.
     """
+    sampler, schedule = train_loader.batch_sampler, module.schedule
+    assert isinstance(sampler, AspectRatioBatchSampler)
+    assert schedule is not None
+    last = options.out / run_folder.LAST
+    trainer = build_trainer(
+        precision=options.precision,
+        processes=processes,
+        console=console,
+        callbacks=tuple(_build_callbacks(options, sampler, console, keep_best=val_loader is not None)),
+        max_epochs=schedule.epochs,
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.clip_norm,
+        logger=build_loggers(options.out, options.logger if processes.rank == 0 else None),
+        log_every_n_steps=min(LOG_INTERVAL, schedule.steps),
+        check_val_every_n_epoch=options.eval_every or default_interval(schedule.epochs),
+    )
+    try:
+        ckpt_path = last if options.resume else None
+        trainer.fit(module, train_loader, val_loader, ckpt_path=ckpt_path, weights_only=True)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"{out_of_memory_summary(error)}, with a batch_size of {options.batch_size}; to need less, lower "
+            "batch_size and raise accumulate, set recompute to cheap or block, or lower size"
+        ) from None
+    return trainer
+
+
+def _build_callbacks(
+    options: TrainOptions, sampler: AspectRatioBatchSampler, console: Console, *, keep_best: bool
+) -> list[L.Callback]:
     last = LastCheckpoint(options.out / run_folder.LAST, SaveInterval.parse(options.save_every))
     callbacks: list[L.Callback] = [
         Resumption(sampler, options.out / run_folder.LOGS),
@@ -110,18 +146,7 @@ def build_fitting_trainer(
         callbacks.append(_best_checkpoint(options.out, average))
     if options.patience is not None:
         callbacks.append(EarlyStop(options.patience, console))
-    return build_trainer(
-        precision=options.precision,
-        processes=processes,
-        console=console,
-        callbacks=tuple(callbacks),
-        max_epochs=schedule.epochs,
-        accumulate_grad_batches=options.accumulate,
-        gradient_clip_val=options.clip_norm,
-        logger=build_loggers(options.out, options.logger if processes.rank == 0 else None),
-        log_every_n_steps=min(LOG_INTERVAL, schedule.steps),
-        check_val_every_n_epoch=options.eval_every or default_interval(schedule.epochs),
-    )
+    return callbacks
 
 
 def _best_checkpoint(out: Path, average: AveragedWeights | None) -> ModelCheckpoint:
