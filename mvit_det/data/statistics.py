@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
-BORDER = 1  # px; a box that comes this close to an edge of its image counts as touching it
+BORDER = 1.01  # px; a box that comes this close to an edge counts as touching it, also after rounding
 
 # COCO's size classes: name -> the area in square pixels at which the class ends (exclusive).
 SIZE_CLASSES = {"small": 32**2, "medium": 96**2, "large": np.inf}

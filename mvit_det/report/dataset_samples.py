@@ -17,7 +17,7 @@ COLUMNS, ROWS = 4, 3
 TILE = 440  # px; the longer side of an image on the sheet
 TITLE = 22  # px; the height of the line above an image
 GAP = 10  # px; between images
-MAX_TITLE = 58  # characters
+MAX_TITLE = 54  # characters
 
 
 def draw_samples(splits: Mapping[str, Dataset], path: Path) -> list[str]:
@@ -76,7 +76,8 @@ def _tile(image: RgbImage, entry: dict[str, Any], dataset: Dataset, prefix: str)
     scaled = np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
     annotations = [each for each in dataset.coco.imgToAnns[entry["id"]] if not each["iscrowd"]]
     drawn = draw_entries(scaled, annotations, dataset.categories, image.shape[:2])
-    return _cell(drawn, f"{_shorten(prefix + entry['file_name'])}, {counted(len(annotations), 'object')}")
+    start = f"{prefix}{counted(len(annotations), 'object')}, "
+    return _cell(drawn, start + _shorten(entry["file_name"], MAX_TITLE - len(start)))
 
 
 def _cell(image: RgbImage, title: str) -> RgbImage:
@@ -96,6 +97,6 @@ def _join(cells: list[RgbImage]) -> RgbImage:
     return row
 
 
-def _shorten(title: str) -> str:
-    """Return the end of a title that is too long, which tells files of one folder apart."""
-    return title if len(title) <= MAX_TITLE else f"...{title[3 - MAX_TITLE :]}"
+def _shorten(name: str, max_length: int) -> str:
+    """Return the end of a name that is too long, which tells files of one folder apart."""
+    return name if len(name) <= max_length else f"...{name[3 - max_length :]}"

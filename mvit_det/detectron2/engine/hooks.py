@@ -1,6 +1,7 @@
 """Additions to Detectron2's hooks: averaged weights, the best checkpoint, early stopping, a progress bar."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -63,6 +64,8 @@ class KeepBest:
             self.logger.warning(f"no {self.metric} among {', '.join(values) or 'the results'}")
             return
         value = float(values[self.metric])
+        if math.isnan(value):
+            self.logger.warning(f"{self.metric} is NaN, for example because nothing is detected yet")
         if not value > self.best:  # also skips NaN
             return
         self.best, self.best_iteration = value, iteration

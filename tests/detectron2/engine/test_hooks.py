@@ -16,6 +16,7 @@ def test_best_weights_are_kept_also_after_resuming(tmp_path, caplog):
         torch.nn.init.constant_(model.weight, weight)
         keep({"bbox": {"AP": precision}}, iteration)
     assert torch.load(path)["model"]["weight"] == 1.0
+    assert "bbox/AP is NaN" in caplog.text
     torch.nn.init.constant_(model.weight, 3.0)
     resumed = KeepBest(model, path, "bbox/AP")
     assert resumed.best_iteration == 9
