@@ -2,12 +2,15 @@
 
 import gc
 import json
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mvit_det.errors import InputError
+
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 
 
 @contextmanager
@@ -60,6 +63,18 @@ def _read_text(path: Path) -> str:
     if not contents:
         raise ValueError("the file is empty")
     return contents.decode(json.detect_encoding(contents))
+
+
+@contextmanager
+def mapped_json(path: Path) -> Iterator[mmap.mmap | bytearray]:
+    """Return a context with the bytes of a JSON file, mapped into memory; UTF-16 is converted to UTF-8."""
+    with path.open("rb") as file:
+        start = file.read(2)
+        if start in UTF16_MARKS or not start:  # an empty file cannot be mapped
+            yield bytearray((start + file.read()).decode("utf-16", "replace").encode())
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content
 
 
 def write_json(path: Path, data: Any) -> None:
