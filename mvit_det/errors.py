@@ -55,7 +55,7 @@ def printable(text: str, max_length: int = 1000) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number and its noun, such as "1 image" or "2,000 images".
 
-    ``plural`` is for nouns to which not only an "s" is added.
+    ``plural`` is the plural of the noun; by default, it is the noun with an "s".
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 

@@ -10,7 +10,7 @@ from typing import Any
 from mvit_det.data.copies import find_copies
 from mvit_det.data.dataset import Dataset, read_dataset
 from mvit_det.data.folders import open_folder, read_split
-from mvit_det.data.formats.coco import find_image_folder
+from mvit_det.data.formats.coco_images import find_image_folder
 from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.data.image_cache import Track
 from mvit_det.data.image_checks import check_images

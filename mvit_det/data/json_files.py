@@ -1,22 +1,20 @@
 """Reading and writing of JSON files."""
 
 import gc
-import hashlib
 import json
 import math
+import mmap
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mvit_det.data.input_files import read_limited
+from mvit_det.data.input_files import check_regular, read_limited
 from mvit_det.errors import InputError
 from mvit_det.files import write_file
-
-CHECKSUM = "sha256"  # key of the checksum of a file's other keys
 
 MAX_BYTES = 2**32  # of a JSON file; the largest public data sets have files of some 2 GB
 MAX_DEPTH = 64  # levels of nested lists and objects; COCO's format has 5
@@ -24,6 +22,8 @@ MAX_DEPTH = 64  # levels of nested lists and objects; COCO's format has 5
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 
 
 @contextmanager
@@ -101,6 +101,19 @@ def _depth(contents: bytes) -> int:
     return deepest
 
 
+@contextmanager
+def mapped_json(path: Path) -> Iterator[mmap.mmap | bytearray]:
+    """Return a context with the bytes of a JSON file, mapped into memory; UTF-16 is converted to UTF-8."""
+    check_regular(path, "a JSON file")
+    with path.open("rb") as file:
+        start = file.read(2)
+        if start in UTF16_MARKS or not start:  # an empty file cannot be mapped
+            yield bytearray((start + file.read()).decode("utf-16", "replace").encode())
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` as JSON, with null for numbers that are not finite.
 
@@ -114,33 +127,6 @@ def write_json(path: Path, data: Any) -> None:
     except ValueError:  # a field of a data set that is only passed on may be NaN, which JSON does not have
         text = json.dumps(_with_nulls(data), allow_nan=False)
     write_file(path, text.encode())
-
-
-def write_checked_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write ``data`` as JSON, with a checksum that :func:`read_checked_json` tests.
-
-    Raises:
-        RunError: if the disk is full or cannot be written to.
-    """
-    write_json(path, {**data, CHECKSUM: _checksum(data)})
-
-
-def read_checked_json(path: Path) -> dict[str, Any]:
-    """Return what :func:`write_checked_json` wrote. A file without a checksum is read too.
-
-    Raises:
-        InputError: if the file is missing, is not a JSON object, or was changed after it was written.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    data: dict[str, Any] = read_json(path, dict, "a JSON object")
-    if data.pop(CHECKSUM, None) not in (None, _checksum(data)):
-        raise InputError(f"{path}: is damaged: its content does not match its checksum")
-    return data
-
-
-def _checksum(data: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _with_nulls(value: Any) -> Any:

@@ -135,9 +135,8 @@ def with_category_ids(dataset: Dataset, categories: Mapping[int, str]) -> Datase
     """Return a data set with the category ids of another one that has categories of the same names."""
     if dataset.categories == categories:
         return dataset
-    theirs = match_categories(categories, dataset.categories)
-    assert theirs is not None, "the categories differ"
-    ids = {id_: ours for ours, id_ in theirs.items()}
+    ids = match_categories(dataset.categories, categories)
+    assert ids is not None, f"{dataset.categories} differ from {categories}"
     data = dataset.coco.dataset
     entries = [entry | {"category_id": ids[entry["category_id"]]} for entry in data["annotations"]]
     listed = sorted(

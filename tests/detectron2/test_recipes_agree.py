@@ -141,13 +141,10 @@ def test_initializations_are_equal(head):
         if name.startswith("backbone.bottom_up."):  # the same class in both
             continue
         expected = theirs[name].double()
-        if weight.numel() < 200 or name.endswith("bias"):
-            assert weight.double().std(correction=0) == pytest.approx(
-                expected.std(correction=0), rel=0.35, abs=1e-9
-            ), name
-        else:
-            assert weight.double().std() == pytest.approx(expected.std(), rel=0.15), name
-        assert abs(weight.double().mean() - expected.mean()) <= 0.3 * expected.std(correction=0), name
+        std, expected_std = (values.std(correction=0).item() for values in (weight.double(), expected))
+        is_small = weight.numel() < 200 or name.endswith("bias")
+        assert std == pytest.approx(expected_std, rel=0.35 if is_small else 0.15, abs=1e-9), name
+        assert abs(weight.double().mean() - expected.mean()) <= 0.3 * expected_std, name
 
 
 @pytest.mark.parametrize(("variant", "config"), [("mvitv2_nano", "mask_rcnn_mvitv2_nano")])

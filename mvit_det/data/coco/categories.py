@@ -82,20 +82,18 @@ def read_categories(
     return categories, dict(ids)
 
 
-def match_categories(ours: Mapping[int, str], theirs: Mapping[int, str]) -> dict[int, int] | None:
-    """Return the id in ``ours`` -> the id of the same category in ``theirs``, or None if they differ.
+def match_categories(categories: Mapping[int, str], others: Mapping[int, str]) -> dict[int, int] | None:
+    """Return category id -> id of the same category in ``others``, or None if the categories differ.
 
-    Categories are the same if ids and names agree, or if both have the same names and no name twice.
+    They are the same if ids and names agree, or if both have the same names and no name twice.
     """
-    if dict(ours) == dict(theirs):
-        return {id_: id_ for id_ in ours}
-    ids = {name: id_ for id_, name in theirs.items()}
-    is_unique = len(ids) == len(theirs) == len(ours)
-    return (
-        {id_: ids[name] for id_, name in ours.items()}
-        if is_unique and ids.keys() == {*ours.values()}
-        else None
-    )
+    if dict(categories) == dict(others):
+        return {id_: id_ for id_ in categories}
+    other_ids = {name: id_ for id_, name in others.items()}
+    has_unique_names = len(other_ids) == len(others) == len(categories)
+    if not has_unique_names or other_ids.keys() != {*categories.values()}:
+        return None
+    return {id_: other_ids[name] for id_, name in categories.items()}
 
 
 def unique_names(categories: list[dict[str, Any]]) -> dict[str, int]:

@@ -65,7 +65,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def child(folder: Path, name: str) -> Path:
-    """Return the folder ``name`` inside ``folder``, whose name may be written in another case."""
+    """Return the folder inside ``folder`` that is named ``name`` (in lower case), without regard to case."""
     if (folder / name).is_dir():
         return folder / name
     return next((each for each in subfolders(folder) if each.name.lower() == name), folder / name)

@@ -156,7 +156,7 @@ def label_file(image: Path) -> Path:
 
 
 def _find_labels(images: list[Path], config: Path) -> list[Path]:
-    """Return the path of the labels of each image. All labels may also be beside ``classes.txt``."""
+    """Return the path of the labels of each image. They may also be in the folder of ``classes.txt``."""
     labels = [label_file(image) for image in images]
     if config.name in NAMES_FILES and not any(label.is_file() for label in labels):
         beside = [_label_file(config.parent, image) for image in images]

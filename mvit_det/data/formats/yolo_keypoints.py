@@ -48,7 +48,7 @@ def refuse_keypoints(paths: Iterable[Path]) -> None:
 
 
 def _visibilities(fields: list[str]) -> list[float]:
-    """Return the visibilities of the keypoints of a label; empty if it has no box in the image or others."""
+    """Return the visibilities of the keypoints of a label; empty if it is not a box with keypoints."""
     if len(fields) < 8 or (len(fields) - 5) % 3:
         return []
     try:

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import nn
 
-from mvit_det.data.json_files import read_checked_json
+from mvit_det.data.checked_json import read_checked_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.weights.reading import read_file

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mvit_det import __version__
-from mvit_det.data.json_files import write_checked_json
+from mvit_det.data.checked_json import write_checked_json
 from mvit_det.errors import InputError
 from mvit_det.report import run_folder
 from mvit_det.torchvision.engine.checkpoint_files import read_last_checkpoint, read_settings

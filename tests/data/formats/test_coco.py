@@ -6,6 +6,7 @@ import pytest
 from mvit_det.data.dataset import read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.formats import coco
+from mvit_det.data.formats.coco_images import find_image_folder
 from mvit_det.errors import InputError
 from tests.data.formats.files import write_files
 
@@ -24,7 +25,7 @@ def found(root):
     return splits and {
         split: (
             each.json.relative_to(root).as_posix(),
-            coco.find_image_folder(each.json, split, root, each.folders).relative_to(root).as_posix(),
+            find_image_folder(each.json, split, root, each.folders).relative_to(root).as_posix(),
         )
         for split, each in splits.items()
     }

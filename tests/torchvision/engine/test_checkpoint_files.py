@@ -5,7 +5,8 @@ import shutil
 import pytest
 import torch
 
-from mvit_det.data.json_files import write_checked_json, write_json
+from mvit_det.data.checked_json import write_checked_json
+from mvit_det.data.json_files import write_json
 from mvit_det.errors import InputError
 from mvit_det.torchvision.engine.checkpoint_files import (
     CheckpointFiles,
