@@ -8,6 +8,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 
 from mvit_det.data.coco.crowd_masks import with_crowd_masks
+from mvit_det.data.coco.index import index_coco
 from mvit_det.data.json_files import write_json
 from mvit_det.detectron2.data.registration import registered_dataset
 
@@ -27,9 +28,13 @@ class UserDataEvaluator(COCOEvaluator):
         if not dataset.has_masks:
             kwargs.setdefault("tasks", ("bbox",))
         with TemporaryDirectory() as folder:
+            # Detectron2 reads a file, here an empty one; the ground truth is in memory already.
             json = str(Path(folder, "ground_truth.json"))
-            truth = dataset.coco.dataset
-            write_json(Path(json), truth | {"annotations": with_crowd_masks(truth["annotations"])})
+            write_json(Path(json), {"images": [], "annotations": [], "categories": []})
             MetadataCatalog.get(json).set(**metadata | {"name": json, "json_file": json})
             super().__init__(json, **kwargs)
             MetadataCatalog.pop(json)
+        truth = dataset.coco.dataset
+        # Copies, because pycocotools changes the annotations.
+        annotations = [dict(entry) for entry in with_crowd_masks(truth["annotations"])]
+        self._coco_api = index_coco({**truth, "annotations": annotations})
