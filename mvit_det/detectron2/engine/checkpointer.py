@@ -26,9 +26,18 @@ class Checkpointer(DetectionCheckpointer):
             return
         content = {"model": self.model.state_dict()}
         content |= {key: value.state_dict() for key, value in self.checkpointables.items()}
+        self._write(content | kwargs, name)
+
+    def copy_last(self, name: str) -> None:
+        """Write the last checkpoint under another name too."""
+        last = read_last_checkpoint(Path(self.save_dir)) if self.save_to_disk else None
+        if last is not None:
+            self._write(last[1], name)
+
+    def _write(self, content: dict[str, Any], name: str) -> None:
         path = Path(self.save_dir, f"{name}.pth")
         self.logger.info(f"Saving checkpoint to {path}")
-        save_content(content | kwargs, path)
+        save_content(content, path)
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:

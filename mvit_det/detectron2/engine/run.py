@@ -131,8 +131,7 @@ def _load_start(
             f"train.max_iter is {settings.max_iter}, but {folder} has run {counted(start, 'step')}"
         )
     if start == settings.max_iter:
-        # The run may have been killed while it wrote this file.
-        checkpointer.save("model_final", iteration=trainer.iter)
+        checkpointer.copy_last("model_final")  # the run may have been killed while it wrote this file
     if isinstance(trainer.data_loader, TrainLoader):
         trainer.data_loader.first_batch = start
     return start

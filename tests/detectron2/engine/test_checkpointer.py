@@ -92,3 +92,12 @@ def test_checkpoints_behind_the_last_one_are_not_counted(folder):
     assert [path.name for path in periodic_checkpoints(folder)] == ["model_0000001.pth", "model_0000003.pth"]
     (folder / "last_checkpoint").write_text("model_final.pth")
     assert len(periodic_checkpoints(folder)) == 3
+
+
+def test_the_last_checkpoint_is_copied_as_it_is(folder):
+    trainer = Steps()  # of a resumed run: what it would save differs
+    Checkpointer(torch.nn.Linear(30, 30), str(folder), trainer=trainer).copy_last("model_final")
+    last, final = (torch.load(folder / f"model_{name}.pth") for name in ("0000005", "final"))
+    assert final["trainer"] == last["trainer"] == {"iteration": 5}
+    assert torch.equal(final["model"]["weight"], last["model"]["weight"])
+    assert (folder / "last_checkpoint").read_text() == "model_final.pth"
