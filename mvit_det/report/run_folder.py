@@ -89,9 +89,17 @@ def clear_output(folder: Path, names: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def marked_checkpoint(folder: Path) -> str:
+    """Return the name of the last checkpoint of a run in Detectron2, or an empty string if there is none.
+
+    A run that was killed after its first checkpoint may lack the file with the name.
+    """
+    with contextlib.suppress(OSError):
+        return (folder / MARKER).read_text(errors="replace").strip()
+    return max((path.name for path in folder.glob("model_[0-9]*.pth")), default="")
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the last checkpoint of a training run of either integration, or None."""
-    path = folder / LAST
-    with contextlib.suppress(OSError):
-        path = folder / (folder / MARKER).read_text(errors="replace").strip()
+    path = folder / (marked_checkpoint(folder) or LAST)
     return path if path.is_file() else None

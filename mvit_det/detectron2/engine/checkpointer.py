@@ -10,7 +10,7 @@ from torch import nn
 
 from mvit_det.errors import InputError
 from mvit_det.files import check_space, write_file
-from mvit_det.report.run_folder import MARKER
+from mvit_det.report.run_folder import MARKER, marked_checkpoint
 from mvit_det.weights import identify_checkpoint, load_all_weights, load_weights
 from mvit_det.weights.reading import read_file
 from mvit_det.weights.save import content_size, save_content
@@ -40,6 +40,13 @@ class Checkpointer(DetectionCheckpointer):
         save_content(content, path)
         self.tag_last_checkpoint(path.name)
 
+    def has_checkpoint(self) -> bool:
+        return bool(self.get_checkpoint_file())
+
+    def get_checkpoint_file(self) -> str:
+        name = marked_checkpoint(Path(self.save_dir))
+        return str(Path(self.save_dir, name)) if name else ""
+
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         write_file(Path(self.save_dir, MARKER), last_filename_basename.encode())
 
@@ -50,7 +57,7 @@ def check_new_run(folder: Path) -> None:
     Raises:
         InputError: if it does.
     """
-    existing = sorted(path.name for path in folder.glob("model_*.pth")) or [_marked(folder)]
+    existing = sorted(path.name for path in folder.glob("model_*.pth")) or [marked_checkpoint(folder)]
     if any(existing):
         raise InputError(
             f"{folder}: already contains a run with {', '.join(existing)}; add --resume to continue it, or "
@@ -80,7 +87,7 @@ def check_start(cfg: DictConfig, model: nn.Module, resume: bool) -> None:
 def periodic_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints that a run has written at regular steps, up to the one that it resumes from."""
     paths = sorted(folder.glob("model_[0-9]*.pth"))
-    last = folder / _marked(folder)
+    last = folder / marked_checkpoint(folder)
     return [path for path in paths if path <= last]  # model_final.pth is behind all of them
 
 
@@ -98,7 +105,7 @@ def read_last_checkpoint(folder: Path) -> tuple[Path, Any] | None:
             message says how.
     """
     marker, others = folder / MARKER, {path.name for path in folder.glob("model_*.pth")}
-    name = _marked(folder)
+    name = marked_checkpoint(folder)
     if not name:
         if not others:
             return None
@@ -110,12 +117,6 @@ def read_last_checkpoint(folder: Path) -> tuple[Path, Any] | None:
     except InputError as error:
         raise InputError(f"{error}; {marker} names this file; {_advice(folder, others - {name})}") from None
     return path, content
-
-
-def _marked(folder: Path) -> str:
-    """Return the name of the last checkpoint, or an empty string."""
-    marker = folder / MARKER
-    return marker.read_text(errors="replace").strip() if marker.is_file() else ""
 
 
 def _advice(folder: Path, names: set[str]) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from mvit_det.detectron2.engine.checkpointer import Checkpointer, periodic_checkpoints, read_last_checkpoint
 from mvit_det.errors import InputError
+from mvit_det.report.run_folder import last_checkpoint
 
 
 class Steps:
@@ -61,7 +62,7 @@ def test_the_advice_for_a_checkpoint_that_cannot_be_used_works(folder, fault):
         last.unlink()
         reason = rf"{last}: no such file; {marker} names this file"
     elif fault == "unnamed":
-        marker.unlink()
+        marker.write_text("")
         reason, expected = f"{marker}: names no checkpoint", last.name
     else:
         marker.write_text("model_best.pth\n")
@@ -92,6 +93,15 @@ def test_checkpoints_behind_the_last_one_are_not_counted(folder):
     assert [path.name for path in periodic_checkpoints(folder)] == ["model_0000001.pth", "model_0000003.pth"]
     (folder / "last_checkpoint").write_text("model_final.pth")
     assert len(periodic_checkpoints(folder)) == 3
+
+
+def test_a_run_killed_before_it_named_its_first_checkpoint_continues_from_it(folder):
+    (folder / "last_checkpoint").unlink()
+    last = folder / "model_0000005.pth"
+    assert read_last_checkpoint(folder)[0] == last_checkpoint(folder) == last
+    checkpointer = Checkpointer(torch.nn.Linear(30, 30), str(folder))
+    assert checkpointer.has_checkpoint()
+    assert checkpointer.get_checkpoint_file() == str(last)
 
 
 def test_the_last_checkpoint_is_copied_as_it_is(folder):
