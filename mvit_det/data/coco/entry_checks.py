@@ -81,10 +81,10 @@ def _complete_rle_sizes(
 def _check_rle_masks(annotations: Annotations, sizes: Array, collector: ProblemCollector) -> Annotations:
     """Check the run-length encoded masks. Return the annotations that can be used."""
     usable = np.ones(len(annotations.entries), bool)
-    for row, entry in enumerate(annotations.entries):
+    shapes = sizes.astype(int).tolist()
+    for row, (entry, (width, height)) in enumerate(zip(annotations.entries, shapes, strict=True)):
         mask = entry.get("segmentation")
         if type(mask) is dict:
-            width, height = sizes[row].astype(int).tolist()
             try:
                 if check_rle(mask, "segmentation", {"width": width, "height": height}) == 0:
                     annotations.report(collector, row, "flat_mask", "segmentation", "the mask has no pixels")

@@ -83,10 +83,10 @@ def decode_counts(text: str, where: str) -> list[int]:
     """
     runs: list[int] = []
     value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
+    for code in text.encode() if text.isascii() else map(ord, text):
+        bits = code - 48
         if not 0 <= bits < 64:
-            raise FieldError(where, f"{character!r} is not a character of compressed RLE", "bad_mask")
+            raise FieldError(where, f"{chr(code)!r} is not a character of compressed RLE", "bad_mask")
         value |= (bits & 31) << shift
         shift += 5
         if shift > MAX_BITS:

@@ -52,8 +52,9 @@ def _warn_of_masks_beside_boxes(annotations: Annotations, collector: ProblemColl
 
 def _mask_bounds(annotations: Annotations) -> Array:
     """Return (N, 4) XYXY of the masks, px; NaN for an object without a mask and an RLE without pixels."""
-    segmentations = ((row, entry.get("segmentation")) for row, entry in enumerate(annotations.entries))
-    masks = {row: compressed(mask) for row, mask in segmentations if type(mask) is dict}
+    rows = np.flatnonzero(np.isnan(annotations.bounds[:, 0])).tolist()  # without polygons
+    segmentations = ((row, annotations.entries[row].get("segmentation")) for row in rows)
+    masks = {row: compressed(mask) for row, mask in segmentations if mask}
     if not masks:
         return annotations.bounds
     boxes = coco_mask.toBbox(list(masks.values()))  # (R, 4) XYWH
