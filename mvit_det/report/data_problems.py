@@ -57,5 +57,5 @@ def _summarize(dataset: Dataset, drop_invalid: bool) -> list[str]:
             lines.append(f"{dataset.source}: {split}{action}: {counts}")
     for kind, problems in group_by_kind(dataset.problems, "warn").items():
         title = f"{KINDS[kind].title} ({len(problems):,})"
-        lines.append(f"{dataset.source}: {split}warning: {title}, such as {problems[0]}")
+        lines.append(f"{split}warning: {title}, such as {problems[0]}")  # which names the file
     return lines

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN, MaskRCNN_ResNet50_FPN_Weights
 
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.data.coco.categories import match_categories
+from mvit_det.data.coco.categories import match_categories, printable_name
 from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.heads import HEADS
 from mvit_det.recipes import recipe_for
@@ -139,7 +139,7 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
     if CONFIG_KEY in checkpoint.metadata:
         config = checkpoint.metadata[CONFIG_KEY]
         try:
-            categories = {int(category_id): str(name) for category_id, name in config["categories"].items()}
+            categories = {int(id_): printable_name(str(name)) for id_, name in config["categories"].items()}
             short_side, long_side = config["short_side"], config["long_side"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: its configuration is damaged: {error!r}") from None
