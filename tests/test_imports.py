@@ -24,7 +24,7 @@ RULES = {
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "files", "heads"}, {"torch", "safetensors"}),
-    "data": ({"errors", "files"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
+    "data": ({"errors", "files", "recipes"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
     "report": (
         {"data", "errors", "files"},
         {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},

@@ -15,9 +15,11 @@ from mvit_det.data.formats.layout import split_of, walk
 from mvit_det.data.image_cache import Track
 from mvit_det.data.image_checks import check_images
 from mvit_det.data.problems import Problem, UnusableError
+from mvit_det.data.resized_sizes import find_unusual_sizes
 from mvit_det.data.sources import check_has_objects, check_same_categories
 from mvit_det.data.statistics import Statistics, compute_statistics
 from mvit_det.errors import InputError
+from mvit_det.recipes import RECIPES
 
 # Yields the items of an iterable of the given length, and shows progress with a description.
 DescribedTrack = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -61,6 +63,8 @@ def check_data(
 ) -> CheckedData:
     """Read a data set, and collect all of its problems and its statistics.
 
+    The sizes of the images are compared with those of the recipes.
+
     Args:
         path: a folder in one of the supported formats, or a COCO-format JSON file.
         images: the folder of the images of a JSON file; None: search for it in the folder of the file.
@@ -87,8 +91,10 @@ def check_data(
         with _collect(errors):
             check_has_objects(splits["train"])
     copies = find_copies(splits, _with_description(track, "comparing image files"), compare_all=read_images)
+    limits = [(recipe.short_side, recipe.long_side) for recipe in RECIPES.values()]
     for dataset in splits.values():
         problems.extend(dataset.problems)
+        problems.extend(find_unusual_sizes(dataset, limits))
     return CheckedData(path, format_, splits, tuple(errors), tuple(dict.fromkeys((*problems, *copies))))
 
 

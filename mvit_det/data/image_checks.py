@@ -9,7 +9,7 @@ from mvit_det.data.coco.entry_checks import check_entries
 from mvit_det.data.coco.image_sizes import add_damaged_image
 from mvit_det.data.coco.index import index_coco
 from mvit_det.data.dataset import Dataset
-from mvit_det.data.image_cache import Track, decode_sizes
+from mvit_det.data.image_cache import Track, read_images
 from mvit_det.data.images import ImageSize
 from mvit_det.data.json_files import paused_garbage_collection
 from mvit_det.data.problems import ProblemCollector, stop_at
@@ -46,17 +46,23 @@ def check_images(
         raise InputError(f"{dataset.images}: no such folder of images")
     collector = ProblemCollector(dataset.source)
     data = dataset.coco.dataset
-    sizes = decode_sizes(dataset.images, [image["file_name"] for image in data["images"]], track)
+    checked = read_images(dataset.images, [image["file_name"] for image in data["images"]], track)
     dropped: set[int] = set()
     differing: dict[int, ImageSize] = {}
-    for image, size in zip(data["images"], sizes, strict=True):
-        if isinstance(size, InputError):
-            add_damaged_image(dataset.images / image["file_name"], size, collector)
+    for image, found in zip(data["images"], checked, strict=True):
+        path = dataset.images / image["file_name"]
+        if isinstance(found, InputError):
+            add_damaged_image(path, found, collector)
             dropped.add(image["id"])
-        elif (size.width, size.height) != (image["width"], image["height"]):
-            differing[image["id"]] = size
+            continue
+        for kind, message in found.warnings.items():
+            collector.add_file(kind, path, message)
+        if (found.size.width, found.size.height) != (image["width"], image["height"]):
+            differing[image["id"]] = found.size
     if not dropped and not differing:
-        return dataset
+        if not collector.problems:
+            return dataset
+        return replace(dataset, problems=(*dataset.problems, *collector.problems))
     with paused_garbage_collection():
         images, annotations = _change_sizes(dataset, differing, collector, clip=drop_invalid)
         if not drop_invalid:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM"
 Image.init()  # Pillow registers its formats
 FORMATS = [name for name in _FORMATS if name in Image.OPEN]
 _LARGE = 2**24  # px; larger images are decoded one at a time, because several threads could fill the memory
+MIN_LEVELS = 64  # gray levels in 8 bits; 16-bit images with fewer are reported
 _large_images = threading.Lock()
 
 # Where Pillow finds the EXIF orientation of a PNG in its header.
@@ -46,6 +47,21 @@ class ImageSize:
     def stored(self) -> tuple[int, int]:
         """Width and height of the pixels in the file, before they are turned upright."""
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+
+@dataclass(frozen=True)
+class CheckedImage:
+    """What a complete reading of an image file shows.
+
+    Attributes:
+        size: the size of the image.
+        format: Pillow's name of the format, such as ``"JPEG"``.
+        warnings: kind of problem, a key of :data:`mvit_det.data.problem_kinds.KINDS` -> message.
+    """
+
+    size: ImageSize
+    format: str
+    warnings: Mapping[str, str]
 
 
 def read_image(path: Path) -> Image.Image:
@@ -102,15 +118,17 @@ def read_size(path: Path) -> ImageSize:
         return ImageSize(width, height, orientation)
 
 
-def decode_size(path: Path) -> ImageSize:
-    """Read an image as :func:`read_image` does, and return its size and its EXIF orientation.
+def check_image(path: Path) -> CheckedImage:
+    """Read an image as :func:`read_image` does, and return its size and what is suspicious about it.
 
     Raises:
         InputError: see :func:`read_image`.
     """
     with _opened(path) as image:
-        orientation = _orientation(image)
-        return ImageSize(*_decode(image).size, orientation)
+        orientation, format_ = _orientation(image), image.format or ""
+        size = ImageSize(*_decode(image).size, orientation)
+        problem = _low_range(image)
+        return CheckedImage(size, format_, {"low_range": problem} if problem else {})
 
 
 def _decode(image: Image.Image) -> Image.Image:
@@ -142,6 +160,21 @@ def find_images(source: Path) -> list[Path]:
     if not paths:
         raise InputError(f"{source}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
     return paths
+
+
+def _low_range(image: Image.Image) -> str:
+    """Return what is wrong with the values of 16-bit gray of which few remain in 8 bits, or an empty string.
+
+    All values of 8-bit gray that is stored in 16 bits remain.
+    """
+    if not image.mode.startswith("I"):
+        return ""
+    pixels = np.asarray(image).clip(0, 2**16 - 1)
+    low, high = int(pixels.min()), int(pixels.max())
+    levels = (high >> 8) - (low >> 8) + 1
+    if high < 2**8 or levels > MIN_LEVELS:
+        return ""
+    return f"its values are {low} to {high} of 65535; at most {levels} of 256 gray levels remain in 8 bits"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -10,7 +10,8 @@ from rich.console import Console
 from mvit_det.data.check import CheckedData, check_data
 from mvit_det.data.formats.layout import SPLITS
 from mvit_det.data.json_files import write_json
-from mvit_det.data.problems import EFFECTS, KINDS, group_by_kind
+from mvit_det.data.problem_kinds import EFFECTS, KINDS
+from mvit_det.data.problems import group_by_kind
 from mvit_det.data.sources import describe
 from mvit_det.errors import InputError, counted
 from mvit_det.files import write_file

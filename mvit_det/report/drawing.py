@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mvit_det.errors import printable
 from mvit_det.files import write_file
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3) RGB
 FONT = cv2.FONT_HERSHEY_SIMPLEX  # also the font of supervision's captions
+MAX_CAPTION = 40  # characters of the name of a class
 PALETTE = sv.ColorPalette.from_matplotlib("tab10", 10)
 
 
@@ -85,7 +87,7 @@ def draw_objects(
         class_id=labels.astype(int),
     )
     has_classes = len(names) > 1
-    captions = [names[int(label)] if has_classes else "" for label in labels]
+    captions = [printable(names[int(label)], MAX_CAPTION) if has_classes else "" for label in labels]
     if scores is not None:
         captions = [f"{name} {score:.2f}".strip() for name, score in zip(captions, scores, strict=True)]
     lookup = sv.ColorLookup.CLASS if has_classes else sv.ColorLookup.INDEX

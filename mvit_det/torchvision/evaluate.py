@@ -81,7 +81,8 @@ def _evaluate(
 ) -> Metrics:
     if processes.rank == 0:
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
-        for line in report_data([dataset], options.out, drop_invalid=options.drop_invalid):
+        limits = [(config.short_side, config.long_side)]
+        for line in report_data([dataset], options.out, drop_invalid=options.drop_invalid, limits=limits):
             print_line(console, line)
     loader = build_val_loader(
         dataset,

@@ -72,7 +72,8 @@ def train(options: TrainOptions) -> Metrics:
             num_bytes = first_checkpoints_size(detector, keep_best=val_set is not None)
             prepare_folder(options, config, schedule, train_set.source, num_bytes)
             datasets = [train_set] if val_set is None else [train_set, val_set]
-            for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid):
+            limits = [(config.short_side, config.long_side)]
+            for line in report_data(datasets, options.out, drop_invalid=options.drop_invalid, limits=limits):
                 print_line(console, line)
         print_line(console, f"{explanation}\n{schedule.explanation}")
         if processes.devices > 1 and not torch.cuda.is_available():

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mvit_det.data.dataset import read_dataset
-from mvit_det.data.problems import EFFECTS, KINDS
+from mvit_det.data.problem_kinds import EFFECTS, KINDS
 from mvit_det.errors import InputError
 
 
@@ -123,7 +123,7 @@ READ = {
         first("segmentation"),
         SQUARE,
     ),
-    "iscrowd true": (change(FIRST, "iscrowd", True), [], first("iscrowd"), 1),
+    "iscrowd true": (change(FIRST, "iscrowd", True), ["unused_category"], first("iscrowd"), 1),
     "iscrowd in a string": (change(FIRST, "iscrowd", "0"), [], first("iscrowd"), 0),
     "no iscrowd": (delete(FIRST, "iscrowd"), [], first("iscrowd"), 0),
     "area of 0": (change(SECOND, "area", 0), ["area"], lambda coco: coco.anns[2]["area"], 1200),

@@ -1,11 +1,12 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from mvit_det.data.image_cache import ImageCache, decode_sizes
-from mvit_det.data.images import ImageSize
+from mvit_det.data.image_cache import ImageCache, read_images
+from mvit_det.data.images import CheckedImage, ImageSize
 
 
 @pytest.fixture
@@ -32,19 +33,36 @@ def opened(monkeypatch):
 
 
 def read(folder, *names):
-    return decode_sizes(folder, names, lambda items, total: items)
+    return read_images(folder, names, lambda items, total: items)
+
+
+def png(*size, **warnings):
+    return CheckedImage(ImageSize(*size), "PNG", warnings)
 
 
 def test_an_image_is_read_again_only_after_a_change(folder, opened):
-    assert read(folder, "a.png", "sub/b.png") == [ImageSize(6, 4), ImageSize(6, 4)]
+    assert read(folder, "a.png", "sub/b.png") == [png(6, 4), png(6, 4)]
     assert sorted(opened) == ["a.png", "b.png"]
     opened.clear()
-    assert read(folder, "sub/b.png", "a.png") == [ImageSize(6, 4), ImageSize(6, 4)]
+    assert read(folder, "sub/b.png", "a.png") == [png(6, 4), png(6, 4)]
     assert opened == []
     Image.new("RGB", (5, 5)).save(folder / "a.png")
     os.utime(folder / "a.png", ns=(0, 1))
-    assert read(folder, "a.png", "sub/b.png") == [ImageSize(5, 5), ImageSize(6, 4)]
+    assert read(folder, "a.png", "sub/b.png") == [png(5, 5), png(6, 4)]
     assert opened == ["a.png"]
+
+
+def test_warnings_are_remembered(folder, opened):
+    Image.effect_noise((64, 64), 50).save(folder / "whole.jpg")
+    data = (folder / "whole.jpg").read_bytes()
+    (folder / "half.jpg").write_bytes(data[: len(data) // 2] + data[-2:])
+    Image.fromarray(np.full((4, 6), 2000, np.uint16)).save(folder / "a.png")
+    for _ in range(2):
+        whole, half, deep = read(folder, "whole.jpg", "half.jpg", "a.png")
+        assert whole == CheckedImage(ImageSize(64, 64), "JPEG", {})
+        assert half.warnings == {"jpeg_warning": "Corrupt JPEG data: premature end of data segment"}
+        assert list(deep.warnings) == ["low_range"]
+    assert len(opened) == 3
 
 
 def test_errors_are_not_remembered(folder):
@@ -54,19 +72,19 @@ def test_errors_are_not_remembered(folder):
     for _ in range(2):
         error, size = read(folder, "a.png", "sub/b.png")
         assert "is truncated or cannot be read" in str(error)
-        assert size == ImageSize(6, 4)
+        assert size == png(6, 4)
     assert "no such image" in str(read(folder, "none.png")[0])
 
 
 def test_records_of_other_processes_are_kept(folder):
     first, second = ImageCache(folder), ImageCache(folder)
-    first.add("a.png", ImageSize(6, 4, 6))
-    second.add("sub/b.png", ImageSize(6, 4))
+    first.add("a.png", png(6, 4, 6))
+    second.add("sub/b.png", png(6, 4))
     first.save()
     second.save()
     cache = ImageCache(folder)
-    assert cache.find("a.png") == ImageSize(6, 4, 6)
-    assert cache.find("sub/b.png") == ImageSize(6, 4)
+    assert cache.find("a.png") == png(6, 4, 6)
+    assert cache.find("sub/b.png") == png(6, 4)
     assert cache.find("none.png") is None
 
 
@@ -79,10 +97,10 @@ def test_a_damaged_cache_counts_as_empty(folder, tmp_path, contents):
     for each in (contents, damaged):
         path.write_bytes(each)
         assert ImageCache(folder).find("a.png") is None
-        assert read(folder, "a.png") == [ImageSize(6, 4)]
-        assert ImageCache(folder).find("a.png") == ImageSize(6, 4)
+        assert read(folder, "a.png") == [png(6, 4)]
+        assert ImageCache(folder).find("a.png") == png(6, 4)
 
 
 def test_a_cache_that_cannot_be_written_is_ignored(folder, tmp_path):
     (tmp_path / "cache").write_text("a file, not a folder")
-    assert read(folder, "a.png") == [ImageSize(6, 4)]
+    assert read(folder, "a.png") == [png(6, 4)]

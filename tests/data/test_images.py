@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mvit_det.data.images import ImageSize, decode_size, find_images, read_image, read_size
+from mvit_det.data.images import ImageSize, check_image, find_images, read_image, read_size
 from mvit_det.errors import InputError
 
 GRAY = np.array([[0, 64], [128, 255], [32, 96]], np.uint8)  # 3 rows, 2 columns
@@ -38,13 +38,32 @@ def test_8_bit_gray_in_16_bits_is_not_darkened(tmp_path):
     assert (save_and_read(tmp_path / "deep.png", deep) == to_rgb(GRAY)).all()
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (0, 65535, ""),
+        (0, 2**14, ""),  # 65 levels
+        (0, 2**14 - 1, "its values are 0 to 16383 of 65535; at most 64 of 256 gray levels remain in 8 bits"),
+        (40_000, 41_000, "its values are 40000 to 41000 of 65535; at most 5 of 256 gray levels"),
+        (0, 255, ""),  # 8-bit gray in 16 bits
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_gray_that_uses_few_of_its_values_is_suspicious(tmp_path, low, high, message, suffix):
+    path = tmp_path / f"deep{suffix}"
+    Image.fromarray(np.linspace(low, high, 400).astype(np.uint16).reshape(20, 20)).save(path)
+    warnings = check_image(path).warnings
+    assert list(warnings) == (["low_range"] if message else [])
+    assert message in warnings.get("low_range", "")
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
 def test_the_size_is_that_of_the_upright_image(tmp_path, name):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(to_rgb(GRAY)).save(tmp_path / name, exif=exif)  # 2 x 3 px
     size = ImageSize(3, 2, orientation=6)
-    assert read_size(tmp_path / name) == decode_size(tmp_path / name) == size
+    assert read_size(tmp_path / name) == check_image(tmp_path / name).size == size
     assert read_image(tmp_path / name).size == (3, 2)
     assert size.stored == (2, 3)
 
@@ -55,7 +74,7 @@ def test_the_size_of_a_png_is_read_without_its_pixels(tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     assert read_size(path) == ImageSize(64, 32)
     with pytest.raises(InputError, match="half.png"):
-        decode_size(path)
+        check_image(path)
 
 
 def test_transparent_pixels_are_put_on_white(tmp_path):

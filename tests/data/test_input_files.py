@@ -6,7 +6,7 @@ import socket
 import pytest
 from PIL import Image
 
-from mvit_det.data.images import decode_size, find_images, read_image, read_size
+from mvit_det.data.images import check_image, find_images, read_image, read_size
 from mvit_det.data.input_files import read_limited
 from mvit_det.data.json_files import read_json
 from mvit_det.errors import InputError
@@ -42,7 +42,7 @@ def _in_tmp_path(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "read",
     [
-        *(read_image, read_size, decode_size, read_file, read_config),
+        *(read_image, read_size, check_image, read_file, read_config),
         lambda path: read_json(path, dict, "an object"),
     ],
 )

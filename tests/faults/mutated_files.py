@@ -29,7 +29,7 @@ from mvit_det.data.average_precision import evaluate
 from mvit_det.data.dataset import read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.image_checks import check_images
-from mvit_det.data.images import decode_size, read_size
+from mvit_det.data.images import check_image, read_size
 from mvit_det.data.results import read_results
 from mvit_det.data.sources import describe
 from mvit_det.errors import InputError
@@ -297,7 +297,7 @@ class Images:
 
     def read(self, content):
         (self.folder / "image").write_bytes(content)
-        for read in (read_size, decode_size):
+        for read in (read_size, check_image):
             try:
                 read(self.folder / "image")
             except InputError as error:

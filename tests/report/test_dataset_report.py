@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from mvit_det.data.check import CheckedData, check_data
-from mvit_det.data.problems import KINDS, Problem
+from mvit_det.data.problem_kinds import KINDS
+from mvit_det.data.problems import Problem
 from mvit_det.report.dataset_report import print_report, write_report
 
 

@@ -27,6 +27,14 @@ def test_scores_change_the_caption():
     assert (draw(names) != draw(names, scores=np.array([0.9, 0.8]))).any()
 
 
+def test_a_long_name_does_not_cover_the_image():
+    image = np.zeros((100, 1000, 3), np.uint8)
+    boxes, masks = np.array([[0, 50, 20, 60]]), np.zeros((1, 100, 1000), bool)
+    drawn = draw_objects(image, boxes, masks, np.array([1]), {1: "n" * 300, 2: "bolt"})
+    assert (drawn[:45] > 0).any()
+    assert not drawn[:, 600:].any()
+
+
 def test_captions_stay_inside_the_image_and_do_not_overlap():
     def draw_captions(boxes):
         image = np.zeros((100, 200, 3), np.uint8)

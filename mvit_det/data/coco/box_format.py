@@ -1,21 +1,25 @@
 """Recognizing boxes that are not [x, y, width, height] in pixels throughout a data set."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvit_det.data.coco.annotations import Annotations, Array
 from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
 EXPECTED = "expected [x, y, width, height] in pixels"
+FAR = 1.1  # times the side of the image; boxes that reach farther are more than inexact at the edge
 
 
 def check_box_format(annotations: Annotations, sizes: Array, collector: ProblemCollector) -> None:
     """Check that the boxes are neither fractions of the image nor [x1, y1, x2, y2].
 
+    A warning is added for each box that looks like [x1, y1, x2, y2] where only a part of the boxes does.
+
     Args:
         annotations: the annotations.
         sizes: (N, 2) width and height of the image of each annotation, px.
-        collector: names the data set in the error.
+        collector: names the data set in the error, and receives the warnings.
 
     Raises:
         InputError: if all boxes are of the other convention.
@@ -44,6 +48,13 @@ def check_box_format(annotations: Annotations, sizes: Array, collector: ProblemC
             f"{where}: {example} and all other boxes look like [x1, y1, x2, y2]: as such they fit their "
             f"images, as [x, y, width, height] they do not; {EXPECTED}: subtract x1 from x2 and y1 from y2"
         )
+    is_corner = _far_corners(boxes, sizes)
+    for row in np.flatnonzero(present)[is_corner].tolist():
+        box = ", ".join(f"{value:g}" for value in annotations.boxes[row].tolist())
+        message = (
+            f"[{box}] reaches far over the edge of its image, and fits it as [x1, y1, x2, y2]; {EXPECTED}"
+        )
+        annotations.report(collector, row, "corner_box", "bbox", message)
 
 
 def _are_corners(boxes: Array, sizes: Array) -> bool:
@@ -55,6 +66,17 @@ def _are_corners(boxes: Array, sizes: Array) -> bool:
     is_outside = (ends > sizes + 1).any(1)
     inside = np.clip(np.minimum(ends, sizes) - low, 0, None).prod(1).sum()
     return is_outside.mean() > 1 / 3 and inside < 0.7 * high.prod(1).sum()
+
+
+def _far_corners(boxes: Array, sizes: Array) -> NDArray[np.bool_]:
+    """Return (N,) whether a box reaches far over the edge as XYWH and fits its image as XYXY.
+
+    The result is false for all boxes unless this holds for most of those that reach far over the edge.
+    """
+    low, high = boxes[:, :2], boxes[:, 2:]
+    is_far = np.any(low + high > FAR * sizes, axis=1)
+    fits: NDArray[np.bool_] = is_far & ((low >= -1) & (high > low) & (high <= sizes + 1)).all(1)
+    return fits & (fits.sum() > is_far.sum() / 2)
 
 
 def _corners_match(boxes: Array, bounds: Array) -> bool:

@@ -106,8 +106,7 @@ def unique_names(categories: list[dict[str, Any]]) -> dict[str, int]:
 def _name(category: dict[str, Any], index: int, key: Hashable, collector: ProblemCollector) -> None:
     name = category.get("name")
     if isinstance(name, str) and name.strip():
-        if not name.isprintable():  # such as a line break, which would break tables and drawings
-            category["name"] = printable(name)
+        category["name"] = printable_name(name)
         return
     if isinstance(name, int | float) and not isinstance(name, bool):
         category["name"] = str(name)
@@ -117,3 +116,8 @@ def _name(category: dict[str, Any], index: int, key: Hashable, collector: Proble
         problem = "is missing" if name is None else f"{shorten(name)} is not a name"
         message = f"{problem}; the name is the id, {category['name']!r}"
     collector.add("category_name", "categories", index, category, message, "name")
+
+
+def printable_name(name: str) -> str:
+    """Return the name of a category without control characters, which would break tables and drawings."""
+    return name if name.isprintable() else printable(name)

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mvit_det.data.coco.annotations import Annotation, Annotations, Array
+from mvit_det.data.coco.annotations import Annotations, Array
 from mvit_det.data.coco.box_format import check_box_format
 from mvit_det.data.coco.edges import check_image_edges
 from mvit_det.data.coco.fields import FieldError, shorten, to_number
 from mvit_det.data.coco.image_entries import ImageEntry
 from mvit_det.data.coco.image_sizes import images_that_do_not_fit, read_sizes, sizes_of, transform_to_upright
-from mvit_det.data.coco.rle import check_rle
+from mvit_det.data.coco.rle import check_rle, compressed
 from mvit_det.data.images import ImageSize
 from mvit_det.data.problems import ProblemCollector
 
@@ -82,10 +81,10 @@ def _complete_rle_sizes(
 def _check_rle_masks(annotations: Annotations, sizes: Array, collector: ProblemCollector) -> Annotations:
     """Check the run-length encoded masks. Return the annotations that can be used."""
     usable = np.ones(len(annotations.entries), bool)
-    for row, entry in enumerate(annotations.entries):
+    shapes = sizes.astype(int).tolist()
+    for row, (entry, (width, height)) in enumerate(zip(annotations.entries, shapes, strict=True)):
         mask = entry.get("segmentation")
         if type(mask) is dict:
-            width, height = sizes[row].astype(int).tolist()
             try:
                 if check_rle(mask, "segmentation", {"width": width, "height": height}) == 0:
                     annotations.report(collector, row, "flat_mask", "segmentation", "the mask has no pixels")
@@ -100,7 +99,7 @@ def _complete_boxes(annotations: Annotations, collector: ProblemCollector) -> No
         entry = annotations.entries[row]
         mask = entry["segmentation"]
         if isinstance(mask, dict):
-            annotations.boxes[row] = coco_mask.toBbox(_compressed(mask))
+            annotations.boxes[row] = coco_mask.toBbox(compressed(mask))
         else:
             bounds = annotations.bounds[row]
             annotations.boxes[row] = np.concatenate([bounds[:2], bounds[2:] - bounds[:2]])
@@ -127,9 +126,5 @@ def _complete_areas(annotations: Annotations, collector: ProblemCollector) -> No
 
 def _area(annotations: Annotations, row: int) -> float:
     mask = annotations.entries[row].get("segmentation")
-    area = coco_mask.area(_compressed(mask)) if isinstance(mask, dict) else annotations.polygon_area[row]
+    area = coco_mask.area(compressed(mask)) if isinstance(mask, dict) else annotations.polygon_area[row]
     return float(area or annotations.boxes[row, 2:].prod())
-
-
-def _compressed(rle: Annotation) -> Any:
-    return coco_mask.frPyObjects(rle, *rle["size"]) if isinstance(rle["counts"], list) else rle

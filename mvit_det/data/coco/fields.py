@@ -14,7 +14,7 @@ class FieldError(Exception):
     Attributes:
         field: the name of the field.
         message: what is wrong and what is expected.
-        kind: key of :data:`mvit_det.data.problems.KINDS`.
+        kind: key of :data:`mvit_det.data.problem_kinds.KINDS`.
     """
 
     def __init__(self, field: str, message: str, kind: str = "bad_entry") -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pycocotools import mask as coco_mask
+
 from mvit_det.data.coco.fields import FieldError, shorten, to_whole_number
 
 MAX_BITS = 60  # of a run in compressed RLE; pycocotools overflows above it
@@ -24,6 +26,11 @@ def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
     if isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size):
         return size[1], size[0]
     return 0, 0
+
+
+def compressed(rle: Mapping[str, Any]) -> Any:
+    """Return a valid RLE in the compressed form, which pycocotools' functions take."""
+    return coco_mask.frPyObjects(rle, *rle["size"]) if isinstance(rle["counts"], list) else rle
 
 
 def check_rle(rle: Mapping[str, Any], where: str, image: Mapping[str, Any]) -> int:
@@ -76,10 +83,10 @@ def decode_counts(text: str, where: str) -> list[int]:
     """
     runs: list[int] = []
     value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
+    for code in text.encode() if text.isascii() else map(ord, text):
+        bits = code - 48
         if not 0 <= bits < 64:
-            raise FieldError(where, f"{character!r} is not a character of compressed RLE", "bad_mask")
+            raise FieldError(where, f"{chr(code)!r} is not a character of compressed RLE", "bad_mask")
         value |= (bits & 31) << shift
         shift += 5
         if shift > MAX_BITS:

@@ -31,7 +31,7 @@ class LabelError(Exception):
     """An object in a label file has a bad value, or a value is missing.
 
     Attributes:
-        kind: key of :data:`mvit_det.data.problems.KINDS`.
+        kind: key of :data:`mvit_det.data.problem_kinds.KINDS`.
     """
 
     def __init__(self, kind: str, message: str) -> None:

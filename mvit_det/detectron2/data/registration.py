@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from mvit_det.data.coco.categories import printable_name
 from mvit_det.data.dataset import Dataset
 from mvit_det.detectron2.data.train_loader import Sample
 from mvit_det.errors import InputError, unknown_name
@@ -60,7 +61,10 @@ def registered_categories(name: str) -> dict[int, str]:
     if not names:
         raise InputError(f"data set {name}: its metadata has no thing_classes")
     labels = metadata.get("thing_dataset_id_to_contiguous_id") or {n + 1: n for n in range(len(names))}
-    return {category_id: names[labels[category_id]] for category_id in sorted(labels, key=labels.__getitem__)}
+    return {
+        category_id: printable_name(str(names[labels[category_id]]))
+        for category_id in sorted(labels, key=labels.__getitem__)
+    }
 
 
 def check_dataset(name: str) -> None:

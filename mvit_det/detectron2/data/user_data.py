@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.utils import comm
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mvit_det.data.dataset import Dataset
 from mvit_det.detectron2.data.config_data import Keys, config_data
@@ -85,10 +85,17 @@ def log_data(cfg: DictConfig, splits: Sequence[str]) -> None:
         return
     logger, folder = logging.getLogger(__name__), Path(cfg.train.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    for line in report_data(datasets, folder, drop_invalid=cfg.data.drop_invalid):
+    for line in report_data(datasets, folder, drop_invalid=cfg.data.drop_invalid, limits=_size_limits(cfg)):
         logger.info(line)
     if "val" not in splits:
         logger.info("no validation set: the detector is not evaluated, and no best checkpoint is written")
+
+
+def _size_limits(cfg: DictConfig) -> list[tuple[int, int]]:
+    """Return the short side to which test images are resized, and the limit on the long side, if set."""
+    steps = OmegaConf.select(cfg, "dataloader.test.mapper.augmentations") or ()
+    limits = [(step.get("short_edge_length"), step.get("max_size")) for step in steps]
+    return [sides for sides in limits if all(isinstance(side, int) for side in sides)]
 
 
 def categories_of(data: Keys) -> dict[int, str]:

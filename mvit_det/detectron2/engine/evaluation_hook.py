@@ -8,6 +8,7 @@ from detectron2.engine import hooks
 from detectron2.utils import comm
 
 from mvit_det.detectron2.engine.hooks import Results
+from mvit_det.detectron2.engine.metric_names import with_plain_names
 from mvit_det.files import write_file
 
 
@@ -24,7 +25,7 @@ class Evaluation(hooks.EvalHook):
     """
 
     def __init__(self, eval_period: int, evaluate: Callable[[], Results], record: Path) -> None:
-        super().__init__(eval_period, evaluate)
+        super().__init__(eval_period, lambda: with_plain_names(evaluate()))
         self.eval_period, self.record = eval_period, record
 
     def before_train(self) -> None:

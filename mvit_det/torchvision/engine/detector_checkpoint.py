@@ -9,8 +9,9 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN, MaskRCNN_ResNet50_FPN_Weights
 
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.data.coco.categories import match_categories
-from mvit_det.errors import InputError, counted, unknown_name
+from mvit_det.data.coco.categories import match_categories, printable_name
+from mvit_det.data.sources import MAX_NAME_LENGTH
+from mvit_det.errors import InputError, counted, printable, unknown_name
 from mvit_det.heads import HEADS
 from mvit_det.recipes import recipe_for
 from mvit_det.torchvision.models.detector import build_detector
@@ -107,7 +108,7 @@ class DetectorConfig:
 
 
 def _describe(categories: Mapping[int, str]) -> str:
-    shown = [f"{id_} {name}" for id_, name in categories.items()]
+    shown = [f"{id_} {printable(name, MAX_NAME_LENGTH)}" for id_, name in categories.items()]
     shown = shown[:5] + ["..."] * (len(shown) > 5)
     return f"{counted(len(categories), 'class', 'classes')} ({', '.join(shown)})"
 
@@ -139,7 +140,7 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
     if CONFIG_KEY in checkpoint.metadata:
         config = checkpoint.metadata[CONFIG_KEY]
         try:
-            categories = {int(category_id): str(name) for category_id, name in config["categories"].items()}
+            categories = {int(id_): printable_name(str(name)) for id_, name in config["categories"].items()}
             short_side, long_side = config["short_side"], config["long_side"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: its configuration is damaged: {error!r}") from None

@@ -6,7 +6,7 @@ from PIL import Image
 from mvit_det.data.coco.fields import FieldError
 from mvit_det.data.coco.image_folder import ImageFolder
 from mvit_det.data.dataset import dataset_from
-from mvit_det.data.problems import KINDS
+from mvit_det.data.problem_kinds import KINDS
 
 NFC, NFD = (unicodedata.normalize(form, "Bäume/é.png") for form in ("NFC", "NFD"))
 

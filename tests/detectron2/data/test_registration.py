@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 from detectron2.structures import Boxes, Instances
 
@@ -12,7 +12,7 @@ from mvit_det.data.average_precision import evaluate
 from mvit_det.data.dataset import read_dataset
 from mvit_det.detectron2.data.evaluator import UserDataEvaluator
 from mvit_det.detectron2.data.mapper import DetectionMapper
-from mvit_det.detectron2.data.registration import check_dataset, register, registered_categories
+from mvit_det.detectron2.data.registration import check_dataset, register, registered_categories, unregister
 from mvit_det.errors import InputError
 
 
@@ -40,6 +40,13 @@ def test_coco_has_its_own_category_ids():
     categories = registered_categories("coco_2017_val")
     assert len(categories) == 80
     assert list(categories.items())[-1] == (90, "toothbrush")
+
+
+def test_names_of_a_data_set_that_others_registered_have_no_control_characters():
+    DatasetCatalog.register("hostile", list)
+    MetadataCatalog.get("hostile").set(thing_classes=["\x1b[31mred", "line\nbreak", "plain"])
+    assert list(registered_categories("hostile").values()) == [r"\x1b[31mred", "line break", "plain"]
+    unregister("hostile")
 
 
 @pytest.mark.parametrize("missing", [("id", "iscrowd"), ("segmentation",)])

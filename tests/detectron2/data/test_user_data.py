@@ -12,6 +12,7 @@ from mvit_det.detectron2.data.user_data import (
     count_classes,
     count_steps,
     has_validation_set,
+    log_data,
     mask_format,
     read_split,
     register_split,
@@ -121,3 +122,22 @@ def test_a_training_set_whose_objects_were_all_in_dropped_images_raises(coco_fol
     data = keys(train=coco_folder / "data.json", images=coco_folder / "images", drop_invalid=True)
     with pytest.raises(InputError, match=r"no object to train on: .* was dropped is .*a\.png: is trunc"):
         register_split(data, "train")
+
+
+@pytest.mark.parametrize("short_side", [50, 800])
+def test_each_kind_of_warning_is_logged(coco_folder, coco_data, tmp_path, caplog, short_side):
+    coco_data["categories"].append({"id": 5, "name": "washer"})
+    (coco_folder / "data.json").write_text(json.dumps(coco_data))
+    steps = [{"short_edge_length": short_side, "max_size": 1333}, {"prob": 0.5}]
+    cfg = OmegaConf.create(
+        {
+            "data": keys(train=coco_folder / "data.json", images=coco_folder / "images"),
+            "dataloader": {"test": {"mapper": {"augmentations": steps}}},
+            "train": {"output_dir": str(tmp_path / "run")},
+        }
+    )
+    with caplog.at_level("INFO"):
+        log_data(cfg, ["train"])
+    warnings = [message for message in caplog.messages if message.startswith("warning: ")]
+    assert any("categories without objects (1), such as" in line for line in warnings)
+    assert any("images much smaller" in line and "(2)" in line for line in warnings) == (short_side == 800)

@@ -79,3 +79,13 @@ def test_a_run_ends_early_after_an_evaluation_that_is_made_up_for(tmp_path):
     assert trainer.steps == []
     assert at_end == [5]
     assert (tmp_path / "last_evaluation").read_text() == "6"
+
+
+def test_names_of_classes_are_plain_text_in_the_metrics(tmp_path):
+    trainer = Trainer()
+    trainer.steps = []
+    results = {"bbox": {"AP": 1.0, "AP-</script>": 2.0}}
+    trainer.register_hooks([Evaluation(3, lambda: results, tmp_path / "last_evaluation")])
+    trainer.train(0, 3)
+    assert trainer.storage.latest().keys() >= {"bbox/AP", "bbox/AP-__script_"}
+    assert "bbox/AP-</script>" not in trainer.storage.latest()

@@ -34,6 +34,18 @@ def test_labels_follow_the_order_of_the_category_ids(trained, tmp_path):
     assert load_detector(tmp_path / "changed.ckpt")[1].category_ids(torch.tensor([1, 2])) == [9, 10]
 
 
+def test_names_of_classes_have_no_control_characters(trained, tmp_path):
+    path, _ = trained
+    content = torch.load(path, weights_only=True)
+    content[CONFIG_KEY] |= {"categories": {1: "\x1b[31mred", 2: "n" * 2000}}
+    torch.save(content, tmp_path / "changed.ckpt")
+    config = load_detector(tmp_path / "changed.ckpt")[1]
+    assert config.categories == {1: r"\x1b[31mred", 2: "n" * 2000}  # as in a data set with these names
+    with pytest.raises(InputError, match=r"2 n{18}\.\.\.n{18}\)") as caught:
+        config.with_ids_of({1: "a"}, path, Path("val.json"))
+    assert len(str(caught.value)) < 500
+
+
 def test_a_detector_of_another_head_is_refused(trained, tmp_path):
     _, state = trained
     second = {name.replace("box_predictor.", "box_predictor.9."): weight for name, weight in state.items()}
