@@ -53,7 +53,7 @@ PHASES = {  # phase -> for each integration, the function to interrupt, and in w
     ),
     "eval writing": (
         ("mvit_det.torchvision.evaluate.write_json", 2),
-        ("detectron2.evaluation.coco_evaluation.json.dumps", 1),  # into a file that is open
+        ("torch.save", 1),  # into a file that is open
     ),
     "predict": (("mvit_det.torchvision.predict.detect", 2), None),
     "predict video": (("mvit_det.torchvision.predict.detect", 2), None),
