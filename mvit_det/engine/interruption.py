@@ -167,19 +167,23 @@ def _ignore_in_worker() -> None:
     """Leave it to the parent process when a loading process ends.
 
     A terminal or a job system sends signals to all processes. If a loading process died of one, the parent
-    would fail in the middle of a step. SIGTERM, by which the parent ends a process that does not react, takes
-    effect after the time in which the parent itself ends.
+    would fail in the middle of a step.
     """
     if _active is None:
         return
-
-    def end_later(number: int, frame: FrameType | None) -> None:
-        timer = threading.Timer(TIME_LIMIT, os._exit, (128 + number,))
-        timer.daemon = True
-        timer.start()
-
     for number in SIGNALS:
-        signal.signal(number, end_later if number == signal.SIGTERM else signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    # Blocked, because torch.utils.data sets a handler of its own later.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_worker, args=(os.getppid(),), name="end-worker", daemon=True).start()
 
 
-os.register_at_fork(after_in_child=_ignore_in_worker)
+def _end_worker(parent: int) -> None:
+    """End this loading process if its parent asks for it, or after the time in which the parent itself ends."""
+    if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        time.sleep(TIME_LIMIT + 1)
+    os._exit(0)
+
+
+if hasattr(signal, "sigwaitinfo"):  # macOS does not have it, and does not fork loading processes
+    os.register_at_fork(after_in_child=_ignore_in_worker)

@@ -61,6 +61,7 @@ SWALLOWED = """
 WITH_WORKER = """
     worker = os.fork()
     if worker == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torch.utils.data sets a handler that ends the process
         wait()
     defer_interrupts(True)
     while not requested():
