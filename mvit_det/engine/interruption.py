@@ -179,7 +179,7 @@ def _ignore_in_worker() -> None:
 
 
 def _end_worker(parent: int) -> None:
-    """End this loading process if its parent asks for it, or after the time in which the parent itself ends."""
+    """End this loading process if its parent asks for it, or after the time that the parent itself has."""
     if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         time.sleep(TIME_LIMIT + 1)
     os._exit(0)
