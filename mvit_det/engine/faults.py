@@ -36,11 +36,12 @@ def explained_faults(folder: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
-        if find_launch() is not None and _is_lost_connection(error):
-            _wait_for_end()
+        if find_launch() is not None:
+            if _is_lost_connection(error):
+                _wait_for_end()
+            else:
+                _is_first_to_report()  # so that the others, which lose their connection now, are silent
         explanation = _explain(error, folder)
         if explanation is None:
             raise
@@ -49,6 +50,8 @@ def explained_faults(folder: Path | None = None) -> Iterator[None]:
 
 def _explain(error: Exception, folder: Path | None) -> str | None:
     """Return what an exception means, or None if it is not due to a fault of the machine."""
+    if isinstance(error, InputError):
+        return None
     # Loggers may fail too while they are closed because of the first error.
     known = next((cause for cause in causes(error) if isinstance(cause, RunError)), None)
     disk_error = find_disk_error(error)

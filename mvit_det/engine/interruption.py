@@ -1,5 +1,7 @@
 """Interrupts by SIGINT and SIGTERM: a command ends with one line, within seconds, between two steps."""
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -134,6 +136,8 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
     finally:
         if not is_done:
             ENDING.kill_children()
+            # Without this, the garbage collections at Python's end take seconds on a busy machine.
+            atexit.register(gc.freeze)
         if not _active.request:  # otherwise, the process is about to end, and a second signal may come
             for number, handler in before.items():
                 signal.signal(number, handler)
