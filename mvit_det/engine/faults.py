@@ -20,13 +20,15 @@ WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed
 NO_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 CONNECTION = re.compile(r"gloo/transport|Connection (closed|reset) by peer|Broken pipe")
 
+_is_active = False  # whether a context of explained_faults is open
+
 
 @contextmanager
 def explained_faults(folder: Path | None = None) -> Iterator[None]:
     """Turn a fault of the machine into one line, which also says how to continue the run.
 
     Faults are errors of the disk, a lack of memory, and the death of a loading process or of another process
-    of the run.
+    of the run. Inside of another such context, nothing happens.
 
     Args:
         folder: the folder that a command writes to, whose free space is named.
@@ -34,6 +36,11 @@ def explained_faults(folder: Path | None = None) -> Iterator[None]:
     Raises:
         RunError: in place of the exception that Python or PyTorch raises.
     """
+    global _is_active
+    if _is_active:
+        yield
+        return
+    _is_active = True
     try:
         yield
     except Exception as error:
@@ -46,6 +53,8 @@ def explained_faults(folder: Path | None = None) -> Iterator[None]:
         if explanation is None:
             raise
         raise RunError(ENDING.add_how_to_continue(explanation)) from error
+    finally:
+        _is_active = False
 
 
 def _explain(error: Exception, folder: Path | None) -> str | None:
