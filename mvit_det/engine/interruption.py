@@ -105,14 +105,14 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
         SystemExit: on a signal, in a process whose line another process prints.
     """
     global _active
-    ENDING.resume = resume or ENDING.resume
+    launch = find_launch()
+    if resume:
+        is_of_launcher = launch is not None and not is_child()  # the command is that of torchrun or srun
+        ENDING.resume = "the same command with --resume" if is_of_launcher else resume
     if _active is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    launch = find_launch()
     ENDING.program = program
-    if ENDING.resume and launch is not None and not is_child():
-        ENDING.resume = "the same command with --resume"  # that of torchrun or srun
     ENDING.is_silent = launch is not None and launch.rank > 0
     handled = [number for number in SIGNALS if _should_handle(number)]
     _active = Interruption()

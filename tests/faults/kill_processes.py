@@ -133,7 +133,7 @@ def kill(kind, folder, command, launcher, victim):
     while (first.poll() is None or find_processes(mark)) and time.monotonic() < begin + 2 * TIME_LIMIT:
         time.sleep(0.05)
     seconds = time.monotonic() - begin
-    problems = check(kind, command, launcher, victim, first.poll(), log.read_text())
+    problems = check(command, launcher, victim, first.poll(), log.read_text())
     problems += [f"{seconds:.1f} s"] if seconds > TIME_LIMIT else []
     for process in find_processes(mark):
         problems.append(f"process {process.pid} is left")
@@ -145,19 +145,19 @@ def own_lines(text):
     return [line for line in text.splitlines() if line.startswith(("mvit-det: ", "train_net.py: "))]
 
 
-def check(kind, command, launcher, victim, status, text):
+def check(command, launcher, victim, status, text):
     """Return what is wrong with the end of a command."""
     is_first = launcher == "own" and victim == "rank0"
-    lines = own_lines(text)
     problems = [f"status {status}"] if status != (-signal.SIGKILL if is_first else 1) else []
-    problems += [f"{len(lines)} lines"] if len(lines) != 1 else []
     # torchrun reports the death of a process with a traceback of its own.
-    tracebacks = [
-        part
-        for part in text.split("Traceback (most recent")[1:]
-        if "mvit_det/" in part or launcher != "torchrun"
-    ]
-    problems += tracebacks[:1]
+    tracebacks = text.split("Traceback (most recent")[1:]
+    problems += [part for part in tracebacks if launcher != "torchrun" or "mvit_det/" in part][:1]
+    lines = own_lines(text)
+    if launcher == "torchrun" and victim != "worker":
+        # torchrun interrupts the others. Outside of a step, they do not know why; its own report says it.
+        problems += [f"{len(lines)} lines"] if len(lines) > 1 else []
+        return problems + ([] if "(SIGKILL)" in text else ["no cause"])
+    problems += [f"{len(lines)} lines"] if len(lines) != 1 else []
     if lines:
         problems += [] if "killed" in lines[0] and "memory" in lines[0] else ["no cause"]
         problems += [] if command == "eval" or "--resume" in lines[0] else ["no command"]
