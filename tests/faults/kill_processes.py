@@ -164,11 +164,11 @@ def check(command, launcher, victim, status, text):
     return problems
 
 
-def prepare_all(kind, folder):
+def prepare_all(kind, folder, commands):
     """Make what the commands read: a trained detector, and images that an evaluation takes long for."""
     folder.mkdir(parents=True, exist_ok=True)
     prepare(kind, folder)
-    if not (folder / "many").exists():
+    if "eval" in commands and not (folder / "many").exists():
         write_shapes(folder / "many", num_train=1, num_val=NUM_IMAGES)
 
 
@@ -181,7 +181,7 @@ def main():
     parser.add_argument("--victim", choices=VICTIMS, action="append")
     options = parser.parse_args()
     kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data", [])
-    prepare_all(kind, options.folder)
+    prepare_all(kind, options.folder, options.command or COMMANDS)
     failures = 0
     for command, launcher, victim in itertools.product(
         options.command or COMMANDS, options.launcher or LAUNCHERS, options.victim or VICTIMS
