@@ -22,11 +22,13 @@ faults-torchvision: $(VENV)/installed
 	FAULTS=long $(BIN)/python -m pytest tests/faults -m "not detectron2"
 	$(BIN)/python -m tests.faults.kill_and_resume --folder $(FAULTS)/kills --kills 100
 	$(BIN)/python -m tests.faults.interrupt_runs --folder $(FAULTS)/signals --times 10
+	$(BIN)/python -m tests.faults.kill_processes --folder $(FAULTS)/processes
 
 faults-detectron2: $(VENV)/installed
 	FAULTS=long $(BIN)/python -m pytest tests/faults -m detectron2
 	$(BIN)/python -m tests.faults.kill_and_resume --folder $(FAULTS)/kills_detectron2 --kills 100 --detectron2
 	$(BIN)/python -m tests.faults.interrupt_runs --folder $(FAULTS)/signals_detectron2 --times 10 --detectron2
+	$(BIN)/python -m tests.faults.kill_processes --folder $(FAULTS)/processes_detectron2 --detectron2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -84,18 +84,19 @@ def run_process(args: Namespace) -> None:
 
 def _check_and_lock(args: Namespace, stack: ExitStack) -> None:
     """Check everything that the run needs, and lock its folder until ``stack`` is closed."""
-    try:
-        cfg = load_config(args.config_file, args.opts)
-        check_run(cfg, args)
-        folder = Path(cfg.train.output_dir)
-    except ConfigAttributeError as error:
-        raise InputError(
-            f"{error.full_key} is missing: configs/common/train.py lists the required keys"
-        ) from None
-    if args.machine_rank == 0:
-        stack.enter_context(run_lock(folder, logging.getLogger(__name__).warning))
-        if not (args.eval_only or args.resume):
-            check_new_run(folder)  # again: another run may have used the folder since
+    with explained_faults():
+        try:
+            cfg = load_config(args.config_file, args.opts)
+            check_run(cfg, args)
+            folder = Path(cfg.train.output_dir)
+        except ConfigAttributeError as error:
+            raise InputError(
+                f"{error.full_key} is missing: configs/common/train.py lists the required keys"
+            ) from None
+        if args.machine_rank == 0:
+            stack.enter_context(run_lock(folder, logging.getLogger(__name__).warning))
+            if not (args.eval_only or args.resume):
+                check_new_run(folder)  # again: another run may have used the folder since
 
 
 def _resume_command(arguments: Sequence[str] | None) -> str:

@@ -1,6 +1,7 @@
 """Faults of the machine that Python and PyTorch report in other words, as one line with the likely cause."""
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from mvit_det.engine.children import LESS_MEMORY, PATIENCE
 from mvit_det.engine.ending import ENDING
+from mvit_det.engine.interruption import defer_interrupts
 from mvit_det.engine.launchers import find_launch
 from mvit_det.errors import InputError, RunError, causes, find_disk_error
 from mvit_det.files import describe_space
@@ -18,13 +20,15 @@ WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed
 NO_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 CONNECTION = re.compile(r"gloo/transport|Connection (closed|reset) by peer|Broken pipe")
 
+_is_active = False  # whether a context of explained_faults is open
+
 
 @contextmanager
 def explained_faults(folder: Path | None = None) -> Iterator[None]:
     """Turn a fault of the machine into one line, which also says how to continue the run.
 
     Faults are errors of the disk, a lack of memory, and the death of a loading process or of another process
-    of the run.
+    of the run. Inside of another such context, nothing happens.
 
     Args:
         folder: the folder that a command writes to, whose free space is named.
@@ -32,21 +36,31 @@ def explained_faults(folder: Path | None = None) -> Iterator[None]:
     Raises:
         RunError: in place of the exception that Python or PyTorch raises.
     """
+    global _is_active
+    if _is_active:
+        yield
+        return
+    _is_active = True
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
-        if find_launch() is not None and _is_lost_connection(error):
-            _wait_for_end()
+        if find_launch() is not None:
+            if _is_lost_connection(error):
+                _wait_for_end()
+            else:
+                _is_first_to_report()  # so that the others, which lose their connection now, are silent
         explanation = _explain(error, folder)
         if explanation is None:
             raise
         raise RunError(ENDING.add_how_to_continue(explanation)) from error
+    finally:
+        _is_active = False
 
 
 def _explain(error: Exception, folder: Path | None) -> str | None:
     """Return what an exception means, or None if it is not due to a fault of the machine."""
+    if isinstance(error, InputError):
+        return None
     # Loggers may fail too while they are closed because of the first error.
     known = next((cause for cause in causes(error) if isinstance(cause, RunError)), None)
     disk_error = find_disk_error(error)
@@ -76,7 +90,10 @@ def _explain_message(message: str) -> str | None:
         gigabytes = int(memory[1]) / 1e9
         return f"the memory of the machine ran out: {gigabytes:.2f} GB more were needed; {LESS_MEMORY}"
     if CONNECTION.search(message):
-        return "another process of the run has ended, or cannot be reached"
+        reason = "was killed, most likely because the memory of the machine ran out"
+        return (
+            f"another process of the run has ended; without an error of its own, it {reason}; {LESS_MEMORY}"
+        )
     return None
 
 
@@ -87,11 +104,26 @@ def _is_lost_connection(error: Exception) -> bool:
 
 
 def _wait_for_end() -> None:
-    """Wait to be ended by the process that knows which one has died, or that prints its own error.
+    """Wait until the process that knows which one has died ends this one, or until a launcher asks it to end.
 
     Raises:
-        SystemExit: if nothing ends this process, and it is not the one that prints the line.
+        SystemExit: if another process prints the line.
     """
-    time.sleep(PATIENCE + 2)
+    defer_interrupts(True)
+    deadline = time.monotonic() + PATIENCE + 2
+    while not ENDING.is_interrupted and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ENDING.is_silent = not _is_first_to_report()
+    ENDING.claim()
     if ENDING.is_silent:
         raise SystemExit(1)
+
+
+def _is_first_to_report() -> bool:
+    """Return whether this process is the first of the run to call this function."""
+    try:
+        store = sys.modules["torch.distributed"].distributed_c10d._get_default_store()
+        return int(store.add("mvit_det/lost_connection", 1)) == 1
+    except Exception:  # it is in process 0 unless torchrun started the run, and went with it
+        launch = find_launch()
+        return launch is None or launch.rank <= 1

@@ -1,5 +1,7 @@
 """Interrupts by SIGINT and SIGTERM: a command ends with one line, within seconds, between two steps."""
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -103,14 +105,14 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
         SystemExit: on a signal, in a process whose line another process prints.
     """
     global _active
-    ENDING.resume = resume or ENDING.resume
+    launch = find_launch()
+    if resume:
+        is_of_launcher = launch is not None and not is_child()  # the command is that of torchrun or srun
+        ENDING.resume = "the same command with --resume" if is_of_launcher else resume
     if _active is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    launch = find_launch()
     ENDING.program = program
-    if ENDING.resume and launch is not None and not is_child():
-        ENDING.resume = "the same command with --resume"  # that of torchrun or srun
     ENDING.is_silent = launch is not None and launch.rank > 0
     handled = [number for number in SIGNALS if _should_handle(number)]
     _active = Interruption()
@@ -134,6 +136,8 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
     finally:
         if not is_done:
             ENDING.kill_children()
+            # Without this, the garbage collections at Python's end take seconds on a busy machine.
+            atexit.register(gc.freeze)
         if not _active.request:  # otherwise, the process is about to end, and a second signal may come
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -167,19 +171,23 @@ def _ignore_in_worker() -> None:
     """Leave it to the parent process when a loading process ends.
 
     A terminal or a job system sends signals to all processes. If a loading process died of one, the parent
-    would fail in the middle of a step. SIGTERM, by which the parent ends a process that does not react, takes
-    effect after the time in which the parent itself ends.
+    would fail in the middle of a step.
     """
     if _active is None:
         return
-
-    def end_later(number: int, frame: FrameType | None) -> None:
-        timer = threading.Timer(TIME_LIMIT, os._exit, (128 + number,))
-        timer.daemon = True
-        timer.start()
-
     for number in SIGNALS:
-        signal.signal(number, end_later if number == signal.SIGTERM else signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    # Blocked, because torch.utils.data sets a handler of its own later.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_worker, args=(os.getppid(),), name="end-worker", daemon=True).start()
 
 
-os.register_at_fork(after_in_child=_ignore_in_worker)
+def _end_worker(parent: int) -> None:
+    """End this loading process if its parent asks for it, or after the time that the parent itself has."""
+    if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        time.sleep(TIME_LIMIT + 1)
+    os._exit(0)
+
+
+if hasattr(signal, "sigwaitinfo"):  # macOS does not have it, and does not fork loading processes
+    os.register_at_fork(after_in_child=_ignore_in_worker)

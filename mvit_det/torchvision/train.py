@@ -44,6 +44,8 @@ def train(options: TrainOptions) -> Metrics:
     Raises:
         InputError: if an input cannot be used, in which case nothing is written; if a loss is not finite; or
             if the GPU runs out of memory.
+        RunError: if a fault of the machine stops the run, such as a full disk or a process that was killed;
+            the message says how to continue the run.
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the message says how to continue the run.
     """
     console = build_console()

@@ -58,13 +58,22 @@ def raise_while_handling(error, first):
         raise error  # noqa: B904
 
 
-FULL = OSError(errno.ENOSPC, "No space left on device")
+def disk_is_full():
+    return OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("errors", [(FULL, KeyError("another")), (RuntimeError("unexpected pos 3"), FULL)])
-def test_an_error_of_the_disk_names_the_folder_and_its_space(tmp_path, errors):
+@pytest.mark.parametrize(
+    ("error", "first"),
+    [
+        (disk_is_full, lambda: KeyError("another")),
+        (lambda: RuntimeError("unexpected pos 3"), disk_is_full),
+    ],
+    ids=["last", "first"],
+)
+def test_an_error_of_the_disk_names_the_folder_and_its_space(tmp_path, error, first):
+    # New exceptions in each test: Python keeps in an exception what was handled when it was raised.
     with pytest.raises(RunError) as caught, explained_faults(tmp_path):
-        raise_while_handling(*errors)
+        raise_while_handling(error(), first())
     line = str(caught.value)
     assert line.startswith(f"{tmp_path}: No space left on device: ")
     assert line.endswith(f" free in {tmp_path}")
@@ -73,7 +82,7 @@ def test_an_error_of_the_disk_names_the_folder_and_its_space(tmp_path, errors):
 def test_the_first_fault_counts():
     """A logger fails while it is closed because a checkpoint could not be written."""
     with pytest.raises(RunError, match="^a.ckpt: cannot be written$"), explained_faults():
-        raise_while_handling(FULL, RunError("a.ckpt: cannot be written"))
+        raise_while_handling(disk_is_full(), RunError("a.ckpt: cannot be written"))
 
 
 def test_a_fault_of_a_run_says_how_to_continue(monkeypatch):

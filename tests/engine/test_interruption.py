@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from mvit_det.engine.ending import ENDING
+from mvit_det.engine.interruption import interruptible
+from mvit_det.engine.launchers import TORCHRUN
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -61,6 +65,7 @@ SWALLOWED = """
 WITH_WORKER = """
     worker = os.fork()
     if worker == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torch.utils.data sets a handler that ends the process
         wait()
     defer_interrupts(True)
     while not requested():
@@ -233,3 +238,12 @@ def test_ignored_signals_stay_ignored_and_slurm_adds_one():
         environment |= {"PYTHONPATH": str(ROOT)} | job
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
         assert done.stdout.splitlines() == ["[True, False, False]", expected], done.stderr
+
+
+def test_a_run_of_torchrun_is_continued_by_its_command(monkeypatch):
+    for name in TORCHRUN:
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    with interruptible("train_net.py"), interruptible("train_net.py", "train_net.py --resume"):
+        assert ENDING.resume == "the same command with --resume"

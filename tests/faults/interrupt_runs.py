@@ -1,4 +1,4 @@
-"""Sends SIGINT and SIGTERM to training runs in each of their phases, and checks how they end.
+"""Sends SIGINT and SIGTERM to training runs and other commands in each phase, and checks how they end.
 
     python -m tests.faults.interrupt_runs --folder /tmp/faults
     python -m tests.faults.interrupt_runs --folder /tmp/faults --detectron2 --processes 2 --phase training
@@ -8,22 +8,27 @@ command, and what is wrong. The runs are forked from this process, which has imp
 """
 
 import argparse
-import functools
 import itertools
+import json
 import os
 import pickle
+import pkgutil
 import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
+from PIL import Image
 
 from mvit_det.data.shapes import write_shapes
 from mvit_det.engine import children, interruption
+from mvit_det.engine.run_lock import LOCK
 from mvit_det.errors import one_line_errors
-from tests.faults.kill_and_resume import Detectron2, Torchvision
+from tests.faults.kill_and_resume import Detectron2, Run, Torchvision
 
 PHASES = {  # phase -> for each integration, the function to interrupt, and in which of its calls
     "checking": (
@@ -42,7 +47,19 @@ PHASES = {  # phase -> for each integration, the function to interrupt, and in w
         ("mvit_det.torchvision.train.evaluate_module", 1),
         ("mvit_det.detectron2.engine.evaluation.inference_on_dataset", 2),
     ),
+    "eval": (
+        ("mvit_det.torchvision.engine.lightning_module.DetectorModule.validation_step", 2),
+        ("mvit_det.detectron2.engine.evaluation.inference_on_dataset", 1),
+    ),
+    "eval writing": (
+        ("mvit_det.torchvision.evaluate.write_json", 2),
+        ("torch.save", 1),  # into a file that is open
+    ),
+    "predict": (("mvit_det.torchvision.predict.detect", 2), None),
+    "predict video": (("mvit_det.torchvision.predict.detect", 2), None),
+    "predict writing": (("mvit_det.report.predictions.write_json", 2), None),
 }
+TRAINING = ("training", "evaluation", "final evaluation")  # the phases that leave a checkpoint
 WORK = 2.0  # seconds that the interrupted function takes longer
 
 
@@ -73,10 +90,9 @@ class ForkedChild:
 
 def slow_down(path, call, marker):
     """Let the function ``path`` take longer in one of its calls, in which it creates the file ``marker``."""
-    parts = path.split(".")
-    num_modules = max(n for n in range(len(parts)) if ".".join(parts[:n]) in sys.modules)
-    owner = functools.reduce(getattr, parts[num_modules:-1], sys.modules[".".join(parts[:num_modules])])
-    function, calls = getattr(owner, parts[-1]), itertools.count(1)
+    owner, _, name = path.rpartition(".")
+    owner, calls = pkgutil.resolve_name(owner), itertools.count(1)
+    function = getattr(owner, name)
 
     def slow(*args, **kwargs):
         if next(calls) == call and os.environ.get("LOCAL_RANK", "0") == "0":
@@ -86,7 +102,7 @@ def slow_down(path, call, marker):
                 time.sleep(0.05)
         return function(*args, **kwargs)
 
-    setattr(owner, parts[-1], slow)
+    setattr(owner, name, slow)
 
 
 def start(kind, arguments, log, processes, phase, marker):
@@ -147,7 +163,7 @@ def interrupt(kind, folder, processes, phase, number, target):
     out, log, marker = folder / "run", folder / "log.txt", folder / "marker"
     shutil.rmtree(out, ignore_errors=True)
     marker.unlink(missing_ok=True)
-    pid = start(kind, kind.command(out, resume=False), log, processes, phase, marker)
+    pid = start(kind, build_command(kind, phase, folder, processes), log, processes, phase, marker)
     while not marker.exists():
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             os.waitpid(pid, 0)
@@ -169,31 +185,70 @@ def interrupt(kind, folder, processes, phase, number, target):
     problems += [f"{seconds:.1f} s"] if seconds > interruption.TIME_LIMIT + 2 else []
     problems += [f"status {status}"] if status != 1 else []
     problems += [f"{len(lines)} lines"] if len(lines) != 1 else []
-    checkpoints = [path for path in out.glob("*") if path.suffix in (".ckpt", ".pth")]
-    if phase != "checking":
-        problems += ["no checkpoint"] if not checkpoints else []
+    if phase in TRAINING:
+        problems += ["no checkpoint"] if not any(out.glob("*.ckpt")) and not any(out.glob("*.pth")) else []
         problems += ["no command"] if lines and "--resume" not in lines[0] else []
-    for path in checkpoints:
-        torch.load(path, map_location="cpu", weights_only=True)
-    problems += [path.name for path in out.glob("*") if ".part" in path.name or path.name.endswith(".tmp")]
+    problems += [f"{path.relative_to(out)} is not whole" for path in out.rglob("*") if not is_whole(path)]
     return seconds, status, lines, problems
 
 
-def build_kind(detectron2, data, processes):
-    """Return the command that is run, with two evaluations and checkpoints only at the end of epochs."""
-    several = processes == 2
-    if not detectron2:
-        return Torchvision(data, ["--save-every", "99", *["--devices", "2"] * several])
-    kind = Detectron2(data, ["train.max_iter=6", "train.checkpointer.period=99"])
-    kind.arguments[2:2] = ["--num-gpus", "2"] * several
-    num_flags = 2 + 2 * several
+def is_whole(path):
+    """Return whether a file, if it is one that a command writes at once, can be read."""
+    if ".part" in path.name or path.suffix == ".tmp" or path.name == LOCK:
+        return False
+    try:
+        if path.suffix in (".ckpt", ".pth"):
+            torch.load(path, map_location="cpu", weights_only=True)
+        elif path.suffix == ".json" and path.parent.name != "run":  # metrics.json of Detectron2 is a log
+            json.loads(path.read_text())
+        elif path.suffix == ".png":
+            Image.open(path).load()
+        elif path.suffix == ".mp4":
+            return cv2.VideoCapture(str(path)).read()[0]
+    except Exception:
+        return False
+    return True
 
-    def command(out, resume):
-        flags, overrides = kind.arguments[:num_flags], kind.arguments[num_flags:]
-        return [*flags, *["--resume"] * resume, f"train.output_dir={out}", *overrides]
 
-    kind.command = command
-    return kind
+def build_command(kind, phase, folder, processes):
+    """Return the arguments of the command that is interrupted.
+
+    A training run has two evaluations, and checkpoints only at the end of epochs.
+    """
+    out, trained, data = folder / "run", folder / "trained", folder / "data"
+    command, _, _ = phase.partition(" ")
+    if isinstance(kind, Detectron2):
+        flags, overrides = kind.command(out, resume=False)[:2], kind.command(out, resume=False)[2:]
+        flags += ["--num-gpus", "2"] * (processes == 2)
+        if command == "eval":
+            flags, overrides = (
+                [*flags, "--eval-only"],
+                [*overrides, f"train.init_checkpoint={trained}/model_final.pth"],
+            )
+        return [*flags, *overrides, "train.max_iter=6", "train.checkpointer.period=99"]
+    devices = ["--devices", "2"] * (processes == 2)
+    if command == "predict":
+        source = folder / "video.avi" if phase.endswith("video") else data / "images"
+        return ["predict", str(source), "--checkpoint", f"{trained}/last.ckpt", "--out", str(out)]
+    if command == "eval":
+        files = ["--json", f"{data}/val.json", "--images", f"{data}/images", "--workers", "0"]
+        return ["eval", "--checkpoint", f"{trained}/last.ckpt", *files, "--out", str(out), *devices]
+    return [*kind.command(out, resume=False), "--save-every", "99", *devices]
+
+
+def prepare(kind, folder):
+    """Import everything, and make what the commands read: images, a video and a trained detector."""
+    kind.prepare()
+    data, trained = folder / "data", folder / "trained"
+    if not data.exists():
+        write_shapes(data, num_train=6, num_val=3)
+    video = cv2.VideoWriter(str(folder / "video.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for _ in range(5):
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    video.release()
+    if not any((trained / name).exists() for name in kind.checkpoints):
+        run = Run(kind, trained, folder / "training.txt", processes=1)
+        assert run.wait() == 0, (folder / "training.txt").read_text()
 
 
 def main():
@@ -208,12 +263,10 @@ def main():
     parser.add_argument("--time-limit", type=float, default=interruption.TIME_LIMIT, help="for slow machines")
     options = parser.parse_args()
     interruption.TIME_LIMIT = options.time_limit
-    data = options.folder / "data"
-    if not data.exists():
-        write_shapes(data, num_train=6, num_val=3)
+    options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    kind_class = Detectron2 if options.detectron2 else Torchvision
-    kind_class(data, []).prepare()
+    kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data", [])
+    prepare(kind, options.folder)
     failures = 0
     for processes, phase, name, target, _ in itertools.product(
         options.processes or (1, 2),
@@ -222,7 +275,8 @@ def main():
         options.target or ("first", "group"),
         range(options.times),
     ):
-        kind = build_kind(options.detectron2, data, processes)
+        if PHASES[phase][options.detectron2] is None or (phase.startswith("predict") and processes == 2):
+            continue
         result = interrupt(kind, options.folder, processes, phase, signal.Signals[name], target)
         seconds, status, lines, problems = result
         failures += bool(problems)

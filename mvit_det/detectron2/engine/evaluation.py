@@ -38,8 +38,9 @@ def evaluate_model(cfg: DictConfig, model: nn.Module) -> Results:
     evaluator = build(cfg.dataloader.evaluator)
     try:
         results: Results = inference_on_dataset(model, build(cfg.dataloader.test), evaluator)
-    except Exception as error:
-        if find_disk_error(error) is not None:  # Detectron2 leaves the half of a file
+    except BaseException as error:
+        # Detectron2 leaves the half of a file.
+        if isinstance(error, KeyboardInterrupt) or find_disk_error(error) is not None:
             for path in Path(cfg.dataloader.evaluator.output_dir).glob("*instances*"):
                 path.unlink(missing_ok=True)
         raise

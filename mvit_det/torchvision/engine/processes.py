@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mvit_det.engine.children import is_child, start_children
 from mvit_det.engine.ending import ENDING
+from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.launchers import count_cores, environment_integer, find_launch
 from mvit_det.errors import InputError, counted
 from mvit_det.report.console import PlainConsole
@@ -106,16 +107,22 @@ def is_first_process() -> bool:
 
 @contextmanager
 def single_error() -> Iterator[None]:
-    """Keep several processes from reporting the same error.
+    """Keep several processes from reporting the same error, and explain faults of the machine.
 
     An interrupt is raised as a KeyboardInterrupt in the first process; the others exit silently. Lightning
     turns Ctrl-C and SIGTERM into a SystemExit, which is treated as an interrupt too. An InputError that
     occurs before the processes are connected is raised in the first process of each machine, because the
     others read the same files. A process that the first one has started raises it: the first one, which had
     read them before, has no error.
+
+    Raises:
+        RunError: in place of what PyTorch raises if, for example, a loading process was killed.
     """
+    if not ENDING.program:  # called from Python and not by a command, whose context forgets it by itself
+        ENDING.resume = "the same call with resume=True"
     try:
-        yield
+        with explained_faults():
+            yield
     except (KeyboardInterrupt, SystemExit):
         if not is_first_process():
             sys.exit(1)
@@ -125,7 +132,7 @@ def single_error() -> Iterator[None]:
             sys.exit(2)
         raise
     finally:
-        if not ENDING.program:  # called from Python and not by a command, which forgets it by itself
+        if not ENDING.program:
             ENDING.reset()
 
 

@@ -1,10 +1,14 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
+from mvit_det.engine.ending import ENDING, resumable
+from mvit_det.engine.faults import explained_faults
+from mvit_det.engine.interruption import interruptible
 from mvit_det.engine.launchers import TORCHRUN, Launch
-from mvit_det.errors import InputError
+from mvit_det.errors import InputError, RunError
 from mvit_det.torchvision.engine.processes import (
     Processes,
     find_processes,
@@ -106,3 +110,26 @@ def test_an_error_is_reported_once_on_each_machine(monkeypatch):
     set_variables(monkeypatch, LOCAL_RANK=1)
     with pytest.raises(SystemExit, match="2"):
         fail()
+
+
+FAULT = "DataLoader worker (pid 7) is killed by signal: Killed. "
+
+
+def test_a_caller_in_python_is_told_of_a_fault_and_how_to_continue():
+    expected = "memory.*; the last checkpoint is last.ckpt; to continue: the same call with resume=True$"
+    with pytest.raises(RunError, match=expected), single_error(), resumable(lambda: Path("last.ckpt")):
+        raise RuntimeError(FAULT)
+    assert ENDING.resume == ""
+
+
+def test_a_fault_in_a_command_is_explained_once():
+    expected = "memory.*; the last checkpoint is last.ckpt; to continue: train --resume$"
+    with (
+        pytest.raises(RunError, match=expected) as caught,
+        interruptible("train", "train --resume"),
+        explained_faults(),
+        single_error(),
+        resumable(lambda: Path("last.ckpt")),
+    ):
+        raise RuntimeError(FAULT)
+    assert str(caught.value).count("to continue") == 1
