@@ -113,6 +113,7 @@ def start(kind, arguments, log, processes, phase, marker):
     status = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & makes its commands ignore it
         with log.open("w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
