@@ -44,6 +44,7 @@ def train(options: TrainOptions) -> Metrics:
     Raises:
         InputError: if an input cannot be used, in which case nothing is written; if a loss is not finite; or
             if the GPU runs out of memory.
+        ImageError: if an image is removed or changes during the run; a checkpoint is saved before.
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the message says how to continue the run.
     """
     console = build_console()
@@ -163,7 +164,14 @@ def _build_loaders(
     )
     if val_set is None:
         return train_loader, None
-    return train_loader, build_val_loader(val_set, rank=rank, world_size=world_size, workers=options.workers)
+    val_loader = build_val_loader(
+        val_set,
+        rank=rank,
+        world_size=world_size,
+        workers=options.workers,
+        skip_unreadable=options.drop_invalid,
+    )
+    return train_loader, val_loader
 
 
 def _build_detector(
