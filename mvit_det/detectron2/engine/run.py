@@ -91,7 +91,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     )
     start = _load_start(settings, trainer, checkpointer, model, args.resume)
     if is_main:
-        remove_repeated_steps(folder / "metrics.json", start)
+        remove_repeated_steps(folder, start)
     with resumable(partial(last_checkpoint, folder)):
         try:
             trainer.train(start, settings.max_iter)
