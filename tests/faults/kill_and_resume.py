@@ -12,6 +12,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -117,7 +118,9 @@ class Detectron2:
             for event in LegacyEventFileLoader(str(path)).Load()
             for value in event.summary.value
         ]
-        return tuple(sorted(e for e in entries if "time" not in e[1]) for entries in (rows, scalars))
+        return tuple(
+            sorted(e for e in entries if not re.search("time|eta", e[1])) for entries in (rows, scalars)
+        )
 
 
 class Run:

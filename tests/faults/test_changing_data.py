@@ -75,12 +75,7 @@ class Runs:
         return self.call(self.kind.main, self.kind.command(self.folder / out, resume))
 
     def call(self, main, arguments):
-        if self.integration == "detectron2":
-            from detectron2.utils.logger import setup_logger
-
-            setup_logger.cache_clear()
-            for name in ("detectron2", "fvcore", "mvit_det"):
-                logging.getLogger(name).handlers.clear()
+        self.reset_logs()
         self.capfd.readouterr()
         try:
             with one_line_errors("train_net.py"):
@@ -88,17 +83,29 @@ class Runs:
             status = 0
         except SystemExit as caught:
             status = caught.code
+        finally:
+            self.reset_logs()
         captured = self.capfd.readouterr()
         shown = captured.out + captured.err
         assert "Traceback" not in shown, shown
         return status, shown
+
+    def reset_logs(self):
+        """Remove what Detectron2 sets up in the logs of a process, which write to the streams of one test."""
+        if self.integration == "detectron2":
+            from detectron2.utils.logger import setup_logger
+
+            setup_logger.cache_clear()
+        for name in ("detectron2", "fvcore", "mvit_det"):
+            logging.getLogger(name).handlers.clear()
+            logging.getLogger(name).propagate = True
 
 
 @pytest.fixture
 def damage_in(monkeypatch):
     """Return a function that damages an image when a function is called for the n-th time."""
 
-    def patch(place, call, damage):
+    def damage_in_call(place, call, damage, patch=monkeypatch):
         module, path = place
         owner, calls = importlib.import_module(module), []
         *classes, name = path.split(".")
@@ -112,11 +119,11 @@ def damage_in(monkeypatch):
                 damage()
             return function(*args, **kwargs)
 
-        monkeypatch.setattr(owner, name, damaging)
+        patch.setattr(owner, name, damaging)
 
     monkeypatch.setattr(sys, "argv", ["train_net.py"])
     logging.getLogger().addHandler(logging.lastResort)  # which Python uses where pytest sets no handler
-    yield patch
+    yield damage_in_call
     logging.getLogger().removeHandler(logging.lastResort)
 
 
@@ -146,7 +153,7 @@ def test_a_run_ends_with_a_checkpoint_and_resumes_exactly(
     assert status == 2
     assert line.startswith(f"{image}: ")
     assert re.search(
-        f"; saved {last_checkpoint(tmp_path / 'run')} after step \d+; to continue: .*--resume", line
+        rf"; saved {last_checkpoint(tmp_path / 'run')} after step \d+; to continue: .*--resume", line
     )
     if image.is_dir():
         image.rmdir()
@@ -203,3 +210,39 @@ def test_an_evaluation_ends_in_one_line(integration, how, call, workers, tmp_pat
     assert line.startswith(f"{runs.val_image}: ")
     assert f"{last_checkpoint(tmp_path / 'run')}" in line
     assert "; to continue: " in line
+
+
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_an_evaluation_of_its_own_ends_in_one_line(integration, tmp_path, capfd, damage_in):
+    runs = Runs(integration, tmp_path, capfd, workers=2)
+    checkpoint = tmp_path / "best.pth"
+    assert runs.run("run")[0] == 0
+    shutil.copy(tmp_path / "run" / runs.kind.checkpoints[1], checkpoint)
+    kept = shutil.copy(runs.val_image, tmp_path / "kept")
+    for drop_invalid in (False, True):
+        command = ["eval", "--checkpoint", checkpoint, "--data", tmp_path / "data", "--workers", 2]
+        command += ["--out", tmp_path / "out", "--overwrite", *["--drop-invalid"] * drop_invalid]
+        if integration == "detectron2":
+            flags, options = runs.kind.arguments[:2], runs.kind.arguments[2:]
+            command = [*flags, "--eval-only", *options, f"train.init_checkpoint={checkpoint}"]
+            command += [f"train.output_dir={tmp_path / 'out'}", f"data.drop_invalid={drop_invalid}"]
+        with pytest.MonkeyPatch.context() as patch:
+            damage_in(EVALUATION[integration], 1, runs.val_image.unlink, patch)
+            status, shown = runs.call(runs.kind.main, [str(argument) for argument in command])
+        shutil.copy(kept, runs.val_image)
+        if drop_invalid:
+            assert status == 0, shown
+            assert shown.count(f"{runs.val_image}: no such image{UNCOUNTED}") == 1
+        else:
+            assert status == 2
+            assert the_error(shown) == f"{runs.val_image}: no such image"
+
+
+def test_a_prediction_ends_in_one_line(tmp_path, capfd, damage_in):
+    runs = Runs("torchvision", tmp_path, capfd)
+    assert runs.run("run")[0] == 0
+    damage_in(("mvit_det.torchvision.predict", "detect"), 1, runs.val_image.unlink)
+    command = ["predict", runs.val_image.parent, "--checkpoint", tmp_path / "run", "--out", tmp_path / "out"]
+    status, shown = runs.call(runs.kind.main, [str(argument) for argument in command])
+    assert status == 2
+    assert the_error(shown) == f"{runs.val_image}: no such image"

@@ -1,6 +1,7 @@
 """A data loader for evaluation that can leave out images that can no longer be read."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from detectron2.data import DatasetFromList, build_detection_test_loader
@@ -22,9 +23,10 @@ def build_test_loader(
             They count as images without detections.
         **options: further keywords of ``build_detection_test_loader``.
     """
-    images = _Images(dataset, mapper, skip_unreadable)
-    loader = build_detection_test_loader(images, mapper=None, collate_fn=_collate, **options)
-    return NonEmptyBatches(loader) if skip_unreadable else loader
+    if not skip_unreadable:
+        return build_detection_test_loader(dataset, mapper=partial(map_sample, mapper), **options)
+    images = _ReadableImages(dataset, mapper)
+    return NonEmptyBatches(build_detection_test_loader(images, mapper=None, collate_fn=_collate, **options))
 
 
 class NonEmptyBatches:
@@ -40,22 +42,18 @@ class NonEmptyBatches:
         return filter(None, self.loader)
 
 
-class _Images(Dataset[Sample | None]):
+class _ReadableImages(Dataset[Sample | None]):
     """The samples of a data set, with None in place of those that are left out."""
 
-    def __init__(
-        self, dataset: list[Sample], mapper: Callable[[Sample], Sample], skip_unreadable: bool
-    ) -> None:
+    def __init__(self, dataset: list[Sample], mapper: Callable[[Sample], Sample]) -> None:
         self.samples, self.mapper = DatasetFromList(dataset, copy=False), mapper
-        self.unreadable = UnreadableImages(len(dataset)) if skip_unreadable else None
+        self.unreadable = UnreadableImages(len(dataset))
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample | None:
-        if self.unreadable is not None:
-            return self.unreadable.read_or_none(self._read, index)
-        return self._read(index)
+        return self.unreadable.read_or_none(self._read, index)
 
     def _read(self, index: int) -> Sample:
         return map_sample(self.mapper, self.samples[index])
