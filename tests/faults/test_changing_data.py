@@ -28,17 +28,19 @@ INTEGRATIONS = [
         ],
     ),
 ]
-# Integration -> the methods that a step of training and an evaluation call.
+# Integration -> the functions that are called in a step of training, in the evaluation after training, and in
+# an evaluation of its own; and in which of their calls.
 STEP = {
     "torchvision": ("mvit_det.torchvision.engine.lightning_module", "DetectorModule.training_step"),
     "detectron2": ("mvit_det.detectron2.engine.trainer", "Trainer._losses"),
 }
+FINAL_EVALUATION = {
+    "torchvision": ("mvit_det.torchvision.train", "evaluate_module", 1),
+    "detectron2": ("mvit_det.detectron2.engine.evaluation", "inference_on_dataset", 2),
+}
 EVALUATION = {
-    "torchvision": (
-        "mvit_det.torchvision.engine.lightning_module",
-        "DetectorModule.on_validation_epoch_start",
-    ),
-    "detectron2": ("mvit_det.detectron2.engine.evaluation", "inference_on_dataset"),
+    "torchvision": ("mvit_det.torchvision.evaluate", "evaluate_module", 1),
+    "detectron2": ("mvit_det.detectron2.engine.evaluation", "inference_on_dataset", 1),
 }
 DAMAGES = {
     "removed": lambda path: path.unlink(),
@@ -105,8 +107,7 @@ class Runs:
 def damage_in(monkeypatch):
     """Return a function that damages an image when a function is called for the n-th time."""
 
-    def damage_in_call(place, call, damage, patch=monkeypatch):
-        module, path = place
+    def damage_in_call(module, path, call, damage, patch=monkeypatch):
         owner, calls = importlib.import_module(module), []
         *classes, name = path.split(".")
         for part in classes:
@@ -147,7 +148,7 @@ def test_a_run_ends_with_a_checkpoint_and_resumes_exactly(
     assert runs.run("expected")[0] == 0
     image, kept = runs.train_image, tmp_path / "kept"
     shutil.copy(image, kept)
-    damage_in(STEP[integration], 3, lambda: DAMAGES[how](image))
+    damage_in(*STEP[integration], 3, lambda: DAMAGES[how](image))
     status, shown = runs.run("run")
     line = the_error(shown)
     assert status == 2
@@ -172,7 +173,7 @@ def test_an_image_is_skipped_and_counted(integration, workers, tmp_path, capfd, 
         runs.train_image.unlink()
         runs.val_image.unlink()
 
-    damage_in(STEP[integration], 1, damage)
+    damage_in(*STEP[integration], 1, damage)
     status, shown = runs.run("run")
     assert status == 0, shown
     assert shown.count(f"{runs.train_image}: no such image{SKIPPED}") == 1
@@ -185,25 +186,24 @@ def test_an_image_is_skipped_and_counted(integration, workers, tmp_path, capfd, 
 def test_a_folder_that_is_gone_ends_the_run(integration, drop_invalid, tmp_path, capfd, damage_in):
     runs = Runs(integration, tmp_path, capfd, workers=2, drop_invalid=drop_invalid)
     images = runs.train_image.parent
-    damage_in(STEP[integration], 3, lambda: images.rename(images.with_name("unmounted")))
+    damage_in(*STEP[integration], 3, lambda: images.rename(images.with_name("unmounted")))
     status, shown = runs.run("run")
     assert status == 2
     line = the_error(shown)
-    assert re.search(r": no such image; .*after step \d+; to continue: ", line), line
+    assert re.search(r": no such image; .*(saved|the last checkpoint is) .*; to continue: ", line), line
     assert last_checkpoint(tmp_path / "run") is not None
     images.with_name("unmounted").rename(images)
     assert runs.run("run", resume=True)[0] == 0
 
 
 @pytest.mark.parametrize("integration", INTEGRATIONS)
-@pytest.mark.parametrize(
-    ("how", "call", "workers"), [("of another size", 1, 2), ("truncated", 3, 0)], ids=["first", "last"]
-)
-def test_an_evaluation_ends_in_one_line(integration, how, call, workers, tmp_path, capfd, damage_in):
-    """The third evaluation is that of the best checkpoint on torchvision; Detectron2 has two."""
-    runs = Runs(integration, tmp_path, capfd, workers=workers)
-    call = min(call, {"torchvision": 3, "detectron2": 2}[integration])
-    damage_in(EVALUATION[integration], call, lambda: DAMAGES[how](runs.val_image))
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
+def test_an_evaluation_of_a_run_ends_in_one_line(integration, is_first, tmp_path, capfd, damage_in):
+    runs = Runs(integration, tmp_path, capfd, workers=2 * is_first)
+    if is_first:
+        damage_in(*STEP[integration], 1, lambda: DAMAGES["of another size"](runs.val_image))
+    else:
+        damage_in(*FINAL_EVALUATION[integration], lambda: DAMAGES["truncated"](runs.val_image))
     status, shown = runs.run("run")
     assert status == 2
     line = the_error(shown)
@@ -227,7 +227,7 @@ def test_an_evaluation_of_its_own_ends_in_one_line(integration, tmp_path, capfd,
             command = [*flags, "--eval-only", *options, f"train.init_checkpoint={checkpoint}"]
             command += [f"train.output_dir={tmp_path / 'out'}", f"data.drop_invalid={drop_invalid}"]
         with pytest.MonkeyPatch.context() as patch:
-            damage_in(EVALUATION[integration], 1, runs.val_image.unlink, patch)
+            damage_in(*EVALUATION[integration], runs.val_image.unlink, patch)
             status, shown = runs.call(runs.kind.main, [str(argument) for argument in command])
         shutil.copy(kept, runs.val_image)
         if drop_invalid:
@@ -241,7 +241,7 @@ def test_an_evaluation_of_its_own_ends_in_one_line(integration, tmp_path, capfd,
 def test_a_prediction_ends_in_one_line(tmp_path, capfd, damage_in):
     runs = Runs("torchvision", tmp_path, capfd)
     assert runs.run("run")[0] == 0
-    damage_in(("mvit_det.torchvision.predict", "detect"), 1, runs.val_image.unlink)
+    damage_in("mvit_det.torchvision.predict", "detect", 1, runs.val_image.unlink)
     command = ["predict", runs.val_image.parent, "--checkpoint", tmp_path / "run", "--out", tmp_path / "out"]
     status, shown = runs.call(runs.kind.main, [str(argument) for argument in command])
     assert status == 2
