@@ -21,6 +21,13 @@ class InputError(ValueError):
     """
 
 
+class ImageError(InputError):
+    """An image file cannot be read, or does not have the size that its entry says.
+
+    During a run, this means that the file was removed or changed after the check of all images.
+    """
+
+
 class RunError(RuntimeError):
     """A fault of the machine stops a run, such as a full disk or a process that was killed.
 
@@ -29,7 +36,7 @@ class RunError(RuntimeError):
     """
 
 
-MAX_FAULT = 10_000  # characters of a RunError, which may contain a long command
+MAX_FAULT = 10_000  # characters of a RunError or an ImageError, which may contain a long command
 
 
 class DependencyError(ImportError):
@@ -50,6 +57,14 @@ def printable(text: str, max_length: int = 1000) -> str:
         return text
     text = " ".join(text.splitlines())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def message_of(error: InputError) -> str:
+    """Return the message of an error, without the traceback that torch prepends in a loading process."""
+    message = str(error)
+    if not message.startswith(f"Caught {type(error).__name__} in DataLoader"):
+        return message
+    return message.rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].rstrip()
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -110,11 +125,12 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
     program = program or Path(sys.argv[0]).name
     try:
         yield
-    except (InputError, DependencyError) as error:
-        message = str(error)
-        if message.startswith("Caught InputError in DataLoader"):  # a traceback and the message follow
-            message = message.rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")[2]
-        _exit(f"{program}: error: {printable(message)}", 2)
+    except ImageError as error:
+        _exit(f"{program}: error: {printable(message_of(error), MAX_FAULT)}", 2)
+    except InputError as error:
+        _exit(f"{program}: error: {printable(message_of(error))}", 2)
+    except DependencyError as error:
+        _exit(f"{program}: error: {printable(str(error))}", 2)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("mvit_det"):  # a bug in this package
             raise

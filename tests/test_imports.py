@@ -20,7 +20,7 @@ RULES = {
     "nms": ({"errors"}, {"torch", "torchvision"}),
     "recipes": (set(), set()),
     "dependencies": (set(), set()),
-    "engine": ({"errors", "files"}, {"numpy", "torch"}),
+    "engine": ({"errors", "files"}, {"numpy", "tensorboard", "torch"}),
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "files", "heads"}, {"torch", "safetensors"}),

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mvit_det.data.input_files import check_regular
-from mvit_det.errors import InputError
+from mvit_det.errors import ImageError, InputError
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
@@ -72,7 +72,7 @@ def read_image(path: Path) -> Image.Image:
     taken as 8-bit gray. Of an animation, it reads the first frame.
 
     Raises:
-        InputError: if the file is missing, empty or truncated, or is not an image.
+        ImageError: if the file is missing, empty or truncated, or is not an image.
     """
     with _opened(path) as image:
         return _decode(image)
@@ -80,33 +80,33 @@ def read_image(path: Path) -> Image.Image:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image, and turn errors while it is read into an :class:`InputError` that names the cause."""
+    """Open an image, and turn errors while it is read into an :class:`ImageError` that names the cause."""
     try:
-        check_regular(path, "an image")
+        size = check_regular(path, "an image")
         with Image.open(path, formats=FORMATS) as image:
             yield image
     except FileNotFoundError:
-        raise InputError(f"{path}: no such image") from None
-    except InputError:
-        raise
+        raise ImageError(f"{path}: no such image") from None
+    except InputError as error:
+        raise ImageError(str(error)) from None
     except UnidentifiedImageError:
-        problem = "is empty; expected an image" if path.stat().st_size == 0 else "is not an image"
-        raise InputError(f"{path}: {problem}") from None
+        problem = "is empty; expected an image" if size == 0 else "is not an image"
+        raise ImageError(f"{path}: {problem}") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: the image is too large: {error}") from None
+        raise ImageError(f"{path}: the image is too large: {error}") from None
     except OSError as error:
-        raise InputError(f"{path}: is truncated or cannot be read: {error}") from None
+        raise ImageError(f"{path}: is truncated or cannot be read: {error}") from None
     except MemoryError:
-        raise InputError(f"{path}: cannot be read: the memory does not suffice") from None
+        raise ImageError(f"{path}: cannot be read: the memory does not suffice") from None
     except Exception as error:  # Pillow documents no set of exceptions for a damaged image
-        raise InputError(f"{path}: cannot be read: {str(error) or type(error).__name__}") from None
+        raise ImageError(f"{path}: cannot be read: {str(error) or type(error).__name__}") from None
 
 
 def read_size(path: Path) -> ImageSize:
     """Read the size of an image and its EXIF orientation, from the header of its file where possible.
 
     Raises:
-        InputError: see :func:`read_image`.
+        ImageError: see :func:`read_image`.
     """
     with _opened(path) as image:
         if image.format == "PNG" and not ORIENTATION_KEYS & image.info.keys():
@@ -122,7 +122,7 @@ def check_image(path: Path) -> CheckedImage:
     """Read an image as :func:`read_image` does, and return its size and what is suspicious about it.
 
     Raises:
-        InputError: see :func:`read_image`.
+        ImageError: see :func:`read_image`.
     """
     with _opened(path) as image:
         orientation, format_ = _orientation(image), image.format or ""
@@ -196,12 +196,12 @@ def read_entry(folder: Path, entry: dict[str, Any]) -> Image.Image:
     """Read the image of one entry of ``images``.
 
     Raises:
-        InputError: if the image cannot be read, or does not have the ``width`` and ``height`` of its entry.
+        ImageError: if the image cannot be read, or does not have the ``width`` and ``height`` of its entry.
     """
     path = folder / entry["file_name"]
     image = read_image(path)
     if image.size != (entry["width"], entry["height"]):
-        raise InputError(
+        raise ImageError(
             f"{path}: is {image.width} x {image.height} px upright, but the entry of images with "
             f"the id {entry['id']} says {entry['width']} x {entry['height']}"
         )

@@ -1,7 +1,8 @@
 """The commands that draw the training data or the predictions of a lazy config, or a results file."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -23,12 +24,13 @@ from mvit_det.detectron2.engine.inference import detect_objects
 from mvit_det.detectron2.engine.run_checks import check_classes
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build, load_config
+from mvit_det.engine.run_lock import run_lock
 from mvit_det.errors import InputError, counted, one_line_errors
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import PlainConsole, print_line
 from mvit_det.report.drawing import write_image
-from mvit_det.report.predictions import PredictOptions, write_detections
+from mvit_det.report.predictions import PredictOptions, check_output, write_detections
 from mvit_det.weights import load_all_weights, local_file, read_checkpoint
 
 
@@ -57,16 +59,17 @@ def visualize_data(args: Namespace) -> None:
     check_dataset(name)
     metadata = MetadataCatalog.get(name)
     paths = filter(None, (metadata.get("json_file"), metadata.get("image_root")))
-    _check_output(args, [find_config(args.config_file), *map(Path, paths)])
+    inputs = [find_config(args.config_file), *map(Path, paths)]
+    _check_output(args, inputs)
     cfg.dataloader.train.num_workers = 0  # does not change the samples
     seed_all_rng(cfg.train.seed if cfg.train.seed >= 0 else None)
     samples = chain.from_iterable(build(cfg.dataloader.train))
     first = next(samples)  # read before the output folder is cleared, because the image may be damaged
     classes = dict(enumerate(registered_categories(name).values(), start=1))
-    folder = _clear_output(args)
-    for number, sample in enumerate(islice(chain([first], samples), args.num)):
-        drawn = draw_sample(sample, cfg.dataloader.train.mapper.image_format, classes)
-        write_image(folder / f"{number:04d}_{Path(sample['file_name']).stem}.png", drawn)
+    with _cleared_output(args, inputs) as folder:
+        for number, sample in enumerate(islice(chain([first], samples), args.num)):
+            drawn = draw_sample(sample, cfg.dataloader.train.mapper.image_format, classes)
+            write_image(folder / f"{number:04d}_{Path(sample['file_name']).stem}.png", drawn)
     _print(f"wrote {folder}: {counted(args.num, 'image')}")
 
 
@@ -87,12 +90,15 @@ def visualize_predictions(args: Namespace) -> None:
     check_classes(cfg, len(categories))
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
     detector = with_tta(cfg, model)  # before the mapper, which it may change
-    write_detections(
-        PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite),
-        partial(detect_objects, detector, build(cfg.dataloader.test.mapper), list(categories)),
-        categories,
-        _console(),
-    )
+    options = PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite)
+    check_output(options)
+    with run_lock(args.out, _print):
+        write_detections(
+            options,
+            partial(detect_objects, detector, build(cfg.dataloader.test.mapper), list(categories)),
+            categories,
+            _console(),
+        )
 
 
 def visualize_results(args: Namespace) -> None:
@@ -101,9 +107,10 @@ def visualize_results(args: Namespace) -> None:
     results = read_results(args.results, truth)
     for image_id in sorted(truth.imgs)[: args.num]:
         read_entry(args.images, truth.imgs[image_id])
-    _check_output(args, (args.json, args.results, args.images))
-    folder = _clear_output(args)
-    draw_comparisons(truth, args.images, results, folder, args.num)
+    inputs = (args.json, args.results, args.images)
+    _check_output(args, inputs)
+    with _cleared_output(args, inputs) as folder:
+        draw_comparisons(truth, args.images, results, folder, args.num)
     _print(f"wrote {folder}: {counted(min(args.num, len(truth.imgs)), 'image')}")
 
 
@@ -122,10 +129,13 @@ def _check_output(args: Namespace, inputs: Iterable[Path]) -> None:
     run_folder.check_output(args.out, (run_folder.PICTURES,), args.overwrite, inputs)
 
 
-def _clear_output(args: Namespace) -> Path:
-    run_folder.clear_output(args.out, (run_folder.PICTURES,))
-    folder: Path = args.out / run_folder.PICTURES
-    return folder
+@contextmanager
+def _cleared_output(args: Namespace, inputs: Iterable[Path]) -> Iterator[Path]:
+    """Lock the output folder, and return the empty folder of the images in it."""
+    with run_lock(args.out, _print):
+        _check_output(args, inputs)  # again: another run may have used the folder since
+        run_folder.clear_output(args.out, (run_folder.PICTURES,))
+        yield args.out / run_folder.PICTURES
 
 
 def _console() -> Console:

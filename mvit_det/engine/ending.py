@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from mvit_det.errors import ImageError, message_of
+
 FindCheckpoint = Callable[[], Path | None]
 
 
@@ -96,7 +98,13 @@ def resumable(find_checkpoint: FindCheckpoint) -> Iterator[None]:
 
     Args:
         find_checkpoint: function that returns the checkpoint to continue from, or None if there is none yet.
+
+    Raises:
+        ImageError: in place of one without these words.
     """
     before, ENDING.find_checkpoint = ENDING.find_checkpoint, find_checkpoint
-    yield
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(ENDING.add_how_to_continue(message_of(error))) from None
     ENDING.find_checkpoint = before  # an exception keeps it, for the line

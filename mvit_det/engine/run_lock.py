@@ -37,14 +37,19 @@ def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
         warn: function that prints a line. It is called if the file system has no locks; the run continues.
 
     Raises:
-        InputError: if another process holds the lock. The message names the process, its machine and command.
+        InputError: if another process holds the lock, whose message names the process, its machine and
+            command; or if the folder or a parent of it is a file.
     """
     key = folder.resolve()
     if key in _held:
         yield
         return
     created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(path for path in (folder, *folder.parents) if path.exists())
+        raise InputError(f"{file}: is a file; expected a folder to write to") from None
     descriptor = _acquire(folder, warn)
     _held.add(key)
     try:

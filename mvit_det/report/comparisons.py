@@ -1,5 +1,6 @@
 """Drawings of the ground truth and the detections side by side."""
 
+import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from pycocotools.coco import COCO
 
 from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
+from mvit_det.errors import ImageError, printable
 from mvit_det.report.drawing import draw_entries, side_by_side, write_image
 
 MIN_SCORE = 0.5  # detections below it are not drawn
@@ -23,6 +25,8 @@ def draw_comparisons(
     num_images: int,
 ) -> None:
     """Draw the ground truth and the detections of the first images of a data set side by side.
+
+    An image that can no longer be read is left out, with a warning.
 
     Args:
         coco: the ground truth.
@@ -39,7 +43,11 @@ def draw_comparisons(
     stems = set()
     for image_id in sorted(coco.imgs)[:num_images]:
         entry = coco.imgs[image_id]
-        image = np.asarray(read_entry(folder, entry))
+        try:
+            image = np.asarray(read_entry(folder, entry))
+        except ImageError as error:
+            logging.getLogger(__name__).warning(printable(f"{error}; it is not drawn"))
+            continue
         truth = coco.imgToAnns[image_id]
         zoom = max(1, -(-MIN_SIDE // max(image.shape[:2])))
         enlarged = image.repeat(zoom, axis=0).repeat(zoom, axis=1)

@@ -89,6 +89,7 @@ def _evaluate(
         rank=processes.rank,
         world_size=processes.world_size,
         workers=options.workers,
+        skip_unreadable=options.drop_invalid,
     )
     trainer = build_trainer(precision=options.precision, processes=processes, console=console, logger=False)
     module = DetectorModule(config, detector, dataset.coco)

@@ -46,6 +46,7 @@ def train(options: TrainOptions) -> Metrics:
             if the GPU runs out of memory.
         RunError: if a fault of the machine stops the run, such as a full disk or a process that was killed;
             the message says how to continue the run.
+        ImageError: if an image is removed or changes during the run; a checkpoint is saved before.
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the message says how to continue the run.
     """
     console = build_console()
@@ -166,7 +167,14 @@ def _build_loaders(
     )
     if val_set is None:
         return train_loader, None
-    return train_loader, build_val_loader(val_set, rank=rank, world_size=world_size, workers=options.workers)
+    val_loader = build_val_loader(
+        val_set,
+        rank=rank,
+        world_size=world_size,
+        workers=options.workers,
+        skip_unreadable=options.drop_invalid,
+    )
+    return train_loader, val_loader
 
 
 def _build_detector(

@@ -231,8 +231,8 @@ def test_slurm_requeues_a_job_that_gets_sigusr1(start, tmp_path):
 
 
 def test_ignored_signals_stay_ignored_and_slurm_adds_one():
-    code = PROGRAM + "    print([signal.getsignal(n) is signal.SIG_IGN for n in interruption.SIGNALS])"
-    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + code
+    code = PROGRAM.replace("signal.default_int_handler", "signal.SIG_IGN")
+    code += "    print([signal.getsignal(n) is signal.SIG_IGN for n in interruption.SIGNALS])"
     code += "\n    print(callable(signal.getsignal(signal.SIGUSR1)))"
     for job, expected in (({}, "False"), ({"SLURM_JOB_ID": "7"}, "True")):
         environment = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"}

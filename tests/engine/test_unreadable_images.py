@@ -1,4 +1,4 @@
-"""Images that are removed or replaced during training."""
+"""Images that are removed or replaced during training and evaluation."""
 
 import json
 import logging
@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from mvit_det.data.dataset import read_dataset
-from mvit_det.errors import InputError
-from mvit_det.torchvision.data.loaders import build_train_loader
+from mvit_det.errors import ImageError
+from mvit_det.torchvision.data.loaders import build_train_loader, build_val_loader
 
 
 @pytest.fixture
@@ -44,11 +44,16 @@ def damage(data, how):
         path.unlink()
     elif how == "truncated":
         path.write_bytes(path.read_bytes()[:100])
+    elif how == "garbage":
+        path.write_bytes(b"garbage")
+    elif how == "a folder":
+        path.unlink()
+        path.mkdir()
     else:
         path.write_bytes((data.images / "b.png").read_bytes())
 
 
-@pytest.mark.parametrize("how", ["removed", "truncated", "replaced"])
+@pytest.mark.parametrize("how", ["removed", "truncated", "replaced", "a folder", "garbage"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_changes_is_skipped_once(data, how, workers, log):
     loader = load(data, workers=workers, skip_unreadable=True)
@@ -59,11 +64,22 @@ def test_an_image_that_changes_is_skipped_once(data, how, workers, log):
     assert log.read_text().count("another image is used in its place (1 image so far)") == 1
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_of_the_evaluation_becomes_an_empty_batch(data, workers, log):
+    loader = build_val_loader(data, workers=workers, skip_unreadable=True)
+    damage(data, "removed")
+    for _ in range(2):
+        assert [[target["image_id"] for target in targets] for _, targets in loader] == [[3], []]
+    assert log.read_text().count("; the evaluation counts it as an image without detections (1 image") == 1
+
+
 def test_without_the_option_it_is_an_error(data):
     loader = load(data, workers=0)
     damage(data, "removed")
-    with pytest.raises(InputError, match=r"a\.png: no such image"):
+    with pytest.raises(ImageError, match=r"a\.png: no such image"):
         list(loader)
+    with pytest.raises(ImageError, match=r"a\.png: no such image"):
+        list(build_val_loader(data, workers=0))
 
 
 def test_a_folder_that_is_gone_is_an_error(data, caplog):
@@ -71,5 +87,7 @@ def test_a_folder_that_is_gone_is_an_error(data, caplog):
     loader = load(data, workers=0, skip_unreadable=True)
     for path in data.images.iterdir():
         path.unlink()
-    with pytest.raises(InputError, match="none of the next images of the data set can be used either"):
+    with pytest.raises(ImageError, match="none of the next images of the data set can be used either"):
         list(loader)
+    with pytest.raises(ImageError, match="none of the images before it can be used either"):
+        list(build_val_loader(data, workers=0, skip_unreadable=True))

@@ -9,8 +9,10 @@ Arguments that it does not know are added to those of the run, such as ``--ema 0
 
 import argparse
 import csv
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -87,6 +89,7 @@ class Detectron2:
             "train.max_iter=9",
             "train.eval_period=3",
             "train.checkpointer.period=1",
+            "train.log_period=1",
             *more,
         ]
 
@@ -103,7 +106,21 @@ class Detectron2:
         return [*flags, *["--resume"] * resume, f"train.output_dir={out}", *overrides]
 
     def logs(self, out):
-        return [], []
+        """Return which metrics are in the JSON file and in the event files, after which steps.
+
+        Their values are medians over the steps since the run was started or resumed.
+        """
+        lines = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
+        rows = [(line["iteration"], name) for line in lines for name in line if name != "iteration"]
+        scalars = [
+            (event.step, value.tag)
+            for path in out.glob("events.out.tfevents.*")
+            for event in LegacyEventFileLoader(str(path)).Load()
+            for value in event.summary.value
+        ]
+        return tuple(
+            sorted(e for e in entries if not re.search("time|eta", e[1])) for entries in (rows, scalars)
+        )
 
 
 class Run:

@@ -3,6 +3,7 @@
 from detectron2.config import LazyCall as L
 
 from mvit_det.detectron2.data.evaluator import UserDataEvaluator
+from mvit_det.detectron2.data.test_loader import build_test_loader
 from mvit_det.detectron2.data.user_data import count_steps, mask_format, register_split
 
 from .coco import dataloader
@@ -17,6 +18,8 @@ data = dict(
 dataloader.train.dataset.names = L(register_split)(data="${data}", split="train")
 dataloader.train.dataset.filter_empty = False  # images without objects are trained on
 dataloader.train.skip_unreadable = "${data.drop_invalid}"
+dataloader.test._target_ = build_test_loader
+dataloader.test.skip_unreadable = "${data.drop_invalid}"
 dataloader.test.dataset.names = L(register_split)(data="${data}", split="val")
 dataloader.train.mapper.instance_mask_format = L(mask_format)(data="${data}")
 dataloader.evaluator._target_ = UserDataEvaluator

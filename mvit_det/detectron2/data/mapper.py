@@ -10,6 +10,7 @@ import torch
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import (
+    SizeMismatchError,
     annotations_to_instances,
     check_image_size,
     convert_PIL_to_numpy,
@@ -19,7 +20,7 @@ from PIL import Image
 
 from mvit_det.data.images import read_image
 from mvit_det.detectron2.data.train_loader import Sample
-from mvit_det.errors import DependencyError
+from mvit_det.errors import DependencyError, ImageError
 
 
 class DetectionMapper(DatasetMapper):
@@ -52,12 +53,19 @@ class DetectionMapper(DatasetMapper):
             ``instances`` in place of ``annotations``.
 
         Raises:
-            InputError: if the file is missing or is not an image.
-            SizeMismatchError: if the upright image does not have the width and height of the entry.
+            ImageError: if the file is missing or is not an image, or if the upright image does not have the
+                width and height of the entry.
         """
         sample = copy.deepcopy(dataset_dict)
         pixels = to_pixels(read_image(Path(sample["file_name"])), self.image_format)
-        check_image_size(sample, pixels)
+        try:
+            check_image_size(sample, pixels)
+        except SizeMismatchError:
+            height, width = pixels.shape[:2]
+            raise ImageError(
+                f"{sample['file_name']}: is {width} x {height} px upright, but its entry says "
+                f"{sample['width']} x {sample['height']}"
+            ) from None
         augmented = T.AugInput(pixels)
         transforms = self.augmentations(augmented)
         sample["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))

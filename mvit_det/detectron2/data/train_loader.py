@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mvit_det.engine.seeding import seed_generators
 from mvit_det.engine.unreadable_images import UnreadableImages
-from mvit_det.errors import InputError
+from mvit_det.errors import ImageError, InputError
 
 Sample = dict[str, Any]  # Detectron2's format: an image and its objects
 # Returns the indices of the images of one epoch in their order, from the data set and a random generator.
@@ -117,16 +117,26 @@ class _SeededDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         position, index = key
         seed_generators(self.seed, position)
-        return self._read(index) if self.unreadable is None else self.unreadable.read(self._read, index)
+        if self.unreadable is not None:
+            return self.unreadable.read_any(self._read, index)
+        return self._read(index)
 
     def _read(self, index: int) -> Sample:
-        sample = self.samples[index]
-        try:
-            return self.mapper(sample)
-        except InputError:  # names the file
-            raise
-        except (OSError, SizeMismatchError, ValueError) as error:
-            raise InputError(f"{sample['file_name']}: cannot be used: {error}") from None
+        return map_sample(self.mapper, self.samples[index])
+
+
+def map_sample(mapper: Callable[[Sample], Sample], sample: Sample) -> Sample:
+    """Return what a mapper makes of a sample.
+
+    Raises:
+        ImageError: if the image cannot be used, in place of the exceptions of Detectron2's own mapper.
+    """
+    try:
+        return mapper(sample)
+    except InputError as error:  # names the file
+        raise ImageError(str(error)) from None
+    except (OSError, SizeMismatchError, ValueError) as error:
+        raise ImageError(f"{sample['file_name']}: cannot be used: {error}") from None
 
 
 def grouped_batches(

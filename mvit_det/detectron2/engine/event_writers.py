@@ -13,6 +13,7 @@ from detectron2.utils.events import CommonMetricPrinter, EventStorage, EventWrit
 from omegaconf import DictConfig, OmegaConf
 
 from mvit_det.detectron2.engine.hooks import TimedEvaluation
+from mvit_det.engine.event_files import filter_events
 from mvit_det.engine.trackers import mlflow_uri, project_name
 
 WINDOW = 20  # steps over which a metric is smoothed, as in Detectron2's other writers
@@ -30,11 +31,18 @@ def build_writers(cfg: DictConfig, evaluation: TimedEvaluation) -> list[EventWri
     return writers
 
 
-def remove_repeated_steps(path: Path, start: int) -> None:
-    """Remove from ``metrics.json`` the steps that a run repeats because it is resumed after ``start`` steps.
+def remove_repeated_steps(folder: Path, start: int) -> None:
+    """Remove from the logs of a run the steps that it repeats because it is resumed after ``start`` steps.
 
-    The file is cut and not replaced, because its writer may have opened it.
+    The logs are ``metrics.json`` and the event files of TensorBoard, whose writer opens a new file later.
     """
+    _cut_metrics(folder / "metrics.json", start)
+    for path in folder.glob("events.out.tfevents.*"):
+        filter_events(path, lambda names, index: index >= start)
+
+
+def _cut_metrics(path: Path, start: int) -> None:
+    """Cut ``metrics.json``. It is not replaced, because its writer may have opened it."""
     num_bytes = 0
     if path.is_file():
         with path.open("rb") as file:

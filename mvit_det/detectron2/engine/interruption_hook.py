@@ -1,11 +1,11 @@
-"""The end of an interrupted training run: between two steps, with a checkpoint."""
+"""The end of a training run that is interrupted or lacks an image: between two steps, with a checkpoint."""
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from mvit_det.engine.interruption import defer_interrupts, requested
-from mvit_det.engine.stop_request import StopRequest, end_run
+from mvit_det.engine.stop_request import end_run
 
 
 class StopWhenInterrupted(HookBase):
@@ -22,9 +22,6 @@ class StopWhenInterrupted(HookBase):
         self.checkpointer = checkpointer
         self.request, self.is_whole = 0, False
 
-    def before_train(self) -> None:
-        self.stop_request = StopRequest()
-
     def before_step(self) -> None:
         self.is_whole = False
         defer_interrupts(True)
@@ -32,7 +29,7 @@ class StopWhenInterrupted(HookBase):
     def after_step(self) -> None:
         self.is_whole = self.trainer.iter + 1 < self.trainer.max_iter
         if self.is_whole:
-            self.request = self.stop_request.agreed()
+            self.request = self.trainer.stop_request.agreed()
             if self.request:
                 raise KeyboardInterrupt
             defer_interrupts(False)
@@ -41,11 +38,19 @@ class StopWhenInterrupted(HookBase):
         request = self.request or requested()
         if not (request and self.is_whole):
             defer_interrupts(False)
-        elif comm.is_main_process():
-            self._save()
-            end_run(request, self.trainer.iter + 1)
+        else:
+            self.save(request)
 
-    def _save(self) -> None:
+    def save(self, request: int) -> None:
+        """Save a checkpoint after the last step, in the main process, unless there is one.
+
+        Args:
+            request: what the processes have agreed on, or ``FAILED``.
+        """
+        has_run = self.trainer.start_iter <= self.trainer.iter < self.trainer.max_iter - 1
+        if not (has_run and comm.is_main_process()):  # the run has its first or its last checkpoint
+            return
         name = f"model_{self.trainer.iter:07d}"
         if not self.checkpointer.get_checkpoint_file().endswith(f"{name}.pth"):  # not written after this step
             self.checkpointer.save(name, iteration=self.trainer.iter)
+        end_run(request, self.trainer.iter + 1)

@@ -35,7 +35,8 @@ from mvit_det.detectron2.engine.logs import set_up_logs
 from mvit_det.detectron2.engine.trainer import Trainer
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.engine.ending import resumable
-from mvit_det.errors import InputError, counted
+from mvit_det.engine.stop_request import FAILED
+from mvit_det.errors import ImageError, InputError, counted
 from mvit_det.report.run_folder import last_checkpoint
 from mvit_det.weights import load_weights
 
@@ -49,6 +50,9 @@ def train(cfg: DictConfig, args: Namespace) -> None:
         cfg: ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier`` and ``train``, whose keys
             ``configs/common/train.py`` describes.
         args: the flags of ``tools/train_net.py``. The keys in ``args.opts`` are not scaled with the batch.
+
+    Raises:
+        ImageError: if an image is removed or changes during the run; a checkpoint is saved before.
     """
     set_up_logs(cfg.train.output_dir)
     default_setup(cfg, args)
@@ -69,6 +73,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
     evaluation = TimedEvaluation(partial(_evaluate_and_keep_best, cfg, evaluated, keep_best, trainer))
     patience = settings.patience
+    stop_when_interrupted = StopWhenInterrupted(checkpointer)
     stop_early = None if patience is None else StopEarly(keep_best, patience, settings.eval_period)
     is_main = comm.is_main_process()
     trainer.register_hooks(
@@ -78,7 +83,7 @@ def train(cfg: DictConfig, args: Namespace) -> None:
             ProgressBar() if is_main and sys.stderr.isatty() else None,
             None if average is None else UpdateAverage(average, model),
             _checkpoint_hook(checkpointer, settings, folder) if is_main else None,
-            StopWhenInterrupted(checkpointer),
+            stop_when_interrupted,
             Evaluation(settings.eval_period, evaluation, folder / EVALUATED) if has_val else None,
             hooks.PeriodicWriter(build_writers(cfg, evaluation), settings.log_period) if is_main else None,
             stop_early,
@@ -86,13 +91,16 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     )
     start = _load_start(settings, trainer, checkpointer, model, args.resume)
     if is_main:
-        remove_repeated_steps(folder / "metrics.json", start)
+        remove_repeated_steps(folder, start)
     with resumable(partial(last_checkpoint, folder)):
         try:
             trainer.train(start, settings.max_iter)
         except StoppedEarly:
             checkpointer.save("model_final", iteration=trainer.iter)
             logger.info(stop_early)
+        except ImageError as error:
+            stop_when_interrupted.save(FAILED)
+            trainer.stop_request.raise_error(error)
 
 
 def _build_trainer(cfg: DictConfig, model: nn.Module) -> Trainer:

@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 
 from mvit_det.detectron2.data.train_loader import Sample, TrainLoader
 from mvit_det.engine.seeding import seed_generators
-from mvit_det.errors import counted, out_of_memory_summary
+from mvit_det.engine.stop_request import StopRequest
+from mvit_det.errors import ImageError, counted, out_of_memory_summary
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
@@ -51,6 +52,7 @@ class Trainer(SimpleTrainer):
     ) -> None:
         super().__init__(model, loader, optimizer)
         self.accumulate, self.clip_norm, self.seed = accumulate, clip_norm, seed
+        self.stop_request = StopRequest()
         self.dtype = PRECISIONS[precision] if precision else None
         self.device = next(model.parameters()).device.type
         # bf16 has the range of float32 and needs no gradient scaling.
@@ -58,7 +60,7 @@ class Trainer(SimpleTrainer):
 
     def run_step(self) -> None:
         start = time.perf_counter()
-        batch = next(self._data_loader_iter)
+        batch = self._next_batch()
         data_time = time.perf_counter() - start
         if self.seed is not None:
             seed_generators(self.seed, self.iter, comm.get_rank())
@@ -80,6 +82,24 @@ class Trainer(SimpleTrainer):
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._write_metrics(totals, data_time)
+
+    def _next_batch(self) -> list[Sample]:
+        """Return the next batch of this process.
+
+        Raises:
+            ImageError: in all processes, if one of them cannot read an image of its batch.
+        """
+        batch: list[Sample] = []
+        error: ImageError | None = None
+        try:
+            batch = next(self._data_loader_iter)
+        except ImageError as caught:
+            error = caught
+        self.stop_request.agreed(has_failed=error is not None)
+        if self.stop_request.has_failed:
+            self.iter -= 1  # the last step that was run, which is what a checkpoint contains
+            raise error or ImageError("another process of the run cannot read an image")
+        return batch
 
     def _sync(self, is_last: bool) -> AbstractContextManager[Any]:
         """Return a context in which the processes exchange gradients only after the last part."""

@@ -65,7 +65,10 @@ class AspectRatioBatchSampler:
             yield list(zip(positions[batch].tolist(), batches[batch].tolist(), strict=True))
 
 
-def collate(samples: list[tuple[Tensor, Any]]) -> tuple[list[Tensor], list[Any]]:
-    """Return the images and the targets of a batch as two lists; torchvision's detectors pad the images."""
-    images, targets = zip(*samples, strict=True)
-    return list(images), list(targets)
+def collate(samples: list[tuple[Tensor, Any] | None]) -> tuple[list[Tensor], list[Any]]:
+    """Return the images and the targets of a batch as two lists; torchvision's detectors pad the images.
+
+    Samples that are None are left out.
+    """
+    kept = [sample for sample in samples if sample is not None]
+    return [image for image, _ in kept], [target for _, target in kept]

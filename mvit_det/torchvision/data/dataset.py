@@ -86,6 +86,25 @@ class CocoDataset(CocoDetection):
         return [entry["width"] / entry["height"] for entry in self.coco.loadImgs(self.ids)]
 
 
+class ReadableDataset(Dataset[tuple[Tensor, Target] | None]):
+    """The images that one process evaluates, with None in place of those that cannot be read.
+
+    Args:
+        dataset: the data set.
+        indices: the indices of the images in their order.
+    """
+
+    def __init__(self, dataset: CocoDataset, indices: list[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+        self.unreadable = UnreadableImages(len(indices))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Target] | None:
+        return self.unreadable.read_or_none(lambda place: self.dataset[self.indices[place]], place)
+
+
 class SeededDataset(Dataset[tuple[Tensor, Target]]):
     """A data set whose random augmentation depends only on the seed and the position of a sample in the run.
 
@@ -107,5 +126,5 @@ class SeededDataset(Dataset[tuple[Tensor, Target]]):
         position, index = key
         seed_generators(self.seed, position)
         if self.unreadable is not None:
-            return self.unreadable.read(self.dataset.__getitem__, index)
+            return self.unreadable.read_any(self.dataset.__getitem__, index)
         return self.dataset[index]

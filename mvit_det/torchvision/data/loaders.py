@@ -10,7 +10,7 @@ from mvit_det.data.dataset import Dataset
 from mvit_det.engine.unreadable_images import UnreadableImages
 from mvit_det.torchvision.data.augmentation import Augmentation, to_float
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
-from mvit_det.torchvision.data.dataset import CocoDataset, SeededDataset
+from mvit_det.torchvision.data.dataset import CocoDataset, ReadableDataset, SeededDataset
 
 MAX_WORKERS = 8  # loading processes per device
 
@@ -64,7 +64,12 @@ def build_train_loader(
 
 
 def build_val_loader(
-    data: Dataset, *, rank: int = 0, world_size: int = 1, workers: int | None = None
+    data: Dataset,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int | None = None,
+    skip_unreadable: bool = False,
 ) -> DataLoader[Any]:
     """Return the data loader for the images of a validation set that one process evaluates, one per batch.
 
@@ -77,10 +82,13 @@ def build_val_loader(
         world_size: number of processes.
         workers: number of loading processes; None chooses it by the number of CPU cores if there is a
             GPU, and 0 otherwise.
+        skip_unreadable: return an empty batch in place of an image that cannot be read, with a warning,
+            instead of raising an error.
     """
     dataset = CocoDataset(data.coco, data.images, to_float, with_masks=False)
     total = -(-len(dataset) // world_size) * world_size
-    share: Subset[Any] = Subset(dataset, [index % len(dataset) for index in range(rank, total, world_size)])
+    indices = [index % len(dataset) for index in range(rank, total, world_size)]
+    share = ReadableDataset(dataset, indices) if skip_unreadable else Subset(dataset, indices)
     if workers is None:
         # Without a GPU, forked processes would keep copies of the memory that the model overwrites.
         workers = _default_workers(world_size) if torch.cuda.is_available() else 0

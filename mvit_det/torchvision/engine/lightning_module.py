@@ -82,7 +82,8 @@ class DetectorModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, targets = batch
-        for prediction, target in zip(self.detector(images), targets, strict=True):
+        predictions = self.detector(images) if images else []  # none if the image cannot be read
+        for prediction, target in zip(predictions, targets, strict=True):
             image_id = target["image_id"]
             self.process_results[image_id] = prediction_to_results(prediction, image_id, self.config)
 

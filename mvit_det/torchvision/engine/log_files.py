@@ -2,14 +2,11 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.summary.writer.record_writer import RecordWriter
-
-from mvit_det.files import replaced_file, write_file
+from mvit_det.engine.event_files import filter_events
+from mvit_det.files import write_file
 
 EVALUATION = "val/"  # prefix of the metrics of an evaluation
 
@@ -25,7 +22,7 @@ def remove_repeated_steps(logs: Path, step: int, *, evaluates: bool) -> None:
     for path in logs.glob("version_*/metrics.csv"):
         _filter_rows(path, step, evaluates)
     for path in logs.glob("version_*/events.out.tfevents.*"):
-        _filter_events(path, step, evaluates)
+        filter_events(path, _RepeatedEvents(step, evaluates))
 
 
 def _is_repeated(names: Iterable[str], index: int, step: int, evaluates: bool) -> bool:
@@ -51,19 +48,14 @@ def _is_repeated_row(row: dict[str, str], step: int, evaluates: bool) -> bool:
     return _is_repeated([name for name in row if row[name]], int(row["step"]), step, evaluates)
 
 
-def _filter_events(path: Path, step: int, evaluates: bool) -> None:
-    with replaced_file(path) as file:
-        writer = RecordWriter(file)
-        for event in _kept_events(path, step, evaluates):
-            writer.write(event.SerializeToString())
-        writer.flush()
+class _RepeatedEvents:
+    """Returns for the events of a file, in their order, whether they are logged again."""
 
+    def __init__(self, step: int, evaluates: bool) -> None:
+        self.step, self.evaluates = step, evaluates
+        self.is_repeated = False  # of the last event
 
-def _kept_events(path: Path, step: int, evaluates: bool) -> Iterator[Event]:
-    is_repeated = False
-    for event in LegacyEventFileLoader(str(path)).Load():
-        names = [value.tag for value in event.summary.value]
+    def __call__(self, names: list[str], index: int) -> bool:
         if names != ["epoch"]:  # which is logged after the other metrics of a step
-            is_repeated = bool(names) and _is_repeated(names, event.step, step, evaluates)
-        if not is_repeated:
-            yield event
+            self.is_repeated = _is_repeated(names, index, self.step, self.evaluates)
+        return self.is_repeated

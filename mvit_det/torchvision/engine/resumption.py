@@ -50,11 +50,12 @@ class Resumption(L.Callback):
         epochs: Progress = loops["epoch_progress"]
         evaluates = False
         if epochs["current"]["processed"] < epochs["current"]["ready"]:
-            num_epochs, is_within_epoch = divmod(num_batches, len(self.sampler))
-            evaluates = not is_within_epoch and _is_evaluated(trainer, num_epochs)
+            num_epochs, num_in_epoch = divmod(num_batches, len(self.sampler))
+            evaluates = num_in_epoch == 0 and _is_evaluated(trainer, num_epochs)
             loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step - evaluates
-            if is_within_epoch or evaluates:
-                _complete_batches(loops["epoch_loop.batch_progress"], is_last=evaluates)
+            if num_in_epoch > 0 or evaluates:
+                done = {"total": num_batches, "current": num_in_epoch or len(self.sampler)}
+                _set_batches(loops["epoch_loop.batch_progress"], done, is_last=evaluates)
             else:
                 for count in epochs.values():
                     count["processed"] += 1
@@ -73,8 +74,11 @@ def _is_evaluated(trainer: L.Trainer, epoch: int) -> bool:
     return bool(trainer.enable_validation) and epoch in evaluated_epochs(epochs, interval)
 
 
-def _complete_batches(progress: Progress, *, is_last: bool) -> None:
-    """Set all counts to the number of batches that are done; others were ready when the state was saved."""
-    for count in (progress["total"], progress["current"]):
-        count.update(dict.fromkeys(count, count["processed"]))
+def _set_batches(progress: Progress, done: dict[str, int], *, is_last: bool) -> None:
+    """Set all counts to the number of batches before the last optimizer step.
+
+    Others may have been ready, or had their gradients accumulated, when the state was saved.
+    """
+    for name, number in done.items():
+        progress[name].update(dict.fromkeys(progress[name], number))
     progress["is_last_batch"] = is_last

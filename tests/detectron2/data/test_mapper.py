@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import transforms as T
-from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.structures import BoxMode
 from PIL import Image
 
 from mvit_det.data.coco.index import index_coco
 from mvit_det.detectron2.data.mapper import DetectionMapper
-from mvit_det.errors import DependencyError
+from mvit_det.errors import DependencyError, ImageError
 from mvit_det.torchvision.data.dataset import CocoDataset
 
 
@@ -50,7 +49,9 @@ def test_pixels_are_those_of_the_image_reader(tmp_path, write, is_train):
     coco = index_coco({"images": [entry], "annotations": [], "categories": []})
     image, _ = CocoDataset(coco, tmp_path)[0]  # of the other integration
     assert image.permute(1, 2, 0).tolist() == expected.tolist()
-    with pytest.raises(SizeMismatchError):
+    with pytest.raises(
+        ImageError, match=rf"\.\w+: is {width} x {height} px upright, but its entry says {width} x 9"
+    ):
         DetectionMapper(is_train, augmentations=[], image_format="RGB")(sample | {"height": 9})
 
 

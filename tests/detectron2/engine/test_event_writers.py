@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from detectron2.utils.events import EventStorage, JSONWriter
+from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from mvit_det.detectron2.engine.event_writers import (
     MetricPrinter,
@@ -52,7 +53,7 @@ def test_metrics_of_a_resumed_run_have_each_step_once(tmp_path, unfinished):
     path = tmp_path / "metrics.json"
     path.write_text('{"iteration": 0, "loss": 3.0}\n{"iteration": 2, "loss": 2.0}\n' + unfinished)
     writer = JSONWriter(path)
-    remove_repeated_steps(path, start=1)
+    remove_repeated_steps(tmp_path, start=1)
     with EventStorage(1) as storage:
         storage.put_scalar("loss", 1.0)
         writer.write()
@@ -62,5 +63,24 @@ def test_metrics_of_a_resumed_run_have_each_step_once(tmp_path, unfinished):
 
 
 def test_a_run_without_metrics_has_none_to_remove(tmp_path):
-    remove_repeated_steps(tmp_path / "metrics.json", start=1)
-    assert not (tmp_path / "metrics.json").exists()
+    remove_repeated_steps(tmp_path, start=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_event_files_of_a_resumed_run_have_each_step_once(tmp_path):
+    for start in (0, 2):  # the first run was killed after step 3, and its last checkpoint is that of step 2
+        remove_repeated_steps(tmp_path, start)
+        writer = TensorboardXWriter(str(tmp_path), filename_suffix=f".{start}")
+        with EventStorage(start) as storage:
+            for step in range(start, 3):
+                storage.put_scalar("loss", float(step))
+                writer.write()
+                storage.step()
+        writer.close()
+    events = [
+        (event.step, value.tag)
+        for path in sorted(tmp_path.iterdir())
+        for event in LegacyEventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    ]
+    assert sorted(events) == [(0, "loss"), (1, "loss"), (2, "loss")]
