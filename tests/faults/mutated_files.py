@@ -44,7 +44,7 @@ def memory(name):
 
 
 def read_files(reader, count):
-    """Read ``count`` changed files; return the number that were read, and the seconds that the slowest took."""
+    """Read ``count`` changed files; return their number, and the seconds that the slowest took."""
     done, slowest = 0, 0.0
 
     def read(content):

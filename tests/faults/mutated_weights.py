@@ -1,9 +1,8 @@
-"""Readers of weights and of the files from which a run is resumed, with a strategy of changed files for each."""
+"""Readers of weights and of what resumes a run, with a strategy of changed files for each."""
 
 import json
 import pickle
 import struct
-from pathlib import Path
 from unittest import mock
 
 import torch
@@ -96,7 +95,7 @@ class Run:
             settings, checkpoint = None, {"state_dict": self.weights}
             path.write_bytes(content)
         try:
-            with mock.patch.object(resume, "read_last_checkpoint", lambda folder: checkpoint):
+            with mock.patch.object(resume, "read_last_checkpoint", return_value=checkpoint):
                 config = config_of(identify_checkpoint(path, checkpoint), self.categories)
                 resume.check_resume(self.options, config, self.schedule, path)
         except InputError as error:

@@ -124,7 +124,7 @@ def mutated_bytes(draw, original, tokens=()):
 
 
 def check_message(error):
-    """Check an ``InputError``: it has a message, and does not stand for memory that could not be allocated."""
+    """Check that an ``InputError`` has a message, and does not stand for memory that was not there."""
     assert str(error), "an error without a message"
     cause = error
     while cause is not None:

@@ -4,9 +4,9 @@
     python -m tests.faults.soak --folder /tmp/soak --minutes 60 --detectron2
 
 Half of the time is for ``mvit-det predict`` on a folder of thousands of images, the other half for training
-with an evaluation after each epoch: for ``mvit-det train`` and, with ``--detectron2``, for as long again
-``tools/train_net.py``. Each command runs in a session of its own, whose processes are found in ``/proc``. A row is
-printed for each quantity. If one has grown, the exit status is 1.
+with an evaluation after each epoch: by ``mvit-det train`` and, with ``--detectron2``, by
+``tools/train_net.py`` too. Each command runs in a session of its own, whose processes are found in
+``/proc``. A row is printed for each quantity. If one has grown, the exit status is 1.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def sample(session, seen, temporary, out):
 
 
 def growth(values):
-    """Return the lower decile of the middle third of a series, and by how much that of the last third is higher.
+    """Return the lower decile of the middle third of a series, and the difference to that of the last third.
 
     The first third is for warm-up. Loading processes come and go, and memory is freed in steps, so that the
     lowest values say what is held permanently; the decile ignores single samples.
