@@ -78,11 +78,13 @@ class Run:
         self.schedule = Schedule(1e-3, 2, 4, 1, (3, 4), "4 steps = 2 epochs of 2; learning rate 0.001")
         self.categories = {1: "nut", 2: "bolt"}
         detector = build_detector("mvitv2_nano", 3, "mask_rcnn")
-        self.weights = {f"model.{name}": tensor for name, tensor in detector.state_dict().items()}
+        self.weights = detector.state_dict()
         config = {"categories": {"1": "nut", "2": "bolt"}, "short_side": 256, "long_side": 512}
         checkpoint = {"mvit_det": config, "state_dict": {}, "global_step": 4, "optimizer_states": []}
         settings = {"options": {"ema": None}, "schedule": {"explanation": self.schedule.explanation}}
-        self.strategy = mutated_json({"checkpoint": checkpoint, "settings": settings})
+        original = {"checkpoint": checkpoint, "settings": settings}
+        self.strategy = mutated_json(original)
+        assert self.read(json.dumps(original).encode()), "the original cannot be read"
 
     def read(self, content):
         path = self.options.out / "run.json"
@@ -100,3 +102,5 @@ class Run:
                 resume.check_resume(self.options, config, self.schedule, path)
         except InputError as error:
             check_message(error)
+            return False
+        return True
