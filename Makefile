@@ -13,8 +13,9 @@ test: $(VENV)/installed
 test-fast: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# Hours: runs that are killed and resumed, full disks, and signals in each phase of a run, in both integrations.
-# Without Detectron2, make -k runs the part on torchvision.
+# A working day: runs that are killed and resumed, full disks, signals in each phase of a run, 100,000 changed files,
+# and an hour in which nothing may grow. tests/README.md says how long each takes. Without Detectron2, make
+# faults-torchvision runs the part that does not need it.
 FAULTS ?= build/faults
 faults: faults-torchvision faults-detectron2
 
@@ -23,12 +24,14 @@ faults-torchvision: $(VENV)/installed
 	$(BIN)/python -m tests.faults.kill_and_resume --folder $(FAULTS)/kills --kills 100
 	$(BIN)/python -m tests.faults.interrupt_runs --folder $(FAULTS)/signals --times 10
 	$(BIN)/python -m tests.faults.kill_processes --folder $(FAULTS)/processes
+	$(BIN)/python -m tests.faults.soak --folder $(FAULTS)/soak --minutes 60
 
 faults-detectron2: $(VENV)/installed
 	FAULTS=long $(BIN)/python -m pytest tests/faults -m detectron2
 	$(BIN)/python -m tests.faults.kill_and_resume --folder $(FAULTS)/kills_detectron2 --kills 100 --detectron2
 	$(BIN)/python -m tests.faults.interrupt_runs --folder $(FAULTS)/signals_detectron2 --times 10 --detectron2
 	$(BIN)/python -m tests.faults.kill_processes --folder $(FAULTS)/processes_detectron2 --detectron2
+	$(BIN)/python -m tests.faults.soak --folder $(FAULTS)/soak_detectron2 --minutes 60 --detectron2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ import json
 import math
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from mvit_det.data.input_files import check_regular, read_limited
 from mvit_det.errors import InputError
-from mvit_det.files import write_file
+from mvit_det.files import replaced_file, write_file
 
 MAX_BYTES = 2**32  # of a JSON file; the largest public data sets have files of some 2 GB
 MAX_DEPTH = 64  # levels of nested lists and objects; COCO's format has 5
@@ -122,11 +122,43 @@ def write_json(path: Path, data: Any) -> None:
     Raises:
         RunError: if the disk is full or cannot be written to.
     """
+    write_file(path, _to_bytes(data))
+
+
+@contextmanager
+def growing_json_list(path: Path, fields: Mapping[str, Any] | None = None) -> Iterator[Callable[[Any], None]]:
+    """Return a context with a function that appends an item to a JSON list, which is not kept in memory.
+
+    The file is complete when the context ends; see :func:`mvit_det.files.replaced_file`.
+
+    Args:
+        path: the file to write.
+        fields: other fields of an object, of which the list is the last one. Its value must be an empty list.
+            None: the file contains only the list.
+
+    Raises:
+        RunError: if the disk is full or cannot be written to.
+    """
+    start = _to_bytes(fields or [])
+    end = start[-1:] if fields is None else start[-2:]
+    with replaced_file(path) as file:
+        file.write(start[: -len(end)])
+        separator = b""
+
+        def append(item: Any) -> None:
+            nonlocal separator
+            file.write(separator + _to_bytes(item))
+            separator = b", "
+
+        yield append
+        file.write(end)
+
+
+def _to_bytes(data: Any) -> bytes:
     try:
-        text = json.dumps(data, allow_nan=False)
+        return json.dumps(data, allow_nan=False).encode()
     except ValueError:  # a field of a data set that is only passed on may be NaN, which JSON does not have
-        text = json.dumps(_with_nulls(data), allow_nan=False)
-    write_file(path, text.encode())
+        return json.dumps(_with_nulls(data), allow_nan=False).encode()
 
 
 def _with_nulls(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """Detection on images and videos, with annotated copies and a COCO results file as output."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import supervision as sv
 from rich.console import Console
 
 from mvit_det.data.images import SUFFIXES, find_images, read_image
-from mvit_det.data.json_files import write_json
+from mvit_det.data.json_files import growing_json_list
 from mvit_det.errors import InputError, RunError, counted
 from mvit_det.files import describe_space
 from mvit_det.report import run_folder
@@ -57,21 +57,33 @@ def write_detections(
     """
     check_output(options)
     if options.source.suffix.lower() in VIDEO_SUFFIXES:
-        images, results = _predict_video(options, detect, categories, console)
+        frames, info = _open_video(options.source)
+        predictions = _predict_video(options, frames, info, detect, categories, console)
     else:
-        images, results = _predict_images(options, detect, categories, console)
+        paths = _find_images(options.source, console)
+        predictions = _predict_images(options, paths, detect, categories, console)
+    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     data = {
-        "images": images,
         "annotations": [],
         "categories": [{"id": id_, "name": name} for id_, name in categories.items()],
+        "images": [],
     }
-    write_json(options.out / run_folder.IMAGES, data)
-    write_json(options.out / run_folder.DETECTIONS, results)
-    num_drawn = sum(entry["score"] >= options.score for entry in results)
+    num_images = num_drawn = 0
+    with (
+        growing_json_list(options.out / run_folder.IMAGES, data) as append_image,
+        growing_json_list(options.out / run_folder.DETECTIONS) as append_detection,
+        closing(predictions),
+    ):
+        for image, detections in predictions:
+            append_image(image)
+            for entry in detections:
+                append_detection(entry)
+                num_drawn += entry["score"] >= options.score
+            num_images += 1
     print_line(
         console,
         f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
-        f"on {counted(len(images), 'image')}",
+        f"on {counted(num_images, 'image')}",
     )
 
 
@@ -86,44 +98,51 @@ def check_output(options: PredictOptions) -> None:
     run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
 
 
-def _predict_images(
-    options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
-) -> tuple[Entries, Entries]:
-    paths = find_images(options.source)
+def _find_images(source: Path, console: Console) -> list[Path]:
+    """Return the paths of the images in a folder, or of one image, all of which can be read."""
+    paths = find_images(source)
     for path in track(paths, len(paths), "checking images", console):
         read_image(path)
-    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
-    images, results = [], []
+    return paths
+
+
+def _predict_images(
+    options: PredictOptions,
+    paths: list[Path],
+    detect: Detect,
+    categories: Mapping[int, str],
+    console: Console,
+) -> Generator[tuple[dict[str, Any], Entries], None, None]:
+    """Draw the detections in each image; return the entry of the image and those of its detections."""
     for image_id, path in enumerate(track(paths, len(paths), "detecting", console), start=1):
         image = np.array(read_image(path))
         detections = detect(image, image_id)
-        images.append(_image_entry(image_id, path.name, image))
-        results += detections
         name = path.name if path.suffix.lower() in SUFFIXES else f"{path.name}.png"
         drawn = _draw(image, detections, options.score, categories)
         write_image(options.out / run_folder.PICTURES / name, drawn)
-    return images, results
+        yield _image_entry(image_id, path.name, image), detections
 
 
 def _predict_video(
-    options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
-) -> tuple[Entries, Entries]:
-    frames, info = _open_video(options.source)
-    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
+    options: PredictOptions,
+    frames: Iterator[RgbImage],
+    info: sv.VideoInfo,
+    detect: Detect,
+    categories: Mapping[int, str],
+    console: Console,
+) -> Generator[tuple[dict[str, Any], Entries], None, None]:
+    """Draw the detections in each frame; return the entry of the frame and those of its detections."""
     folder = options.out / run_folder.PICTURES
     folder.mkdir(exist_ok=True)
-    images, results = [], []
     path = folder / f"{options.source.stem}.mp4"
     with _removed_unless_whole(path), sv.VideoSink(str(path), info) as sink:
         total = info.total_frames or 0
         for image_id, frame in enumerate(track(frames, total, "detecting", console), start=1):
             detections = detect(frame, image_id)
             name = f"{options.source.name}#{image_id}"  # frames are counted from 1
-            images.append(_image_entry(image_id, name, frame))
-            results += detections
             drawn = _draw(frame, detections, options.score, categories)
             sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
-    return images, results
+            yield _image_entry(image_id, name, frame), detections
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Only regular files of a bounded size are opened, so that no reader waits or reads without end."""
 
+import json
 import os
 import socket
 
@@ -8,7 +9,7 @@ from PIL import Image
 
 from mvit_det.data.images import check_image, find_images, read_image, read_size
 from mvit_det.data.input_files import read_limited
-from mvit_det.data.json_files import read_json
+from mvit_det.data.json_files import growing_json_list, read_json
 from mvit_det.errors import InputError
 from mvit_det.weights.reading import read_config, read_file
 
@@ -82,3 +83,28 @@ def test_decoders_that_run_programs_are_not_used(tmp_path):
     (tmp_path / "a.eps").rename(tmp_path / "a.png")  # Pillow looks at the content, and would run Ghostscript
     with pytest.raises(InputError, match="is not an image"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("items", [[], [{"a": 1}], [1.5, float("nan"), {"b": [None]}]])
+def test_a_growing_list_is_the_json_of_the_whole_list(items, tmp_path):
+    path, other = tmp_path / "list.json", tmp_path / "object.json"
+    with growing_json_list(path) as append, growing_json_list(other, {"c": 3, "list": []}) as append_other:
+        for item in items:
+            append(item)
+            append_other(item)
+        assert not path.exists()
+    expected = [None if item != item else item for item in items]
+    assert json.loads(path.read_text()) == expected
+    assert json.loads(other.read_text()) == {"c": 3, "list": expected}
+
+
+def test_a_growing_list_that_is_interrupted_leaves_the_earlier_file(tmp_path):
+    def write():
+        with growing_json_list(tmp_path / "list.json") as append:
+            append(1)
+            raise KeyboardInterrupt
+
+    (tmp_path / "list.json").write_text("[7]")
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["[7]"]

@@ -71,8 +71,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path, last = folder / run_folder.SETTINGS, folder / run_folder.LAST
     try:
         settings = read_checked_json(path)
-        if isinstance(settings.get("options"), dict) and isinstance(settings.get("schedule"), dict):
-            return settings
+        options, schedule = settings.get("options"), settings.get("schedule")
+        if isinstance(options, dict) and isinstance(schedule, dict):
+            if isinstance(schedule.get("explanation", ""), str):
+                return settings
+            raise InputError(f"{path}: is damaged: the explanation of its schedule is not text")
         raise InputError(f"{path}: is damaged: it lacks the options or the schedule")
     except InputError as error:
         raise InputError(

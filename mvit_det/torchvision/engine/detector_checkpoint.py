@@ -142,7 +142,7 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
         try:
             categories = {int(id_): printable_name(str(name)) for id_, name in config["categories"].items()}
             short_side, long_side = config["short_side"], config["long_side"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"{path}: its configuration is damaged: {error!r}") from None
         for side in (short_side, long_side):
             if not isinstance(side, int) or not MIN_SIDE <= side <= MAX_SIDE:

@@ -1,3 +1,4 @@
+import struct
 import zipfile
 
 import pytest
@@ -49,3 +50,18 @@ def test_every_damaged_byte_of_a_tensor_is_found(tmp_path):
             read_file(path)
     path.write_bytes(content)
     assert torch.equal(read_file(path)["model"]["b"], torch.ones(64))
+
+
+@pytest.mark.parametrize("count", [1000, 2**31 - 1])
+def test_storages_larger_than_a_legacy_file_are_refused_before_they_are_allocated(
+    count, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(200)}, path, _use_new_zipfile_serialization=False)
+    number = b"K\xc8Ntq"  # 200 elements, at the end of a tuple
+    content = path.read_bytes()
+    assert content.count(number) == 1
+    path.write_bytes(content.replace(number, b"J" + struct.pack("<i", count) + b"Ntq"))
+    monkeypatch.delattr(torch, "load")
+    with pytest.raises(InputError, match=r"a.pth: is damaged .*: its tensors would be larger than the file"):
+        read_file(path)
