@@ -37,6 +37,7 @@ class Torchvision:
 
     settings = "run.json"  # the file that a run writes once it has checked its input
     checkpoints = ("last.ckpt", "best.ckpt")
+    may_lose_metrics = False
 
     def __init__(self, data, more):
         self.arguments = ["train", "--data", data, "--variant", "mvitv2_nano", "--size", "64"]
@@ -72,6 +73,7 @@ class Detectron2:
 
     settings = "config.yaml"
     checkpoints = ("model_final.pth", "model_best.pth")
+    may_lose_metrics = True  # Detectron2 writes the metrics of a step after its checkpoint and evaluation
 
     def __init__(self, data, more):
         self.arguments = [
@@ -222,7 +224,8 @@ def compare(kind, out, expected):
     for name, one, two in zip(("csv", "events"), kind.logs(out), kind.logs(expected), strict=True):
         one, two = Counter(one), Counter(two)
         found += [f"{name} extra: {entry}" for entry in (one - two).elements()]
-        found += [f"{name} missing: {entry}" for entry in (two - one).elements()]
+        if not kind.may_lose_metrics:
+            found += [f"{name} missing: {entry}" for entry in (two - one).elements()]
     return found
 
 
