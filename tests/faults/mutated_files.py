@@ -51,9 +51,11 @@ def read_files(reader, count):
         nonlocal done, slowest
         signal.alarm(MAX_SECONDS)  # ends the process, even in a function written in C
         start = time.perf_counter()
-        reader.read(content)
+        try:
+            reader.read(content)
+        finally:
+            signal.alarm(0)
         slowest = max(slowest, time.perf_counter() - start)
-        signal.alarm(0)
         done += 1
 
     while done < count:

@@ -1,3 +1,4 @@
+import re
 import struct
 import zipfile
 
@@ -64,4 +65,20 @@ def test_storages_larger_than_a_legacy_file_are_refused_before_they_are_allocate
     path.write_bytes(content.replace(number, b"J" + struct.pack("<i", count) + b"Ntq"))
     monkeypatch.delattr(torch, "load")
     with pytest.raises(InputError, match=r"a.pth: is damaged .*: its tensors would be larger than the file"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("view", [(7, (3, 4), (4, 1)), (0, (5, 4), (4, 1)), (0, (3, 4), (99, 1))])
+def test_tensors_that_reach_beyond_their_storage_are_refused(view, tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    whole = torch.arange(18.0)
+    torch.save({"a": whole.as_strided((3, 4), (4, 1), 6)}, path, _use_new_zipfile_serialization=False)
+    assert torch.equal(read_file(path)["a"], whole[6:].view(3, 4))
+    # BININT1 writes a number, TUPLE2 a tuple of two, and BINPUT remembers it.
+    match = re.search(rb"K\x06K\x03K\x04\x86(q.)K\x04K\x01\x86", path.read_bytes(), re.DOTALL)
+    offset, size, stride = view
+    changed = b"K%cK%cK%c\x86%bK%cK%c\x86" % (offset, *size, match[1], *stride)
+    path.write_bytes(path.read_bytes().replace(match[0], changed))
+    monkeypatch.delattr(torch, "load")
+    with pytest.raises(InputError, match=r"a.pth: is damaged .*: a tensor reaches beyond its storage"):
         read_file(path)
