@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from mvit_det.errors import InputError
+from mvit_det.weights.reading.pickles import LimitedFile
 from mvit_det.weights.reading.torch_pickles import check_pickle
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -41,7 +42,8 @@ def load_torch_legacy(path: Path) -> Any:
     size = path.stat().st_size
     with path.open("rb") as file:
         # torch allocates the storages before it reads them.
-        num_bytes = sum(check_pickle(path, file, size) for _ in range(NUM_LEGACY_PICKLES))
+        limited = LimitedFile(file, size)  # its limits hold for all pickles together
+        num_bytes = sum(check_pickle(path, limited) for _ in range(NUM_LEGACY_PICKLES))
     if num_bytes > size:
         raise InputError(f"{path}: is damaged or incomplete: its tensors would be larger than the file")
     return _torch_load(path, mmap=False)
@@ -82,7 +84,8 @@ def _check_zip(path: Path) -> None:
             pickles = [entry for entry in entries if entry.filename.lower().endswith("data.pkl")]
             if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl"):
                 raise InputError(f"{path}: is a zip file, but not one that torch wrote")
-            check_pickle(path, io.BytesIO(archive.read(pickles[0])), pickles[0].file_size)
+            content = archive.read(pickles[0])
+            check_pickle(path, LimitedFile(io.BytesIO(content), len(content)))
             _check_sums(path, entries)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeError, struct.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

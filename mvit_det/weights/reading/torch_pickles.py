@@ -1,7 +1,7 @@
 """Checks pickles of ``torch.save`` before torch reads them, by interpreting them with placeholders."""
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from mvit_det.errors import InputError
 from mvit_det.weights.reading.pickles import LimitedFile, RestrictedUnpickler, run_unpickler
@@ -11,13 +11,12 @@ ITEM_BYTES = {"BFloat16": 2, "Half": 2, "Short": 2, "Float": 4, "Int": 4, "QInt3
 ITEM_BYTES |= {"ComplexFloat": 8, "ComplexDouble": 16}
 
 
-def check_pickle(path: Path, file: BinaryIO, size: int) -> int:
+def check_pickle(path: Path, file: LimitedFile) -> int:
     """Interpret a pickle of torch without building the objects that it names.
 
     Args:
         path: path for the error message.
         file: file whose current position is the start of the pickle; afterwards, it is the end.
-        size: number of bytes in the file.
 
     Returns:
         The number of bytes in the storages that the pickle refers to.
@@ -25,7 +24,7 @@ def check_pickle(path: Path, file: BinaryIO, size: int) -> int:
     Raises:
         InputError: if the pickle names anything but tensors and containers, or is damaged.
     """
-    checker = _TorchChecker(LimitedFile(file, size))
+    checker = _TorchChecker(file)
     run_unpickler(path, checker)
     return sum(checker.storage_bytes.values())
 

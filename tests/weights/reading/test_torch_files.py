@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mvit_det.errors import InputError
-from mvit_det.weights.reading import read_file
+from mvit_det.weights.reading import pickles, read_file
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
@@ -81,4 +81,16 @@ def test_tensors_that_reach_beyond_their_storage_are_refused(view, tmp_path, mon
     path.write_bytes(path.read_bytes().replace(match[0], changed))
     monkeypatch.delattr(torch, "load")
     with pytest.raises(InputError, match=r"a.pth: is damaged .*: a tensor reaches beyond its storage"):
+        read_file(path)
+
+
+def test_the_number_of_opcodes_is_limited_over_all_pickles_of_a_legacy_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    monkeypatch.setattr(pickles, "MAX_OPCODES", 400)
+    read_file(path)
+    magic = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+    slow = b"]0" * 150 + b"M\xe9\x03."  # makes 150 lists, and then the number of the protocol
+    path.write_bytes(path.read_bytes().replace(magic + b"\x80\2M\xe9\3.", magic + b"\x80\2" + slow))
+    with pytest.raises(InputError, match=r"a.pth: is refused: its pickle has more than 400 opcodes"):
         read_file(path)
