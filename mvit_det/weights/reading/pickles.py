@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, ClassVar
 from mvit_det.errors import InputError
 from mvit_det.weights.reading.arrays import STAND_INS, Array, DType
 
-MAX_OPCODES = 2_000_000  # a detector of 1,500 arrays takes about 60,000
+MAX_OPCODES = 2_000_000  # take some 5 s; a detector of 1,500 arrays has about 60,000
 MAX_DEPTH = 20  # levels of nested containers
 
 
@@ -47,7 +47,7 @@ class LimitedFile:
     Without these limits, the objects could take a hundred times as much memory as the file has bytes.
 
     Args:
-        file: file whose current position is the start of a pickle.
+        file: file whose current position is the start of a pickle, which others may follow.
         size: number of bytes in the file.
     """
 

@@ -10,28 +10,17 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from mvit_det.errors import InputError
-from mvit_det.weights.reading.pickles import LimitedFile, RestrictedUnpickler, run_unpickler
+from mvit_det.weights.reading.pickles import LimitedFile
+from mvit_det.weights.reading.torch_pickles import check_pickle
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the first pickle of a file of torch before 1.6
 NUM_LEGACY_PICKLES = 5  # magic number, protocol, system information, content, keys of the storages
-ITEM_BYTES = {  # of types of storages; those of the others have one byte
-    "BFloat16": 2,
-    "Half": 2,
-    "Short": 2,
-    "Float": 4,
-    "Int": 4,
-    "QInt32": 4,
-    "Double": 8,
-    "Long": 8,
-    "ComplexFloat": 8,
-    "ComplexDouble": 16,
-}
 
 
 def load_torch_zip(path: Path) -> Any:
@@ -53,7 +42,8 @@ def load_torch_legacy(path: Path) -> Any:
     size = path.stat().st_size
     with path.open("rb") as file:
         # torch allocates the storages before it reads them.
-        num_bytes = sum(_check_pickle(path, file, size) for _ in range(NUM_LEGACY_PICKLES))
+        limited = LimitedFile(file, size)  # its limits hold for all pickles together
+        num_bytes = sum(check_pickle(path, limited) for _ in range(NUM_LEGACY_PICKLES))
     if num_bytes > size:
         raise InputError(f"{path}: is damaged or incomplete: its tensors would be larger than the file")
     return _torch_load(path, mmap=False)
@@ -94,7 +84,8 @@ def _check_zip(path: Path) -> None:
             pickles = [entry for entry in entries if entry.filename.lower().endswith("data.pkl")]
             if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl"):
                 raise InputError(f"{path}: is a zip file, but not one that torch wrote")
-            _check_pickle(path, io.BytesIO(archive.read(pickles[0])), pickles[0].file_size)
+            content = archive.read(pickles[0])
+            check_pickle(path, LimitedFile(io.BytesIO(content), len(content)))
             _check_sums(path, entries)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeError, struct.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -133,80 +124,3 @@ def _directory_end(path: Path, size: int) -> int:
             return -1
         return sum(struct.unpack("<QQ", record_64[40:56]))
     return sum(struct.unpack("<II", record[12:20]))
-
-
-def _check_pickle(path: Path, file: BinaryIO, size: int) -> int:
-    """Interpret a pickle of torch without building the objects that it names.
-
-    Args:
-        path: path for the error message.
-        file: file whose current position is the start of the pickle; afterwards, it is the end.
-        size: number of bytes in the file.
-
-    Returns:
-        The number of bytes in the storages that the pickle refers to.
-
-    Raises:
-        InputError: if the pickle names anything but tensors and containers, or is damaged.
-    """
-    checker = _TorchChecker(LimitedFile(file, size))
-    run_unpickler(path, checker)
-    return sum(checker.storage_bytes.values())
-
-
-class _Placeholder:
-    """Stands for an object of torch."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _StorageType(_Placeholder):
-    """Stands for a type of storage, such as ``torch.FloatStorage``."""
-
-    def __init__(self, name: str) -> None:
-        self.item_bytes = ITEM_BYTES.get(name.removesuffix("Storage"), 1)
-
-
-class _Size(_Placeholder):
-    """Stands for a ``torch.Size``. torch would iterate over its argument, which could be a huge tensor."""
-
-    def __init__(self, sides: Any) -> None:
-        if not isinstance(sides, tuple | list):
-            raise InputError(
-                "is refused: its pickle makes a torch.Size of something other than a list or tuple"
-            )
-
-
-class _TorchChecker(RestrictedUnpickler):
-    """An unpickler that replaces every object of torch by a placeholder.
-
-    Attributes:
-        storage_bytes: key of a storage -> its number of bytes.
-    """
-
-    buildable = (*RestrictedUnpickler.buildable, _Placeholder)
-
-    def __init__(self, file: LimitedFile) -> None:
-        super().__init__(file)
-        self.storage_bytes: dict[str, int] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        # torch.load checks names of torch against a list of its own. That list includes
-        # _rebuild_from_type_v2, which could replace methods.
-        if module.partition(".")[0] == "torch" and name != "_rebuild_from_type_v2":
-            if name.endswith("Storage"):
-                return _StorageType(name)
-            return _Size if name == "Size" else _Placeholder
-        return super().find_class(module, name)
-
-    def persistent_load(self, pid: Any) -> _Placeholder:
-        """Count the bytes of a storage, which a tuple describes."""
-        kind, key, count = pid[1], str(pid[2]), pid[4]
-        if not isinstance(kind, _StorageType) or not isinstance(count, int) or count < 0:
-            raise InputError("is damaged: a storage is described by something other than its size")
-        self.storage_bytes[key] = max(self.storage_bytes.get(key, 0), count * kind.item_bytes)
-        return _Placeholder()

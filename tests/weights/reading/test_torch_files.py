@@ -1,3 +1,4 @@
+import re
 import struct
 import zipfile
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from mvit_det.errors import InputError
-from mvit_det.weights.reading import read_file
+from mvit_det.weights.reading import pickles, read_file
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
@@ -64,4 +65,32 @@ def test_storages_larger_than_a_legacy_file_are_refused_before_they_are_allocate
     path.write_bytes(content.replace(number, b"J" + struct.pack("<i", count) + b"Ntq"))
     monkeypatch.delattr(torch, "load")
     with pytest.raises(InputError, match=r"a.pth: is damaged .*: its tensors would be larger than the file"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("view", [(7, (3, 4), (4, 1)), (0, (5, 4), (4, 1)), (0, (3, 4), (99, 1))])
+def test_tensors_that_reach_beyond_their_storage_are_refused(view, tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    whole = torch.arange(18.0)
+    torch.save({"a": whole.as_strided((3, 4), (4, 1), 6)}, path, _use_new_zipfile_serialization=False)
+    assert torch.equal(read_file(path)["a"], whole[6:].view(3, 4))
+    # BININT1 writes a number, TUPLE2 a tuple of two, and BINPUT remembers it.
+    match = re.search(rb"K\x06K\x03K\x04\x86(q.)K\x04K\x01\x86", path.read_bytes(), re.DOTALL)
+    offset, size, stride = view
+    changed = b"K%cK%cK%c\x86%bK%cK%c\x86" % (offset, *size, match[1], *stride)
+    path.write_bytes(path.read_bytes().replace(match[0], changed))
+    monkeypatch.delattr(torch, "load")
+    with pytest.raises(InputError, match=r"a.pth: is damaged .*: a tensor reaches beyond its storage"):
+        read_file(path)
+
+
+def test_the_number_of_opcodes_is_limited_over_all_pickles_of_a_legacy_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    monkeypatch.setattr(pickles, "MAX_OPCODES", 400)
+    read_file(path)
+    magic = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+    slow = b"]0" * 150 + b"M\xe9\x03."  # makes 150 lists, and then the number of the protocol
+    path.write_bytes(path.read_bytes().replace(magic + b"\x80\2M\xe9\3.", magic + b"\x80\2" + slow))
+    with pytest.raises(InputError, match=r"a.pth: is refused: its pickle has more than 400 opcodes"):
         read_file(path)
