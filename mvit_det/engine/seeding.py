@@ -1,4 +1,4 @@
-"""Random numbers that follow from the seed of a run and the position in it, so that a run can be resumed."""
+"""Seeds from the seed of a run and the position in it, with which a resumed run draws the same numbers."""
 
 import random
 

@@ -123,7 +123,7 @@ def start(kind, arguments, log, processes, phase, marker):
         slow_down(*(torchvision if isinstance(kind, Torchvision) else detectron2), marker)
         if processes == 2:
             reading, ForkedChild.pipe = os.pipe()
-            signal.pthread_sigmask(signal.SIG_BLOCK, children.BLOCKED)
+            signal.pthread_sigmask(signal.SIG_BLOCK, children.SIGNALS)
             ForkedChild.pid = os.fork()
             if ForkedChild.pid == 0:
                 os.close(ForkedChild.pipe)
@@ -132,7 +132,7 @@ def start(kind, arguments, log, processes, phase, marker):
                     os._exit(0)
                 os.environ |= pickle.loads(environment)
             else:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, children.BLOCKED)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, children.SIGNALS)
                 children.subprocess.Popen = ForkedChild
         with one_line_errors():
             kind.main(arguments)

@@ -5,7 +5,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from mvit_det.engine.interruption import defer_interrupts, requested
-from mvit_det.engine.stop_request import end_run
+from mvit_det.engine.stop_request import record_checkpoint
 
 
 class StopWhenInterrupted(HookBase):
@@ -53,4 +53,4 @@ class StopWhenInterrupted(HookBase):
         name = f"model_{self.trainer.iter:07d}"
         if not self.checkpointer.get_checkpoint_file().endswith(f"{name}.pth"):  # not written after this step
             self.checkpointer.save(name, iteration=self.trainer.iter)
-        end_run(request, self.trainer.iter + 1)
+        record_checkpoint(request, self.trainer.iter + 1)
