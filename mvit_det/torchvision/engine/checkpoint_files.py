@@ -72,11 +72,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = read_checked_json(path)
         options, schedule = settings.get("options"), settings.get("schedule")
-        if isinstance(options, dict) and isinstance(schedule, dict):
-            if isinstance(schedule.get("explanation", ""), str):
-                return settings
+        if not isinstance(options, dict) or not isinstance(schedule, dict):
+            raise InputError(f"{path}: is damaged: it lacks the options or the schedule")
+        if not isinstance(schedule.get("explanation", ""), str):
             raise InputError(f"{path}: is damaged: the explanation of its schedule is not text")
-        raise InputError(f"{path}: is damaged: it lacks the options or the schedule")
+        return settings
     except InputError as error:
         raise InputError(
             f"{error}; the run cannot be resumed without its settings: restore the file from a copy, or "
