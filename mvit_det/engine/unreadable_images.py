@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from mvit_det.errors import ImageError, InputError, counted, printable
 
-MAX_ATTEMPTS = 20  # images in a row that may be unreadable; if it is more, the whole folder may be gone
+MAX_ATTEMPTS = 20  # unreadable images in a row that are an error, because the whole folder may be gone
 
 T = TypeVar("T")
 

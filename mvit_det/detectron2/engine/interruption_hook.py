@@ -11,8 +11,8 @@ from mvit_det.engine.stop_request import record_checkpoint
 class StopWhenInterrupted(HookBase):
     """Ends training between two steps if one of the processes has received a signal.
 
-    What the hooks after this one do, such as an evaluation, ends at once; the step before it is saved. After
-    the last step, nothing is saved: its checkpoint is that of the complete run.
+    A signal ends the hooks after this one, such as an evaluation, at once; the checkpoint is that of the step
+    before. After the last step, this hook saves nothing, because the complete run has its own checkpoint.
 
     Args:
         checkpointer: writes the checkpoint, in the main process.

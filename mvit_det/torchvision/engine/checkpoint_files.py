@@ -23,7 +23,7 @@ class CheckpointFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        assert storage_options is None, "there are no options"
+        assert storage_options is None, "storage options are not supported"
         path = Path(path)
         is_last = path.name == run_folder.LAST
         save_content(checkpoint, path, keep_as=path.with_name(run_folder.PREVIOUS) if is_last else None)
