@@ -34,6 +34,7 @@ class Torchvision:
 
     settings = "run.json"  # the file that a run writes once it has checked its input
     checkpoints = ("last.ckpt", "best.ckpt")
+    may_lose_metrics = False
 
     def __init__(self, data, more=()):
         self.arguments = ["train", "--data", data, "--variant", "mvitv2_nano", "--size", "64"]
@@ -76,6 +77,7 @@ class Detectron2:
 
     settings = "config.yaml"
     checkpoints = ("model_final.pth", "model_best.pth")
+    may_lose_metrics = True  # Detectron2 writes the metrics of a step after its checkpoint and evaluation
     flags = ("--config-file", "mask_rcnn_mvitv2_nano")
 
     def __init__(self, data, more=()):

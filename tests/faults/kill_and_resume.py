@@ -53,7 +53,8 @@ def compare(kind, out, expected):
     for name, one, two in zip(("csv", "events"), kind.logs(out), kind.logs(expected), strict=True):
         one, two = Counter(one), Counter(two)
         found += [f"{name} extra: {entry}" for entry in (one - two).elements()]
-        found += [f"{name} missing: {entry}" for entry in (two - one).elements()]
+        if not kind.may_lose_metrics:
+            found += [f"{name} missing: {entry}" for entry in (two - one).elements()]
     return found
 
 

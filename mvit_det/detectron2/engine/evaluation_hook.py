@@ -33,6 +33,8 @@ class Evaluation(hooks.EvalHook):
         if step == 0:
             if comm.is_main_process():
                 self.record.unlink(missing_ok=True)  # of an earlier run
+        elif step == self.trainer.max_iter:
+            self.trainer.iter = step - 1  # the last evaluation follows; Detectron2 adds 1 before it
         elif self._is_missing(step):
             logging.getLogger(__name__).info(f"evaluating after step {step}, as the interrupted run did not")
             self._set_step(step - 1)
@@ -41,8 +43,8 @@ class Evaluation(hooks.EvalHook):
 
     def _is_missing(self, step: int) -> bool:
         """Return whether the evaluation after ``step`` steps is due and was not completed."""
-        if not self.eval_period or step % self.eval_period or step >= self.trainer.max_iter:
-            return False  # the evaluation after the last step follows anyway
+        if not self.eval_period or step % self.eval_period:
+            return False
         text = self.record.read_text() if self.record.is_file() else ""
         evaluated = int(text) if text.isdecimal() else 0
         is_missing: list[bool] = comm.all_gather(evaluated < step)

@@ -44,6 +44,10 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(tmp_path):
     assert run(tmp_path, 6) == ([6, 7, 8], [(6, 5), (10, 9)])
 
 
+def test_the_last_evaluation_of_a_resumed_run_counts_as_that_of_the_last_step(tmp_path):
+    assert run(tmp_path, 9) == ([], [(10, 9)])  # as in a run that was not interrupted
+
+
 @pytest.mark.parametrize("start", [5, 3])
 def test_evaluations_that_were_completed_or_are_not_due_are_not_repeated(tmp_path, start):
     run(tmp_path, 0, killed_at=6)  # evaluated after step 3
