@@ -14,7 +14,7 @@ from tests.faults.runs import run_script
         pytest.param(["--processes", "1", "--detectron2"], [], marks=pytest.mark.detectron2),
         pytest.param(["--processes", "2", "--detectron2"], [], marks=pytest.mark.detectron2),
     ],
-    ids=lambda values: " ".join(values[1:]),
+    ids=["torchvision 1", "torchvision 2", "detectron2 1", "detectron2 2"],
 )
 def test_a_command_ends_with_one_line_and_whole_files(tmp_path, flags, more):
     """SIGTERM goes to the first process of a training run, an evaluation and a prediction.
