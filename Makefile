@@ -13,9 +13,7 @@ test: $(VENV)/installed
 test-fast: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# A working day: runs that are killed and resumed, full disks, signals in each phase of a run, 100,000 changed files,
-# and an hour in which nothing may grow. tests/README.md says how long each takes. Without Detectron2, make
-# faults-torchvision runs the part that does not need it.
+# Takes a working day; tests/README.md describes the parts. faults-torchvision does not need Detectron2.
 FAULTS ?= build/faults
 faults: faults-torchvision faults-detectron2
 

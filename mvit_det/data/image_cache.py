@@ -17,9 +17,9 @@ from mvit_det.data.json_files import write_json
 from mvit_det.data.problem_kinds import KINDS
 from mvit_det.errors import InputError, RunError
 
-VERSION = 2  # increase it if an image that was accepted may be refused, or what is found may be another
+VERSION = 2  # increase it if accepted images may now be refused, or other warnings found
 
-Record = list[Any]  # bytes and time of change of the file, and the values of a CheckedImage
+Record = list[Any]  # number of bytes and modification time of the file, and the values of a CheckedImage
 JPEG_FORMATS = ("JPEG", "MPO")
 
 # Yields the items of an iterable of the given length, and shows progress.
@@ -38,7 +38,9 @@ def read_images(folder: Path, names: Sequence[str], track: Track) -> list[Checke
         What was found in each image, or the error for an image that cannot be read.
     """
     cache = ImageCache(folder)
-    readers = [JpegReader() for _ in range(max(1, (os.cpu_count() or 1) // 4))]  # they are 4 times as fast
+    readers = [
+        JpegReader() for _ in range(max(1, (os.cpu_count() or 1) // 4))
+    ]  # each is as fast as 4 threads
 
     def read(name: str, reader: JpegReader) -> CheckedImage | InputError:
         image = cache.find(name)

@@ -10,7 +10,7 @@ MAX_TEXT_BYTES = 2**28  # of a text file, such as labels or a list of images
 
 
 def check_regular(path: Path, expected: str) -> int:
-    """Check that a path is a regular file. To open a pipe would wait, and to read a device would not end.
+    """Check that a path is a regular file. Opening a pipe could wait, and reading a device might not end.
 
     Args:
         path: the path. Symbolic links are followed.
@@ -49,7 +49,7 @@ def read_limited(path: Path, expected: str, max_bytes: int = MAX_TEXT_BYTES) -> 
     if size > max_bytes:
         raise InputError(f"{path}: has {counted(size, 'byte')}; expected {expected} of at most {max_bytes:,}")
     with path.open("rb") as file:
-        return file.read(size)  # it may grow meanwhile
+        return file.read(size)  # the file may grow in the meantime
 
 
 def read_lines(path: Path, expected: str) -> list[str]:

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
-# Pillow discards these warnings. libjpeg inside OpenCV prints them to stderr, which a process of its own has
-# to itself. Reducing the image skips most of the work other than the decoding of the file.
+# Pillow discards these warnings. libjpeg inside OpenCV prints them to stderr, so it runs in another process,
+# in which nothing else is printed. Reducing the image skips most of the work besides decoding the file.
 _PROGRAM = """
 import os, sys, cv2
 cv2.setNumThreads(1)
@@ -40,7 +40,7 @@ class JpegReader:
 
         It is empty too if the process has ended, because the image itself can be used.
         """
-        if "\n" in str(path):  # names are sent one a line
+        if "\n" in str(path):  # paths are sent one per line
             return ""
         with self._lock:
             if self._process is None:

@@ -84,7 +84,7 @@ def _read_text(path: Path) -> str:
 
 
 def _check_depth(contents: bytes) -> None:
-    """Raise an error if lists and objects are nested too deeply for functions that call themselves."""
+    """Raise an error if lists and objects are nested too deeply for recursive functions."""
     if _depth(contents) > MAX_DEPTH and (depth := _depth(_STRING.sub(b"", contents))) > MAX_DEPTH:
         raise ValueError(f"lists and objects are nested {depth} levels deep; expected at most {MAX_DEPTH}")
 

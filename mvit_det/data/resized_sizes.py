@@ -7,7 +7,7 @@ import numpy as np
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.problems import Problem
 
-MAX_FACTOR = 4  # of a resizing; beyond it, images are reported
+MAX_FACTOR = 4  # images that are resized by a larger factor, up or down, are reported
 
 
 def find_unusual_sizes(dataset: Dataset, limits: Sequence[tuple[int, int]]) -> list[Problem]:

@@ -74,7 +74,9 @@ def check_yaml(path: Path) -> None:
     except yaml.constructor.ConstructorError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"{path}: {where}{error.problem}; a YAML config may hold plain data alone") from None
+        raise InputError(
+            f"{path}: {where}{error.problem}; a YAML config may contain only plain data"
+        ) from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML: {' '.join(str(error).split()):.200}") from None
 

@@ -14,11 +14,12 @@ from mvit_det.engine.ending import ENDING
 from mvit_det.engine.launchers import Launch
 
 LESS_MEMORY = "a smaller batch, smaller images or fewer loading processes need less"
+OUT_OF_MEMORY = f"most likely because the memory of the machine ran out; {LESS_MEMORY}"  # why it was killed
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # those that a command handles
 PARENT = "MVIT_DET_PARENT_PROCESS"  # environment variable with the id of the process that started this one
 PERIOD = 0.5  # seconds between looks at the other processes
 PATIENCE = 10.0  # seconds for a process to end by itself after another one has failed
-BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def is_child() -> bool:
@@ -44,8 +45,8 @@ def start_children(size: int, machine: int = 0, num_machines: int = 1) -> Launch
     port = int(os.environ.get("MASTER_PORT") or _free_port())
     launch = Launch(machine * size, size * num_machines, 0, size, address, port)
     launch.export()
-    # The children handle the signals that arrive before they can.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED if ENDING.program else ())
+    # A blocked signal stays pending in a child until the child has installed its handlers.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS if ENDING.program else ())
     try:
         for local_rank in range(1, size):
             environment = os.environ | {
@@ -57,7 +58,7 @@ def start_children(size: int, machine: int = 0, num_machines: int = 1) -> Launch
             ENDING.children.append(subprocess.Popen(command, env=environment))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    atexit.register(wait_for_children)  # after what is registered later, such as the end of the connection
+    atexit.register(wait_for_children)  # runs after what is registered later, such as closing the connection
     threading.Thread(target=_watch_children, name="watch-children", daemon=True).start()
     return launch
 
@@ -80,11 +81,11 @@ def watch_parent() -> None:
 def _watch_parent(parent: int, is_run: bool) -> None:
     while os.getppid() == parent:
         time.sleep(PERIOD)
-    # A parent that ends in order ends this process before.
+    # A parent that exits normally has ended this process before, so the parent was killed.
     reporter = "1" if is_run else "0"
     ENDING.is_silent = os.environ.get("LOCAL_RANK") != reporter
     name = "process 0 of the run" if is_run else "the process that started this one"
-    ENDING.end(f"error: {name} was killed, most likely by the system because memory ran out; {LESS_MEMORY}")
+    ENDING.end(f"error: {name} was killed, {OUT_OF_MEMORY}")
 
 
 def _watch_children() -> None:
@@ -93,9 +94,9 @@ def _watch_children() -> None:
         time.sleep(PERIOD)
         for rank, child in enumerate(ENDING.children, start=1):
             status = child.poll()
-            if not status:  # it runs, or has ended in order
+            if not status:  # it is running, or has exited with status 0
                 continue
-            if status > 0:  # it has printed its error, or this process has the same one
+            if status > 0:  # it has printed its error, or this process raises the same one
                 time.sleep(PATIENCE)
             if ENDING.is_interrupted:  # this process ends within its own time limit
                 return
@@ -105,7 +106,11 @@ def _watch_children() -> None:
 
 
 def describe_death(status: int) -> str:
-    """Return how a process ended, from its return code: negative numbers are those of signals."""
+    """Return how a process ended.
+
+    Args:
+        status: its exit status or, if a signal ended it, the number of the signal with a minus sign.
+    """
     if status >= 0:
         return f"ended with status {status}"
     try:
@@ -113,7 +118,7 @@ def describe_death(status: int) -> str:
     except ValueError:
         name = f"signal {-status}"
     if status == -signal.SIGKILL:
-        return f"was killed ({name}), most likely because the memory of the machine ran out; {LESS_MEMORY}"
+        return f"was killed ({name}), {OUT_OF_MEMORY}"
     return f"was killed by {name}"
 
 

@@ -17,18 +17,18 @@ FindCheckpoint = Callable[[], Path | None]
 
 @dataclass
 class Ending:
-    """What the last line of this process contains, and what has to end with it.
+    """What this process prints if it ends early, and which processes it ends then.
 
     Attributes:
-        program: name at the start of the line.
+        program: name of the program, at the start of the line.
         is_silent: whether another process of the run prints the line.
         resume: the command that continues the run, or starts it again if there is no checkpoint; empty for a
             command without one.
         find_checkpoint: function that returns the checkpoint to continue from, or None if there is none yet;
             None outside of a run.
         saved_step: number of steps in the checkpoint that was saved because of the interrupt.
-        requeued: what Slurm does with the job of this process; empty if it was not asked.
-        is_interrupted: whether a signal has come, so that all processes are about to end.
+        requeued: phrase that says whether Slurm requeues the job; empty if it was not asked to.
+        is_interrupted: whether a signal has arrived, so that all processes are about to end.
         children: the other processes that this process has started.
     """
 
@@ -43,7 +43,7 @@ class Ending:
     _reporting: threading.Lock = field(default_factory=threading.Lock)
 
     def how_to_continue(self) -> str:
-        """Return the part of the line that names the checkpoint and the command; empty outside of a run."""
+        """Return the part of the line with the checkpoint and the command; empty outside of a run."""
         if self.find_checkpoint is None:
             return ""
         checkpoint = self.find_checkpoint()
@@ -61,13 +61,13 @@ class Ending:
         return "; ".join(filter(None, (message, self.how_to_continue())))
 
     def claim(self) -> bool:
-        """Return whether the caller is the first that wants to print the line."""
+        """Return whether the caller is to print the line: the first caller, unless :attr:`is_silent`."""
         return self._reporting.acquire(blocking=False) and not self.is_silent
 
     def end(self, message: str, status: int = 1) -> NoReturn:
         """Print ``message`` and how to continue, unless a line has been printed, and end at once.
 
-        Python's own ending is skipped, because it can wait for a thread or a process that hangs.
+        Python's cleanup is skipped, because it can wait for a thread or a process that hangs.
         """
         if self.claim():
             line = f"{self.program}: {self.add_how_to_continue(message)}\n"
@@ -85,7 +85,7 @@ class Ending:
                 child.kill()
 
     def reset(self) -> None:
-        """Forget the command. The other processes are still waited for when this one ends."""
+        """Reset everything but the other processes, for which this process still waits when it exits."""
         self.__init__(children=self.children)  # type: ignore[misc]
 
 
@@ -94,17 +94,17 @@ ENDING = Ending()  # of this process
 
 @contextmanager
 def resumable(find_checkpoint: FindCheckpoint) -> Iterator[None]:
-    """Return a context in which the line at an unexpected end says how to continue the run.
+    """Return a context in which the line of a process that ends early says how to continue the run.
 
     Args:
         find_checkpoint: function that returns the checkpoint to continue from, or None if there is none yet.
 
     Raises:
-        ImageError: in place of one without these words.
+        ImageError: in place of an ImageError in the context, with a message that says how to continue.
     """
     before, ENDING.find_checkpoint = ENDING.find_checkpoint, find_checkpoint
     try:
         yield
     except ImageError as error:
         raise ImageError(ENDING.add_how_to_continue(message_of(error))) from None
-    ENDING.find_checkpoint = before  # an exception keeps it, for the line
+    ENDING.find_checkpoint = before  # not after an exception, because the line needs it

@@ -1,4 +1,4 @@
-"""Faults of the machine that Python and PyTorch report in other words, as one line with the likely cause."""
+"""Explains faults of the machine, such as a killed process, in one line with the likely cause."""
 
 import re
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mvit_det.engine.children import LESS_MEMORY, PATIENCE
+from mvit_det.engine.children import LESS_MEMORY, OUT_OF_MEMORY, PATIENCE
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.interruption import defer_interrupts
 from mvit_det.engine.launchers import find_launch
@@ -48,7 +48,7 @@ def explained_faults(folder: Path | None = None) -> Iterator[None]:
             if _is_lost_connection(error):
                 _wait_for_end()
             else:
-                _is_first_to_report()  # so that the others, which lose their connection now, are silent
+                _is_first_to_report()  # so that the others, which lose their connection now, print nothing
         explanation = _explain(error, folder)
         if explanation is None:
             raise
@@ -80,31 +80,27 @@ def _explain_message(message: str) -> str | None:
     if worker is not None:
         process, name = f"a loading process (pid {worker[1]})", worker[2]
         if name is None or name == "Killed":
-            reason = "was killed, most likely because the memory of the machine ran out"
-            return f"{process} {reason}; {LESS_MEMORY}"
+            return f"{process} was killed, {OUT_OF_MEMORY}"
         if name == "Bus error":
             return f"{process} found the shared memory (/dev/shm) full; {LESS_MEMORY}"
-        return f"{process} died: {name}; without loading processes, the error may say more"
+        return f"{process} died: {name}; without loading processes, the error message may be more precise"
     memory = NO_MEMORY.search(message)
     if memory is not None:
         gigabytes = int(memory[1]) / 1e9
         return f"the memory of the machine ran out: {gigabytes:.2f} GB more were needed; {LESS_MEMORY}"
     if CONNECTION.search(message):
-        reason = "was killed, most likely because the memory of the machine ran out"
-        return (
-            f"another process of the run has ended; without an error of its own, it {reason}; {LESS_MEMORY}"
-        )
+        return f"another process of the run has ended; if it printed no error, it was killed, {OUT_OF_MEMORY}"
     return None
 
 
 def _is_lost_connection(error: Exception) -> bool:
-    # By its name, because commands that do not need torch do not import it.
+    # Compared by name, because this module must not import torch.
     is_distributed = any(base.__name__ == "DistError" for base in type(error).__mro__)
     return is_distributed or (isinstance(error, RuntimeError) and CONNECTION.search(str(error)) is not None)
 
 
 def _wait_for_end() -> None:
-    """Wait until the process that knows which one has died ends this one, or until a launcher asks it to end.
+    """Wait to be ended by the parent process or the launcher, which know which process has died.
 
     Raises:
         SystemExit: if another process prints the line.
@@ -124,6 +120,6 @@ def _is_first_to_report() -> bool:
     try:
         store = sys.modules["torch.distributed"].distributed_c10d._get_default_store()
         return int(store.add("mvit_det/lost_connection", 1)) == 1
-    except Exception:  # it is in process 0 unless torchrun started the run, and went with it
+    except Exception:  # the store has ended with process 0, which holds it unless torchrun does
         launch = find_launch()
         return launch is None or launch.rank <= 1

@@ -1,4 +1,4 @@
-"""Interrupts by SIGINT and SIGTERM: a command ends with one line, within seconds, between two steps."""
+"""Handles SIGINT, SIGTERM and Slurm's SIGUSR1: a command ends within seconds, with one line."""
 
 import atexit
 import gc
@@ -12,31 +12,30 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from mvit_det.engine.children import is_child, watch_parent
+from mvit_det.engine.children import SIGNALS, is_child, watch_parent
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.launchers import find_launch
 
 TIME_LIMIT = 8.0  # seconds from a signal until the process ends, whatever it is doing
-REQUEUE_TIME_LIMIT = 100.0  # for Slurm's SIGUSR1, which comes as early as the user asked for
-REPEAT_TIME = 2.0  # seconds in which signals count as one, as shells and launchers send several
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-STOP, REQUEUE = 1, 2  # what is asked of a run; the larger number wins
+REQUEUE_TIME_LIMIT = 100.0  # for SIGUSR1, which Slurm sends before the job reaches its own time limit
+REPEAT_TIME = 2.0  # seconds in which several signals count as one, because shells and launchers repeat them
+STOP, REQUEUE = 1, 2  # requests to a training loop; if the processes have several, the largest counts
 
-_active: "Interruption | None" = None  # that of the command that runs in this process
+_active: "Interruption | None" = None  # of the command that this process runs
 
 
 class Interruption:
     """The handler of the signals of this process.
 
-    A signal raises a :class:`KeyboardInterrupt`, except during training: there, the training loop asks for
-    :attr:`request` after each step. If the process has not ended after :data:`TIME_LIMIT`, or if a second
-    signal comes, it is ended at once.
+    A signal raises a :class:`KeyboardInterrupt`. During training, it only sets :attr:`request`, which the
+    training loop reads after each step. If the process has not ended after :data:`TIME_LIMIT`, or if a second
+    signal arrives, the process exits at once.
 
-    A process that another process of the run has started passes a signal on to that one, which decides.
+    A process that another process of the run has started only sends the signal on to that process.
 
     Attributes:
-        request: what is asked of the run: 0 (nothing), :data:`STOP` or :data:`REQUEUE`.
-        is_deferred: whether the training loop asks for :attr:`request` itself.
+        request: 0 (no request), :data:`STOP` or :data:`REQUEUE`.
+        is_deferred: whether the training loop reads :attr:`request`, so that a signal raises nothing.
     """
 
     def __init__(self) -> None:
@@ -67,20 +66,20 @@ class Interruption:
 
 
 def requested() -> int:
-    """Return what a signal has asked of this process: 0 (nothing), :data:`STOP` or :data:`REQUEUE`."""
+    """Return the request that a signal made: 0 (none), :data:`STOP` or :data:`REQUEUE`."""
     return 0 if _active is None else _active.request
 
 
 def is_handled() -> bool:
-    """Return whether the signals of this process are handled here."""
+    """Return whether this module handles the signals of the process."""
     return _active is not None
 
 
 def defer_interrupts(is_deferred: bool) -> None:
-    """Set whether the caller asks for :func:`requested` itself; otherwise, a signal raises KeyboardInterrupt.
+    """Set whether the caller calls :func:`requested`. If it does not, a signal raises KeyboardInterrupt.
 
     Raises:
-        KeyboardInterrupt: if interrupts are no longer deferred, and a signal has come in the meantime.
+        KeyboardInterrupt: if interrupts are no longer deferred, and a signal arrived while they were.
     """
     if _active is not None:
         _active.is_deferred = is_deferred
@@ -92,17 +91,17 @@ def defer_interrupts(is_deferred: bool) -> None:
 def interruptible(program: str, resume: str = "") -> Iterator[None]:
     """Return a context for a command, in which SIGINT, SIGTERM and, in a Slurm job, SIGUSR1 are handled.
 
-    It is for a process of its own: the process ends without Python's own ending if that takes too long, and
-    if another process of the run dies. Inside of another such context, only ``resume`` has an effect; outside
-    of the main thread, nothing has.
+    The context is for the main function of a process. If the process takes too long to end, or if another
+    process of the run dies, it exits without Python's cleanup. Inside another such context and outside the
+    main thread, only ``resume`` has an effect.
 
     Args:
-        program: name at the start of the line.
+        program: name of the program, at the start of the line that is printed.
         resume: the command that continues a run; see :class:`mvit_det.engine.ending.Ending`.
 
     Raises:
         KeyboardInterrupt: on a signal, with a message that says how to continue.
-        SystemExit: on a signal, in a process whose line another process prints.
+        SystemExit: on a signal, in a process that leaves the line to another process.
     """
     global _active
     launch = find_launch()
@@ -122,12 +121,14 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
         watch_parent()
     is_done = False
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)  # blocked until here in a process of a run
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, handled
+        )  # start_children blocked them in the processes that it started
         yield
         if _active.request:  # a library has swallowed the exception
             raise KeyboardInterrupt
         is_done = True
-    except KeyboardInterrupt:  # of this process, or of another one with which it has agreed
+    except KeyboardInterrupt:  # by a signal, or because the processes have agreed to stop
         _end_interrupted()
     except SystemExit:
         if not _active.request:
@@ -136,7 +137,7 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
     finally:
         if not is_done:
             ENDING.kill_children()
-            # Without this, the garbage collections at Python's end take seconds on a busy machine.
+            # Without this, garbage collection when Python exits takes seconds on a busy machine.
             atexit.register(gc.freeze)
         if not _active.request:  # otherwise, the process is about to end, and a second signal may come
             for number, handler in before.items():
@@ -147,14 +148,14 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
 
 
 def _should_handle(number: signal.Signals) -> bool:
-    """Return whether a signal is ours: it is not if it is ignored, as nohup and a shell's ``&`` do."""
+    """Return whether to handle a signal. Ignored signals, as after nohup or a shell's ``&``, stay ignored."""
     if number == signal.SIGUSR1 and "SLURM_JOB_ID" not in os.environ:
         return False
     return signal.getsignal(number) is not signal.SIG_IGN
 
 
 def _end_interrupted() -> None:
-    """Raise the exception with which an interrupted process ends, with its line if it is to print one."""
+    """Raise the exception that ends an interrupted process; its message is the line to print, if any."""
     message = ENDING.how_to_continue()
     if not ENDING.claim():
         raise SystemExit(1) from None
@@ -162,15 +163,15 @@ def _end_interrupted() -> None:
 
 
 def _ignore_interrupts(unraisable: Any) -> None:
-    """Keep Python from printing an interrupt that came in a finalizer. The process still ends in time."""
+    """Keep Python from printing an interrupt that a finalizer raised. The process still ends in time."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
 
 
 def _ignore_in_worker() -> None:
-    """Leave it to the parent process when a loading process ends.
+    """Keep signals from ending a loading process before its parent process ends it.
 
-    A terminal or a job system sends signals to all processes. If a loading process died of one, the parent
+    A terminal or a job system sends a signal to all processes. If it ended a loading process, the parent
     would fail in the middle of a step.
     """
     if _active is None:
@@ -183,7 +184,7 @@ def _ignore_in_worker() -> None:
 
 
 def _end_worker(parent: int) -> None:
-    """End this loading process if its parent asks for it, or after the time that the parent itself has."""
+    """End this loading process on SIGTERM: at once if its parent sent it, else after a time limit."""
     if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         time.sleep(TIME_LIMIT + 1)
     os._exit(0)

@@ -14,7 +14,7 @@ from mvit_det.errors import InputError, printable
 from mvit_det.files import remove_temporary_files
 
 LOCK = ".lock"
-# What a file system answers that has no locks, such as some network file systems.
+# Errors of file systems without locks, such as some network file systems.
 NOT_SUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 MAX_HOLDER = 500  # characters of the lock file that are shown
 
@@ -29,16 +29,16 @@ def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
 
     The lock is a POSIX record lock on a file in the folder. The system releases it when the process ends,
     however that happens. Loading processes do not inherit it, so that one of them that outlives a killed run
-    does not block the next run. If the process holds the lock already, nothing happens. A process that opens
-    and closes the file of a lock that it holds loses it.
+    does not block the next run. If the process holds the lock already, nothing happens. The file must not be
+    opened while the lock is held: closing it would release the lock.
 
     Args:
         folder: the folder of the run.
         warn: function that prints a line. It is called if the file system has no locks; the run continues.
 
     Raises:
-        InputError: if another process holds the lock, whose message names the process, its machine and
-            command; or if the folder or a parent of it is a file.
+        InputError: if another process holds the lock, with a message that names the process, its machine
+            and its command; or if the folder or a parent of it is a file.
     """
     key = folder.resolve()
     if key in _held:

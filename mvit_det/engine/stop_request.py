@@ -10,7 +10,7 @@ from mvit_det.engine.interruption import REQUEUE, requested
 from mvit_det.engine.slurm import requeue
 from mvit_det.errors import ImageError, message_of
 
-FAILED = 3  # a process cannot load its next batch; wins over what a signal asks
+FAILED = 3  # a process cannot load its next batch; takes precedence over the others
 
 
 class StopRequest:
@@ -61,10 +61,14 @@ class StopRequest:
         raise ImageError(message) from None
 
 
-def end_run(request: int, num_steps: int) -> None:
-    """Record that a checkpoint was saved after ``num_steps`` steps, and requeue the job if asked for.
+def record_checkpoint(request: int, num_steps: int) -> None:
+    """Record that a run has saved a checkpoint because it stops, and requeue its job if asked to.
 
-    The first process calls this function when it has saved the checkpoint.
+    The first process calls this function.
+
+    Args:
+        request: what the processes have agreed on.
+        num_steps: number of steps before the checkpoint.
     """
     ENDING.saved_step = num_steps
     if request == REQUEUE:

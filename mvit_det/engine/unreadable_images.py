@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch.utils.data import Dataset
 
 from mvit_det.errors import ImageError, InputError, counted, printable
 
-MAX_ATTEMPTS = 20  # images in a row that may be unreadable; if it is more, the whole folder may be gone
+MAX_ATTEMPTS = 20  # unreadable images in a row that are an error, because the whole folder may be gone
 
 T = TypeVar("T")
 
@@ -62,3 +63,21 @@ class UnreadableImages:
             self.is_reported[place] = 1
             number = counted(int(self.is_reported.sum()), "image")
             logging.getLogger(__name__).warning(printable(f"{message} ({number} so far)"))
+
+
+class ReadableDataset(Dataset[Any]):
+    """A data set for evaluation, with None in place of images that cannot be read.
+
+    Args:
+        dataset: the data set, which raises an InputError for an image that cannot be read.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+        self.unreadable = UnreadableImages(len(self))
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        return self.unreadable.read_or_none(self.dataset.__getitem__, index)

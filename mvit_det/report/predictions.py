@@ -91,7 +91,7 @@ def check_output(options: PredictOptions) -> None:
     """Check that a prediction may write to its folder.
 
     Raises:
-        InputError: if it may not.
+        InputError: if the folder contains a training run or other results, or cannot be written to.
     """
     run_folder.refuse_training_run(options.out)
     inputs = (options.source, options.checkpoint)
@@ -135,7 +135,7 @@ def _predict_video(
     folder = options.out / run_folder.PICTURES
     folder.mkdir(exist_ok=True)
     path = folder / f"{options.source.stem}.mp4"
-    with _removed_unless_whole(path), sv.VideoSink(str(path), info) as sink:
+    with _removed_if_incomplete(path), sv.VideoSink(str(path), info) as sink:
         total = info.total_frames or 0
         for image_id, frame in enumerate(track(frames, total, "detecting", console), start=1):
             detections = detect(frame, image_id)
@@ -146,7 +146,7 @@ def _predict_video(
 
 
 @contextmanager
-def _removed_unless_whole(path: Path) -> Iterator[None]:
+def _removed_if_incomplete(path: Path) -> Iterator[None]:
     """Remove a video that is being written if there is an exception, or if OpenCV cannot read it afterward.
 
     Raises:

@@ -97,7 +97,7 @@ def test_override_sets_a_keyword_that_the_config_does_not_mention():
 def test_a_yaml_config_runs_no_code(tmp_path):
     path, trace = tmp_path / "config.yaml", tmp_path / "trace"
     path.write_text(f"train:\n  steps: !!python/object/apply:os.mkdir [{trace}]\n")
-    with pytest.raises(InputError, match="config.yaml: line 2: .*os.mkdir.*plain data alone"):
+    with pytest.raises(InputError, match="config.yaml: line 2: .*os.mkdir.*only plain data"):
         load_config(str(path))
     assert not trace.exists()
     path.write_text("train: {betas: !!python/tuple [0.9, 0.999]}\n")

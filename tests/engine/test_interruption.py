@@ -203,7 +203,7 @@ def test_the_first_process_that_is_killed_ends_the_others_with_one_line(start):
     process, pids = start(TWO_PROCESSES, num_processes=2)
     process.kill()
     (line,) = end(process, expected_status=-signal.SIGKILL)
-    assert line.startswith("program: error: process 0 of the run was killed, most likely by the system")
+    assert line.startswith("program: error: process 0 of the run was killed, most likely because")
     wait_until_dead(pids)
 
 

@@ -3,7 +3,7 @@ import pytest
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.interruption import REQUEUE, STOP
 from mvit_det.engine.slurm import is_requeued, requeue
-from mvit_det.engine.stop_request import end_run
+from mvit_det.engine.stop_request import record_checkpoint
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_run_is_requeued_only_if_it_was_asked_for(scontrol, tmp_path, monkeypa
     monkeypatch.setattr(ENDING, "saved_step", None)
     monkeypatch.setattr(ENDING, "requeued", "")
     scontrol("exit 0")
-    end_run(STOP, 7)
+    record_checkpoint(STOP, 7)
     assert ENDING.how_to_continue() == f"saved {tmp_path}/last.ckpt after step 7"
-    end_run(REQUEUE, 7)
+    record_checkpoint(REQUEUE, 7)
     assert ENDING.how_to_continue().endswith("after step 7; requeued job 42, which continues")

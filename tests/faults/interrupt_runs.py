@@ -7,7 +7,6 @@ Prints a row for each run: the seconds until all of its processes had ended, the
 command, and what is wrong. The runs are forked from this process, which has imported everything.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -17,18 +16,17 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
 
-from mvit_det.data.shapes import write_shapes
 from mvit_det.engine import children, interruption
 from mvit_det.engine.run_lock import LOCK
-from mvit_det.errors import one_line_errors
-from tests.faults.kill_and_resume import Detectron2, Run, Torchvision
+from tests.faults.integrations import Detectron2, Torchvision, build_parser, find_own_lines
+from tests.faults.runs import find_processes, fork, has_ended, print_row, train_detector
 
 PHASES = {  # phase -> for each integration, the function to interrupt, and in which of its calls
     "checking": (
@@ -57,7 +55,7 @@ PHASES = {  # phase -> for each integration, the function to interrupt, and in w
     ),
     "predict": (("mvit_det.torchvision.predict.detect", 2), None),
     "predict video": (("mvit_det.torchvision.predict.detect", 2), None),
-    "predict writing": (("mvit_det.report.predictions.write_json", 2), None),
+    "predict writing": (("mvit_det.data.json_files._to_bytes", 4), None),  # into files that are open
 }
 TRAINING = ("training", "evaluation", "final evaluation")  # the phases that leave a checkpoint
 WORK = 2.0  # seconds that the interrupted function takes longer
@@ -105,58 +103,31 @@ def slow_down(path, call, marker):
     setattr(owner, name, slow)
 
 
-def start(kind, arguments, log, processes, phase, marker):
-    """Fork a run in a group of its own; return the id of its first process."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & makes its commands ignore it
-        with log.open("w") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        sys.argv = ["train_net.py"]
-        sys.orig_argv = ["python", *sys.argv]
-        torchvision, detectron2 = PHASES[phase]
-        slow_down(*(torchvision if isinstance(kind, Torchvision) else detectron2), marker)
-        if processes == 2:
-            reading, ForkedChild.pipe = os.pipe()
-            signal.pthread_sigmask(signal.SIG_BLOCK, children.BLOCKED)
-            ForkedChild.pid = os.fork()
-            if ForkedChild.pid == 0:
-                os.close(ForkedChild.pipe)
-                environment = os.read(reading, 100_000)
-                if not environment:  # the first process has ended without starting this one
-                    os._exit(0)
-                os.environ |= pickle.loads(environment)
-            else:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, children.BLOCKED)
-                children.subprocess.Popen = ForkedChild
-        with one_line_errors():
-            kind.main(arguments)
-        status = 0
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+def run(kind, arguments, processes, phase, marker):
+    """Run a command that takes longer in a phase.
+
+    If it starts a second process, this is a fork that waits from the beginning.
+    """
+    torchvision, detectron2 = PHASES[phase]
+    slow_down(*(torchvision if isinstance(kind, Torchvision) else detectron2), marker)
+    if processes == 2:
+        reading, ForkedChild.pipe = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, children.SIGNALS)
+        ForkedChild.pid = os.fork()
+        if ForkedChild.pid == 0:
+            os.close(ForkedChild.pipe)
+            environment = os.read(reading, 100_000)
+            if not environment:  # the first process has ended without starting this one
+                os._exit(0)
+            os.environ |= pickle.loads(environment)
+        else:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, children.SIGNALS)
+            children.subprocess.Popen = ForkedChild
+    kind.main(arguments)
 
 
 def group_is_alive(group):
-    """Return whether a process of a group has not ended. Zombies have."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            return True
-    return False
+    return any(process.group == group for process in find_processes())
 
 
 def interrupt(kind, folder, processes, phase, number, target):
@@ -164,9 +135,11 @@ def interrupt(kind, folder, processes, phase, number, target):
     out, log, marker = folder / "run", folder / "log.txt", folder / "marker"
     shutil.rmtree(out, ignore_errors=True)
     marker.unlink(missing_ok=True)
-    pid = start(kind, build_command(kind, phase, folder, processes), log, processes, phase, marker)
+    log.unlink(missing_ok=True)
+    arguments = build_command(kind, phase, folder, processes)
+    pid = fork(partial(run, kind, arguments, processes, phase, marker), log)
     while not marker.exists():
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if has_ended(pid):
             os.waitpid(pid, 0)
             return 0, None, [], [f"ended before the signal: {log.read_text()[-500:]}"]
         time.sleep(0.02)
@@ -181,7 +154,7 @@ def interrupt(kind, folder, processes, phase, number, target):
     if group_is_alive(pid):
         os.killpg(pid, signal.SIGKILL)
     text = log.read_text()
-    lines = [line for line in text.splitlines() if line.startswith(("mvit-det: ", "train_net.py: "))]
+    lines = find_own_lines(text)
     problems = [text[text.index("Traceback") :]] if "Traceback" in text else []
     problems += [f"{seconds:.1f} s"] if seconds > interruption.TIME_LIMIT + 2 else []
     problems += [f"status {status}"] if status != 1 else []
@@ -219,14 +192,12 @@ def build_command(kind, phase, folder, processes):
     out, trained, data = folder / "run", folder / "trained", folder / "data"
     command, _, _ = phase.partition(" ")
     if isinstance(kind, Detectron2):
-        flags, overrides = kind.command(out, resume=False)[:2], kind.command(out, resume=False)[2:]
-        flags += ["--num-gpus", "2"] * (processes == 2)
+        flags = ["--num-gpus", "2"] * (processes == 2)
+        overrides = ["train.max_iter=6", "train.checkpointer.period=99"]
         if command == "eval":
-            flags, overrides = (
-                [*flags, "--eval-only"],
-                [*overrides, f"train.init_checkpoint={trained}/model_final.pth"],
-            )
-        return [*flags, *overrides, "train.max_iter=6", "train.checkpointer.period=99"]
+            flags += ["--eval-only"]
+            overrides += [f"train.init_checkpoint={trained}/model_final.pth"]
+        return kind.command(out, *overrides, flags=flags)
     devices = ["--devices", "2"] * (processes == 2)
     if command == "predict":
         source = folder / "video.avi" if phase.endswith("video") else data / "images"
@@ -234,28 +205,18 @@ def build_command(kind, phase, folder, processes):
     if command == "eval":
         files = ["--json", f"{data}/val.json", "--images", f"{data}/images", "--workers", "0"]
         return ["eval", "--checkpoint", f"{trained}/last.ckpt", *files, "--out", str(out), *devices]
-    return [*kind.command(out, resume=False), "--save-every", "99", *devices]
+    return kind.command(out, "--save-every", "99", *devices)
 
 
-def prepare(kind, folder):
-    """Import everything, and make what the commands read: images, a video and a trained detector."""
-    kind.prepare()
-    data, trained = folder / "data", folder / "trained"
-    if not data.exists():
-        write_shapes(data, num_train=6, num_val=3)
-    video = cv2.VideoWriter(str(folder / "video.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+def write_video(path):
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
     for _ in range(5):
         video.write(np.zeros((64, 64, 3), np.uint8))
     video.release()
-    if not any((trained / name).exists() for name in kind.checkpoints):
-        run = Run(kind, trained, folder / "training.txt", processes=1)
-        assert run.wait() == 0, (folder / "training.txt").read_text()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--detectron2", action="store_true")
+    parser = build_parser(__doc__)
     parser.add_argument("--processes", type=int, choices=(1, 2), action="append")
     parser.add_argument("--phase", choices=PHASES, action="append")
     parser.add_argument("--signal", choices=("SIGINT", "SIGTERM"), action="append")
@@ -266,8 +227,9 @@ def main():
     interruption.TIME_LIMIT = options.time_limit
     options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data", [])
-    prepare(kind, options.folder)
+    kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data")
+    train_detector(kind, options.folder)
+    write_video(options.folder / "video.avi")
     failures = 0
     for processes, phase, name, target, _ in itertools.product(
         options.processes or (1, 2),
@@ -280,9 +242,8 @@ def main():
             continue
         result = interrupt(kind, options.folder, processes, phase, signal.Signals[name], target)
         seconds, status, lines, problems = result
-        failures += bool(problems)
-        row = f"{processes} | {phase} | {name} | {target} | {seconds:.1f} s | {status} | {lines}"
-        print(f"{row} | {problems or 'good'}", flush=True)
+        cells = (processes, phase, name, target, f"{seconds:.1f} s", status, lines)
+        failures += print_row(*cells, problems=problems)
     sys.exit(f"{failures} runs did not end as they should" if failures else 0)
 
 

@@ -7,7 +7,6 @@ Prints a row for each command: the seconds until all of its processes had ended,
 the command, and what is wrong. The commands are started as a user starts them, and would run for minutes.
 """
 
-import argparse
 import itertools
 import os
 import shutil
@@ -20,39 +19,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvit_det.data.shapes import write_shapes
-from tests.faults.interrupt_runs import prepare
-from tests.faults.kill_and_resume import Detectron2, Torchvision
+from tests.faults.integrations import Detectron2, Torchvision, build_parser, find_own_lines
+from tests.faults.runs import ROOT, find_processes, print_row, train_detector
 
-ROOT = Path(__file__).parents[2]
 LAUNCHERS = ("single", "own", "torchrun")  # one process; two that the command starts; two of torchrun
 VICTIMS = ("rank0", "rank1", "worker")  # the last one is a loading process of the first process
 COMMANDS = ("train", "eval")
 TIME_LIMIT = 30  # seconds from the death of a process to that of the others
 MARK = "MVIT_DET_TEST_RUN"  # environment variable by which the processes of a command are found
-NUM_IMAGES = 500  # of an evaluation
+NUM_IMAGES = 500  # of an evaluation, which then takes long
 
 
 @dataclass
-class Process:
+class Marked:
+    """A process of a command, with what tells the processes of the command apart."""
+
     pid: int
     parent: int
     command: bytes
     environment: dict[str, str]
 
 
-def find_processes(mark):
-    """Return the processes, except for zombies, whose environment contains a mark."""
+def find_marked(mark):
+    """Return the processes whose environment contains a mark."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in find_processes():
+        folder = Path("/proc", str(process.pid))
         try:
             content = (folder / "environ").read_text(errors="replace")
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
         environment = dict(entry.split("=", 1) for entry in content.split("\0") if "=" in entry)
-        if environment.get(MARK) == mark and fields[0] != "Z":
-            found.append(Process(int(folder.name), int(fields[1]), command, environment))
+        if environment.get(MARK) == mark:
+            found.append(Marked(process.pid, process.parent, command, environment))
     return found
 
 
@@ -78,30 +78,26 @@ def find_victims(processes, first, launcher):
 
 def build_command(kind, command, launcher, folder):
     """Return the command line."""
-    out, trained = folder / "killed", folder / "trained"
+    out, trained, many = folder / "killed", folder / "trained", folder / "many"
     own = launcher == "own"
     if isinstance(kind, Detectron2):
         program = [ROOT / "tools" / "train_net.py"]
-        flags, overrides = kind.command(out, resume=False)[:2], kind.command(out, resume=False)[2:]
-        flags += ["--num-gpus", "2"] * own
-        overrides += ["train.max_iter=100000", "train.eval_period=0"]
+        flags = ["--num-gpus", "2"] * own
+        overrides = ["train.max_iter=100000", "train.eval_period=0"]
         overrides += ["dataloader.train.num_workers=1", "dataloader.test.num_workers=1"]
         if command == "eval":
             flags += ["--eval-only"]
-            overrides += [
-                f"train.init_checkpoint={trained}/model_final.pth",
-                f"data.val.json={folder}/many/val.json",
-            ]
-            overrides += [f"data.val.images={folder}/many/images"]
-        arguments = [*flags, *overrides]
+            overrides += [f"train.init_checkpoint={trained}/model_final.pth"]
+            overrides += [f"data.val.json={many}/val.json", f"data.val.images={many}/images"]
+        arguments = kind.command(out, *overrides, flags=flags)
     else:
         program = ["-m", "mvit_det"]
+        more = ["--workers", "1", *["--devices", "2"] * own]
         if command == "train":
-            arguments = [*kind.command(out, resume=False), "--epochs", "1000", "--eval-every", "1000"]
+            arguments = kind.command(out, "--epochs", "1000", "--eval-every", "1000", *more)
         else:
-            files = ["--json", folder / "many" / "val.json", "--images", folder / "many" / "images"]
-            arguments = ["eval", "--checkpoint", trained / "last.ckpt", *files, "--out", out]
-        arguments += ["--workers", "1", *["--devices", "2"] * own]
+            files = ["--json", many / "val.json", "--images", many / "images"]
+            arguments = ["eval", "--checkpoint", trained / "last.ckpt", *files, "--out", out, *more]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return [sys.executable, *torchrun * (launcher == "torchrun"), *program, *arguments]
 
@@ -112,16 +108,11 @@ def kill(kind, folder, command, launcher, victim):
     shutil.rmtree(out, ignore_errors=True)
     environment = os.environ | {MARK: mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with log.open("w") as file:
-        first = subprocess.Popen(
-            build_command(kind, command, launcher, folder),
-            stdout=file,
-            stderr=file,
-            env=environment,
-            start_new_session=True,
-        )
+        arguments = build_command(kind, command, launcher, folder)
+        first = subprocess.Popen(arguments, stdout=file, stderr=file, env=environment, start_new_session=True)
     needed = {"rank0", "worker"} | ({"rank1", "worker1"} if launcher != "single" else set())
     while True:
-        victims = find_victims(find_processes(mark), first.pid, launcher)
+        victims = find_victims(find_marked(mark), first.pid, launcher)
         has_started = command == "eval" or (out / "last.ckpt").exists() or (out / "last_checkpoint").exists()
         if has_started and needed <= victims.keys():
             break
@@ -130,19 +121,15 @@ def kill(kind, folder, command, launcher, victim):
         time.sleep(0.1)
     begin = time.monotonic()
     os.kill(victims[victim].pid, signal.SIGKILL)
-    while (first.poll() is None or find_processes(mark)) and time.monotonic() < begin + 2 * TIME_LIMIT:
+    while (first.poll() is None or find_marked(mark)) and time.monotonic() < begin + 2 * TIME_LIMIT:
         time.sleep(0.05)
     seconds = time.monotonic() - begin
     problems = check(command, launcher, victim, first.poll(), log.read_text())
     problems += [f"{seconds:.1f} s"] if seconds > TIME_LIMIT else []
-    for process in find_processes(mark):
+    for process in find_marked(mark):
         problems.append(f"process {process.pid} is left")
         os.kill(process.pid, signal.SIGKILL)
-    return seconds, first.wait(), own_lines(log.read_text()), problems
-
-
-def own_lines(text):
-    return [line for line in text.splitlines() if line.startswith(("mvit-det: ", "train_net.py: "))]
+    return seconds, first.wait(), find_own_lines(log.read_text()), problems
 
 
 def check(command, launcher, victim, status, text):
@@ -152,7 +139,7 @@ def check(command, launcher, victim, status, text):
     # torchrun reports the death of a process with a traceback of its own.
     tracebacks = text.split("Traceback (most recent")[1:]
     problems += [part for part in tracebacks if launcher != "torchrun" or "mvit_det/" in part][:1]
-    lines = own_lines(text)
+    lines = find_own_lines(text)
     if launcher == "torchrun" and victim != "worker":
         # torchrun interrupts the others. Outside of a step, they do not know why; its own report says it.
         problems += [f"{len(lines)} lines"] if len(lines) > 1 else []
@@ -164,34 +151,27 @@ def check(command, launcher, victim, status, text):
     return problems
 
 
-def prepare_all(kind, folder, commands):
-    """Make what the commands read: a trained detector, and images that an evaluation takes long for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    prepare(kind, folder)
-    if "eval" in commands and not (folder / "many").exists():
-        write_shapes(folder / "many", num_train=1, num_val=NUM_IMAGES)
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--detectron2", action="store_true")
+    parser = build_parser(__doc__)
     parser.add_argument("--command", choices=COMMANDS, action="append")
     parser.add_argument("--launcher", choices=LAUNCHERS, action="append")
     parser.add_argument("--victim", choices=VICTIMS, action="append")
     options = parser.parse_args()
-    kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data", [])
-    prepare_all(kind, options.folder, options.command or COMMANDS)
+    commands, many = options.command or COMMANDS, options.folder / "many"
+    options.folder.mkdir(parents=True, exist_ok=True)
+    kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data")
+    train_detector(kind, options.folder)
+    if "eval" in commands and not many.exists():
+        write_shapes(many, num_train=1, num_val=NUM_IMAGES)
     failures = 0
     for command, launcher, victim in itertools.product(
-        options.command or COMMANDS, options.launcher or LAUNCHERS, options.victim or VICTIMS
+        commands, options.launcher or LAUNCHERS, options.victim or VICTIMS
     ):
         if launcher == "single" and victim != "worker":
             continue
         seconds, status, lines, problems = kill(kind, options.folder, command, launcher, victim)
-        failures += bool(problems)
-        row = f"{command} | {launcher} | {victim} | {seconds:.1f} s | {status} | {lines}"
-        print(f"{row} | {problems or 'good'}", flush=True)
+        cells = (command, launcher, victim, f"{seconds:.1f} s", status, lines)
+        failures += print_row(*cells, problems=problems)
     sys.exit(f"{failures} commands did not end as they should" if failures else 0)
 
 

@@ -49,7 +49,7 @@ HOSTILE = [
         b"I" + b"9" * 5000 + b"\n",
         b"L9L\n",
         b"F1e999\n",
-        b"G\x7f\xf8\0\0\0\0\0\0",
+        b"G\x7f\xf8" + bytes(6),
         b"S'a'\n",
         b"Va\n",
     ),

@@ -9,7 +9,6 @@ with an evaluation after each epoch: by ``mvit-det train`` and, with ``--detectr
 ``/proc``. A row is printed for each quantity. If one has grown, the exit status is 1.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -24,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from mvit_det.data.shapes import write_shapes
-from tests.faults.kill_and_resume import Detectron2, Torchvision
+from tests.faults.integrations import Detectron2, Torchvision, build_parser
+from tests.faults.runs import ROOT, find_processes
 
-ROOT = Path(__file__).parents[2]
 IMAGES_PER_SECOND = 40  # more than a CPU processes; to check them takes a tenth of the time
 INTERVAL = 2.0  # seconds between samples
 MIN_SAMPLES = 30
@@ -44,15 +43,7 @@ TOLERANCES = {
 
 def processes(session):
     """Return the ids of the processes in a session, also of those that their parents have left behind."""
-    ids = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            ids.append(int(stat.parent.name))
-    return ids
+    return [process.pid for process in find_processes() if process.session == session]
 
 
 def count_files(folder, left_out="pictures"):
@@ -168,10 +159,8 @@ def write_images(folder, count):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser = build_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--detectron2", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the command is ended too
     folder, seconds = options.folder.absolute(), options.minutes * 60
@@ -180,17 +169,17 @@ def main():
     command = [sys.executable, "-m", "mvit_det"]
     train = Torchvision(folder / "data", ["--save-every", "4", "--eval-every", "1", "--workers", "1"])
     detector = folder / "detector"
-    subprocess.run([*command, *train.command(detector, False), "--epochs", "1"], cwd=ROOT, check=True)
+    subprocess.run([*command, *train.command(detector, "--epochs", "1")], cwd=ROOT, check=True)
 
     images, out = write_images(folder, int(IMAGES_PER_SECOND * seconds / 2)), folder / "predict" / "run"
     predict = [*command, "predict", str(images), "--checkpoint", str(detector), "--out", str(out)]
     runs = [("predict", predict, "run/pictures/*")]
-    endless = [*train.command(folder / "train" / "run", False), "--epochs", "1000000"]
+    endless = train.command(folder / "train" / "run", "--epochs", "1000000")
     runs.append(("train", [*command, *endless], "run/last.ckpt"))
     if options.detectron2:
         more = ["train.max_iter=12000000", "train.eval_period=12", "train.checkpointer.period=4"]
         kind = Detectron2(folder / "data", [*more, "dataloader.train.num_workers=1"])
-        arguments = kind.command(folder / "train_net" / "run", False)
+        arguments = kind.command(folder / "train_net" / "run")
         runs.append(("train_net", [sys.executable, "tools/train_net.py", *arguments], "run/last_checkpoint"))
     num_grown = 0
     for name, run, marker in runs:

@@ -1,7 +1,6 @@
 """Images that are removed or changed, by another program or a disk that fails, while a run reads them."""
 
 import importlib
-import importlib.util
 import logging
 import os
 import re
@@ -14,20 +13,11 @@ from PIL import Image
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import one_line_errors
 from mvit_det.report.run_folder import last_checkpoint
-from tests.faults.kill_and_resume import Detectron2, Torchvision, compare
+from tests.faults.integrations import INTEGRATIONS, Detectron2, Torchvision, reset_logs
+from tests.faults.kill_and_resume import compare
 
 pytestmark = pytest.mark.slow
 
-INTEGRATIONS = [
-    "torchvision",
-    pytest.param(
-        "detectron2",
-        marks=[
-            pytest.mark.detectron2,
-            pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="needs Detectron2"),
-        ],
-    ),
-]
 # Integration -> the functions that are called in a step of training, in the evaluation after training, and in
 # an evaluation of its own; and in which of their calls.
 STEP = {
@@ -73,11 +63,11 @@ class Runs:
         (self.val_image,) = (folder / "data/images").glob("val_*1.*")
 
     def run(self, out, *, resume=False):
-        """Run a training to its end; return its status, and what is on the terminal."""
-        return self.call(self.kind.main, self.kind.command(self.folder / out, resume))
+        """Train to the end; return the exit status, and what is on the terminal."""
+        return self.call(self.kind.main, self.kind.command(self.folder / out, resume=resume))
 
     def call(self, main, arguments):
-        self.reset_logs()
+        reset_logs()
         self.capfd.readouterr()
         try:
             with one_line_errors("train_net.py"):
@@ -86,21 +76,11 @@ class Runs:
         except SystemExit as caught:
             status = caught.code
         finally:
-            self.reset_logs()
+            reset_logs()
         captured = self.capfd.readouterr()
         shown = captured.out + captured.err
         assert "Traceback" not in shown, shown
         return status, shown
-
-    def reset_logs(self):
-        """Remove what Detectron2 sets up in the logs of a process, which write to the streams of one test."""
-        if self.integration == "detectron2":
-            from detectron2.utils.logger import setup_logger
-
-            setup_logger.cache_clear()
-        for name in ("detectron2", "fvcore", "mvit_det"):
-            logging.getLogger(name).handlers.clear()
-            logging.getLogger(name).propagate = True
 
 
 @pytest.fixture
@@ -223,9 +203,8 @@ def test_an_evaluation_of_its_own_ends_in_one_line(integration, tmp_path, capfd,
         command = ["eval", "--checkpoint", checkpoint, "--data", tmp_path / "data", "--workers", 2]
         command += ["--out", tmp_path / "out", "--overwrite", *["--drop-invalid"] * drop_invalid]
         if integration == "detectron2":
-            flags, options = runs.kind.arguments[:2], runs.kind.arguments[2:]
-            command = [*flags, "--eval-only", *options, f"train.init_checkpoint={checkpoint}"]
-            command += [f"train.output_dir={tmp_path / 'out'}", f"data.drop_invalid={drop_invalid}"]
+            overrides = [f"train.init_checkpoint={checkpoint}", f"data.drop_invalid={drop_invalid}"]
+            command = runs.kind.command(tmp_path / "out", *overrides, flags=["--eval-only"])
         with pytest.MonkeyPatch.context() as patch:
             damage_in(*EVALUATION[integration], runs.val_image.unlink, patch)
             status, shown = runs.call(runs.kind.main, [str(argument) for argument in command])

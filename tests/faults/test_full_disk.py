@@ -1,8 +1,6 @@
 """Training on a disk that is full: one line, exit status 1, and a last checkpoint that can be read."""
 
 import contextlib
-import importlib.util
-import logging
 import os
 import re
 import resource
@@ -15,18 +13,9 @@ from mvit_det.errors import one_line_errors
 from mvit_det.files import TEMPORARY
 from mvit_det.report.run_folder import last_checkpoint
 from mvit_det.weights.reading import read_file
+from tests.faults.integrations import INTEGRATIONS, Detectron2, Torchvision, reset_logs
 
 PREFIX = re.compile(r"[\w.-]+: error: ")
-INTEGRATIONS = [
-    "torchvision",
-    pytest.param(
-        "detectron2",
-        marks=[
-            pytest.mark.detectron2,
-            pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="needs Detectron2"),
-        ],
-    ),
-]
 # Sizes of the disk in units of 1024 bytes. Weights have 10.1 MB, and a checkpoint 30.2 MB. FAULTS=long in the
 # environment tries many more sizes, some of which leave a few kB for the logs.
 SIZES: dict[str, tuple[int, ...]] = {"torchvision": (20_000, 45_000), "detectron2": (9_000, 29_700, 39_400)}
@@ -43,46 +32,26 @@ if os.environ.get("FAULTS") == "long":
     }
 
 
-def train(integration, data, out, *more):
+def train(integration, data, out, resume):
     """Train for two steps, with a checkpoint and an evaluation after each."""
+    reset_logs()
     if integration == "torchvision":
-        from mvit_det.cli import main as cli
-
-        arguments = ["train", "--json", f"{data}/train.json", "--images", f"{data}/images", "--out", f"{out}"]
-        arguments += ["--val-json", f"{data}/val.json", "--variant", "mvitv2_nano", "--size", "32"]
-        arguments += ["--batch-size", "2", "--workers", "0", "--epochs", "2", "--draw", "1"]
-        cli.main([*arguments, *more])
-        return
-    from detectron2.utils.logger import setup_logger
-
-    from mvit_det.detectron2.train import main
-
-    setup_logger.cache_clear()
-    for name in ("detectron2", "fvcore", "mvit_det"):
-        logging.getLogger(name).handlers.clear()
-    main(
-        [
-            *more,
-            *("--config-file", "mask_rcnn_mvitv2_nano", f"train.output_dir={out}", "train.device=cpu"),
-            *(f"data.train.json={data}/train.json", f"data.train.images={data}/images"),
-            *(f"data.val.json={data}/val.json", f"data.val.images={data}/images"),
-            "dataloader.train.mapper.augmentations.0.short_edge_length=[32]",
-            "dataloader.test.mapper.augmentations.0.short_edge_length=32",
-            *("dataloader.train.num_workers=0", "dataloader.test.num_workers=0"),
-            *("dataloader.train.total_batch_size=2", "train.scale_to_batch=False", "optimizer.lr=0.0"),
-            *("model.proposal_generator.post_nms_topk=[50,20]", "train.max_iter=2", "train.log_period=1"),
-            *("train.eval_period=1", "train.checkpointer.period=1"),
-            "model.roi_heads.box_predictor.test_score_thresh=0.0",
-        ]
-    )
+        kind = Torchvision(data, ["--size", "32", "--epochs", "2", "--draw", "1"])
+    else:
+        options = ["train.max_iter=2", "train.eval_period=1", "train.device=cpu"]
+        options += ["train.scale_to_batch=False", "optimizer.lr=0.0"]
+        options += ["dataloader.train.mapper.augmentations.0.short_edge_length=[32]"]
+        options += ["dataloader.test.mapper.augmentations.0.short_edge_length=32"]
+        kind = Detectron2(data, options)
+    kind.main(kind.command(out, resume=resume))
 
 
-def train_on_full_disk(integration, data, out, capfd, *more):
+def train_on_full_disk(integration, data, out, capfd, resume=False):
     """Train, and check how the run ends; return the line of the error, or None if there was enough space."""
     capfd.readouterr()
     try:
         with one_line_errors("a.py"):
-            train(integration, data, out, *more)
+            train(integration, data, out, resume)
         status = 0
     except SystemExit as caught:
         status = caught.code
@@ -164,4 +133,4 @@ def test_run_with_limited_files_keeps_its_checkpoint_and_resumes(integration, tw
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "cannot be written: File too large" in line
-    assert train_on_full_disk(integration, two_images, out, capfd, "--resume") is None
+    assert train_on_full_disk(integration, two_images, out, capfd, resume=True) is None

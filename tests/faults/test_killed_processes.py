@@ -1,13 +1,9 @@
 """Commands of which one process is killed; ``python -m tests.faults.kill_processes`` covers more of them."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.faults.runs import run_script
+
 CASES = [("train", "own", "rank1"), ("train", "torchrun", "worker"), ("eval", "single", "worker")]
 
 
@@ -20,12 +16,5 @@ CASES = [("train", "own", "rank1"), ("train", "torchrun", "worker"), ("eval", "s
 )
 def test_all_processes_end_with_one_line(tmp_path, integration, command, launcher, victim):
     arguments = ["--command", command, "--launcher", launcher, "--victim", victim]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.kill_processes", "--folder", tmp_path, *integration, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("| good") == 1
+    output = run_script("kill_processes", "--folder", tmp_path, *integration, *arguments)
+    assert output.count("| good") == 1

@@ -8,7 +8,7 @@ from mvit_det.data.problems import ProblemCollector
 from mvit_det.errors import InputError
 
 EXPECTED = "expected [x, y, width, height] in pixels"
-FAR = 1.1  # times the side of the image; boxes that reach farther are more than inexact at the edge
+FAR = 1.1  # times the side of the image; boxes that reach farther are not only inexact at the edge
 
 
 def check_box_format(annotations: Annotations, sizes: Array, collector: ProblemCollector) -> None:

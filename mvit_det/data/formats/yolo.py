@@ -1,7 +1,6 @@
 """YOLO folders: a text file of labels for each image, and a file of class names."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,18 @@ import numpy as np
 
 from mvit_det.data.formats.converter import Converter
 from mvit_det.data.formats.interface import Contents
-from mvit_det.data.formats.layout import (
-    child,
-    choose_by_split,
-    common_folder,
-    has_files,
-    images_below,
-    is_image,
-    split_of,
-    subfolders,
+from mvit_det.data.formats.layout import child, common_folder, has_files, split_of, subfolders
+from mvit_det.data.formats.yolo_config import find_config
+from mvit_det.data.formats.yolo_files import (
+    find_labels,
+    find_shared_label_files,
+    find_sources,
+    find_unused_label_files,
+    list_images,
 )
-from mvit_det.data.formats.yolo_config import NAMES_FILES, find_config, resolve
 from mvit_det.data.formats.yolo_keypoints import refuse_keypoints
 from mvit_det.data.formats.yolo_labels import read_labels
 from mvit_det.data.images import read_size
-from mvit_det.data.input_files import read_lines
 from mvit_det.data.problems import Problem
 from mvit_det.errors import InputError
 
@@ -64,9 +60,9 @@ def recognize(folder: Path) -> dict[str, YoloSplit] | None:
         return None
     images = config.images
     if not images:
-        images = {split: (path,) for split, path in _find_sources(root).items()}
+        images = {split: (path,) for split, path in find_sources(root).items()}
         labels = (
-            _find_labels(list(_images(sources, config.path)), config.path) for sources in images.values()
+            find_labels(list(list_images(sources, config.path)), config.path) for sources in images.values()
         )
         if not any(label.is_file() for each in labels for label in each):
             return None
@@ -96,10 +92,10 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
     """
     sources = splits[split].sources
     root = folder.parent if folder.is_file() else folder
-    paths = sorted(set(_images(sources, splits[split].config)))
+    paths = sorted(set(list_images(sources, splits[split].config)))
     if not paths:
         raise InputError(f"{sources[0]}: contains no images; the {split} split of {root} is empty")
-    labels = _find_labels(paths, splits[split].config)
+    labels = find_labels(paths, splits[split].config)
     if not any(path.is_file() for path in labels):
         raise InputError(
             f"{root}: no image of the {split} split has a label file; expected {labels[0]} and so on"
@@ -108,7 +104,7 @@ def read(folder: Path, splits: Mapping[str, YoloSplit], split: str) -> Contents:
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(_size, paths))
     converter = Converter(common_folder(paths), splits[split].names)
-    problems = [*_unused_label_files(paths), *_shared_label_files(paths, labels)]
+    problems = [*find_unused_label_files(paths), *find_shared_label_files(paths, labels)]
     for path, label, size in zip(paths, labels, sizes, strict=True):
         objects: list[dict[str, Any]] | None = []
         if not label.exists():
@@ -148,100 +144,3 @@ def _size(path: Path) -> tuple[int, int] | None:
     except InputError:
         return None
     return size.width, size.height
-
-
-def label_file(image: Path) -> Path:
-    """Return the path of the labels of an image: in ``labels/`` if it is in ``images/``, else beside it."""
-    return _label_file(_label_folder(image.parent), image)
-
-
-def _find_labels(images: list[Path], config: Path) -> list[Path]:
-    """Return the path of the labels of each image. They may also be in the folder of ``classes.txt``."""
-    labels = [label_file(image) for image in images]
-    if config.name in NAMES_FILES and not any(label.is_file() for label in labels):
-        beside = [_label_file(config.parent, image) for image in images]
-        if len(set(beside)) == len(beside) and any(label.is_file() for label in beside):
-            return beside
-    return labels
-
-
-def _label_file(folder: Path, image: Path) -> Path:
-    label = folder / f"{image.stem}.txt"
-    upper = label.with_suffix(".TXT")
-    return upper if not label.exists() and upper.exists() else label
-
-
-def _label_folder(images: Path) -> Path:
-    names = [name.lower() for name in images.parts]
-    if "images" in names:
-        last = len(names) - 1 - names[::-1].index("images")
-        labels = child(Path(*images.parts[:last]), "labels").joinpath(*images.parts[last + 1 :])
-        if labels.is_dir():
-            return labels
-    return images
-
-
-def _find_sources(root: Path) -> dict[str, Path]:
-    """Return split -> the folder or the list of its images, by the usual names."""
-    lists = [path for path in root.glob("*.txt") if _is_list_of_images(path)]
-    if splits := choose_by_split(lists, "lists"):
-        return splits
-    for base in (child(root, "images"), root):
-        if splits := choose_by_split(subfolders(base), "folders"):
-            return {
-                split: images if (images := child(path, "images")).is_dir() else path
-                for split, path in splits.items()
-            }
-    images = child(root, "images")
-    return {"train": images if has_files(images, "image") else root}
-
-
-def _is_list_of_images(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        first = file.readline(4096).decode("utf-8", "replace").strip()
-    return is_image(Path(first))
-
-
-def _images(sources: tuple[Path, ...], config: Path) -> Iterator[Path]:
-    """Yield the images of a split. Those in lists are in the folder of the list or of ``config``."""
-    for source in sources:
-        if source.is_dir():
-            yield from images_below(Path(os.path.abspath(source)))
-        elif source.suffix.lower() == ".txt":
-            root = Path(os.path.commonpath([os.path.abspath(each.parent) for each in (source, config)]))
-            for line in filter(None, map(str.strip, read_lines(source, "a list of images"))):
-                line = line.replace("\0", "\N{REPLACEMENT CHARACTER}")  # no file name has it
-                path = resolve(line, source.parent)
-                if root not in Path(os.path.abspath(path)).parents:
-                    raise InputError(
-                        f"{source}: {line} is outside the folder {root}; expected images inside the folder "
-                        "of the data set"
-                    )
-                if not path.exists():  # the list may have names without their folder
-                    nested = resolve(line, child(source.parent, "images"))
-                    path = nested if nested.exists() else path
-                yield Path(os.path.abspath(path))
-        else:
-            yield Path(os.path.abspath(source))
-
-
-def _shared_label_files(images: list[Path], labels: list[Path]) -> Iterator[Problem]:
-    """Yield a problem for each image whose label file is that of another, such as ``a.jpg`` and ``a.png``."""
-    first: dict[Path, Path] = {}
-    for image, label in zip(images, labels, strict=True):
-        other = first.setdefault(label, image)
-        if other != image and label.exists():
-            yield Problem("shared_label_file", image, "", f"has the same label file as {other}, {label}")
-
-
-def _unused_label_files(images: list[Path]) -> Iterator[Problem]:
-    """Yield a problem for each label file beside those of ``images`` that has no image."""
-    for folder in sorted({path.parent for path in images}):
-        stems = {name.rpartition(".")[0] for name in os.listdir(folder) if is_image(Path(name))}
-        for path in sorted(_label_folder(folder).iterdir()):
-            if path.suffix.lower() != ".txt":
-                continue
-            if path.stem not in stems and path.name not in NAMES_FILES and not _is_list_of_images(path):
-                yield Problem("unused_label_file", path, "", f"{folder} has no image of this name")

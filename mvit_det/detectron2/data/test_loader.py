@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from detectron2.data import DatasetFromList, build_detection_test_loader
-from torch.utils.data import DataLoader, Dataset
+from detectron2.data import build_detection_test_loader
+from torch.utils.data import DataLoader
 
-from mvit_det.detectron2.data.train_loader import Sample, map_sample
-from mvit_det.engine.unreadable_images import UnreadableImages
+from mvit_det.detectron2.data.train_loader import MappedSamples, Sample, map_sample
+from mvit_det.engine.unreadable_images import ReadableDataset
 
 
 def build_test_loader(
@@ -25,7 +25,7 @@ def build_test_loader(
     """
     if not skip_unreadable:
         return build_detection_test_loader(dataset, mapper=partial(map_sample, mapper), **options)
-    images = _ReadableImages(dataset, mapper)
+    images = ReadableDataset(MappedSamples(dataset, mapper))
     return NonEmptyBatches(build_detection_test_loader(images, mapper=None, collate_fn=_collate, **options))
 
 
@@ -40,23 +40,6 @@ class NonEmptyBatches:
 
     def __iter__(self) -> Iterator[list[Sample]]:
         return filter(None, self.loader)
-
-
-class _ReadableImages(Dataset[Sample | None]):
-    """The samples of a data set, with None in place of those that are left out."""
-
-    def __init__(self, dataset: list[Sample], mapper: Callable[[Sample], Sample]) -> None:
-        self.samples, self.mapper = DatasetFromList(dataset, copy=False), mapper
-        self.unreadable = UnreadableImages(len(dataset))
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Sample | None:
-        return self.unreadable.read_or_none(self._read, index)
-
-    def _read(self, index: int) -> Sample:
-        return map_sample(self.mapper, self.samples[index])
 
 
 def _collate(samples: Iterable[Sample | None]) -> list[Sample]:

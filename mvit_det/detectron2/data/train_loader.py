@@ -15,8 +15,7 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from mvit_det.engine.seeding import seed_generators
-from mvit_det.engine.unreadable_images import UnreadableImages
+from mvit_det.engine.seeding import SeededDataset
 from mvit_det.errors import ImageError, InputError
 
 Sample = dict[str, Any]  # Detectron2's format: an image and its objects
@@ -69,8 +68,9 @@ class TrainLoader:
         self.is_wide = [sample["width"] >= sample["height"] for sample in dataset]
         self.batch_size, self.num_workers = total_batch_size, num_workers
         self.seed = comm.shared_random_seed() if seed is None else seed
-        unreadable = UnreadableImages(len(dataset)) if skip_unreadable else None
-        self.dataset = _SeededDataset(dataset, mapper, self.seed, unreadable)
+        mapped = MappedSamples(dataset, mapper)
+        self.samples = mapped.samples
+        self.dataset = SeededDataset(mapped, self.seed, skip_unreadable=skip_unreadable)
         self.sampler = sampler
         self.first_batch = 0
 
@@ -92,7 +92,7 @@ class TrainLoader:
         num_images = len(self.is_wide)
         if self.sampler is None:
             return generator.permutation(num_images).tolist()
-        indices = np.asarray(self.sampler(self.dataset.samples, generator)).tolist()
+        indices = np.asarray(self.sampler(self.samples, generator)).tolist()
         if not indices or not all(isinstance(i, int) and 0 <= i < num_images for i in indices):
             raise InputError(
                 f"dataloader.train.sampler: expected indices from 0 to {num_images - 1}, at least one; it "
@@ -101,32 +101,21 @@ class TrainLoader:
         return indices
 
 
-class _SeededDataset(Dataset[Sample]):
-    """Samples whose augmentation depends only on the seed and their position in the run."""
+class MappedSamples(Dataset[Sample]):
+    """The samples of a data set as :func:`map_sample` returns them."""
 
-    def __init__(
-        self,
-        dataset: list[Sample],
-        mapper: Callable[[Sample], Sample],
-        seed: int,
-        unreadable: UnreadableImages | None,
-    ) -> None:
-        self.samples = DatasetFromList(dataset, copy=False)
-        self.mapper, self.seed, self.unreadable = mapper, seed, unreadable
+    def __init__(self, dataset: list[Sample], mapper: Callable[[Sample], Sample]) -> None:
+        self.samples, self.mapper = DatasetFromList(dataset, copy=False), mapper
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        position, index = key
-        seed_generators(self.seed, position)
-        if self.unreadable is not None:
-            return self.unreadable.read_any(self._read, index)
-        return self._read(index)
+    def __len__(self) -> int:
+        return len(self.samples)
 
-    def _read(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Sample:
         return map_sample(self.mapper, self.samples[index])
 
 
 def map_sample(mapper: Callable[[Sample], Sample], sample: Sample) -> Sample:
-    """Return what a mapper makes of a sample.
+    """Return ``mapper(sample)``.
 
     Raises:
         ImageError: if the image cannot be used, in place of the exceptions of Detectron2's own mapper.

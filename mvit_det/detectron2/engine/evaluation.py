@@ -39,7 +39,7 @@ def evaluate_model(cfg: DictConfig, model: nn.Module) -> Results:
     try:
         results: Results = inference_on_dataset(model, build(cfg.dataloader.test), evaluator)
     except BaseException as error:
-        # Detectron2 leaves the half of a file.
+        # Detectron2 leaves incomplete files.
         if isinstance(error, KeyboardInterrupt) or find_disk_error(error) is not None:
             for path in Path(cfg.dataloader.evaluator.output_dir).glob("*instances*"):
                 path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The evaluations of a run, which a resumed run makes up for if one was cut off."""
+"""Evaluation during a run. A resumed run repeats an evaluation that was cut off."""
 
 import logging
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from mvit_det.files import write_file
 class Evaluation(hooks.EvalHook):
     """Detectron2's ``EvalHook``, which also records after which step the run was last evaluated.
 
-    If a run is resumed at a step after which an evaluation is due but was not completed, it is evaluated
-    before it trains on.
+    If a run is resumed after a step whose evaluation is due but was not completed, the run starts with this
+    evaluation.
 
     Args:
         eval_period: number of steps between evaluations; 0 evaluates only after the last step.

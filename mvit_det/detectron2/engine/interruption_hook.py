@@ -5,14 +5,14 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from mvit_det.engine.interruption import defer_interrupts, requested
-from mvit_det.engine.stop_request import end_run
+from mvit_det.engine.stop_request import record_checkpoint
 
 
 class StopWhenInterrupted(HookBase):
     """Ends training between two steps if one of the processes has received a signal.
 
-    What the hooks after this one do, such as an evaluation, ends at once; the step before it is saved. After
-    the last step, nothing is saved: its checkpoint is that of the complete run.
+    A signal ends the hooks after this one, such as an evaluation, at once; the checkpoint is that of the step
+    before. After the last step, this hook saves nothing, because the complete run has its own checkpoint.
 
     Args:
         checkpointer: writes the checkpoint, in the main process.
@@ -53,4 +53,4 @@ class StopWhenInterrupted(HookBase):
         name = f"model_{self.trainer.iter:07d}"
         if not self.checkpointer.get_checkpoint_file().endswith(f"{name}.pth"):  # not written after this step
             self.checkpointer.save(name, iteration=self.trainer.iter)
-        end_run(request, self.trainer.iter + 1)
+        record_checkpoint(request, self.trainer.iter + 1)

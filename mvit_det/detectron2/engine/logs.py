@@ -1,4 +1,4 @@
-"""The logs of a run, whose errors are one line on the terminal, and whose disk may be full."""
+"""The logs of a run: where they are written, and what happens to them if the disk is full."""
 
 import contextlib
 import logging
@@ -17,8 +17,7 @@ LOGGERS = ("detectron2", "fvcore", "mvit_det")
 def set_up_logs(folder: str) -> None:
     """Log to the terminal and to ``log.txt`` in a folder.
 
-    The exception that ends the run goes only to the file. On the terminal, it is one line, or Python's own
-    traceback.
+    The exception that ends the run is logged only in the file, because the command prints it on the terminal.
     """
     rank = comm.get_rank()
     setup_logger(folder, distributed_rank=rank)  # with the same arguments as default_setup: it is cached
@@ -45,7 +44,7 @@ def discarded_logs() -> Iterator[None]:
                 if stream not in (None, sys.stdout, sys.stderr):
                     logger.removeHandler(handler)
                     with contextlib.suppress(OSError):
-                        stream.close()  # now: when Python exits, an error would be a traceback
+                        stream.close()  # not when Python exits, because an error would then print a traceback
         raise
     finally:
         logging.raiseExceptions = raises

@@ -4,7 +4,7 @@ import re
 
 from mvit_det.detectron2.engine.hooks import Results
 
-PER_CLASS = "AP-"  # what Detectron2 puts in front of the name of a class
+PER_CLASS = "AP-"  # prefix of Detectron2's metrics of one class
 MAX_NAME = 200  # characters; MLflow refuses names of more than 250
 
 

@@ -9,15 +9,12 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.datasets import CocoDetection, VisionDataset
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
-from mvit_det.engine.seeding import seed_generators
-from mvit_det.engine.unreadable_images import UnreadableImages
 from mvit_det.torchvision.models.polygon_masks import PolygonMasks
 
 Target = dict[str, Any]
@@ -84,47 +81,3 @@ class CocoDataset(CocoDetection):
     def aspect_ratios(self) -> list[float]:
         """Return width / height of each image, in the order of the data set."""
         return [entry["width"] / entry["height"] for entry in self.coco.loadImgs(self.ids)]
-
-
-class ReadableDataset(Dataset[tuple[Tensor, Target] | None]):
-    """The images that one process evaluates, with None in place of those that cannot be read.
-
-    Args:
-        dataset: the data set.
-        indices: the indices of the images in their order.
-    """
-
-    def __init__(self, dataset: CocoDataset, indices: list[int]) -> None:
-        self.dataset, self.indices = dataset, indices
-        self.unreadable = UnreadableImages(len(indices))
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, place: int) -> tuple[Tensor, Target] | None:
-        return self.unreadable.read_or_none(lambda place: self.dataset[self.indices[place]], place)
-
-
-class SeededDataset(Dataset[tuple[Tensor, Target]]):
-    """A data set whose random augmentation depends only on the seed and the position of a sample in the run.
-
-    Its keys are (position, index) pairs.
-
-    Args:
-        dataset: the data set.
-        seed: the seed.
-        unreadable: replaces images that cannot be read; None: raise an error.
-    """
-
-    def __init__(self, dataset: CocoDataset, seed: int, unreadable: UnreadableImages | None = None) -> None:
-        self.dataset, self.seed, self.unreadable = dataset, seed, unreadable
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
-        position, index = key
-        seed_generators(self.seed, position)
-        if self.unreadable is not None:
-            return self.unreadable.read_any(self.dataset.__getitem__, index)
-        return self.dataset[index]

@@ -7,10 +7,11 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from mvit_det.data.dataset import Dataset
-from mvit_det.engine.unreadable_images import UnreadableImages
+from mvit_det.engine.seeding import SeededDataset
+from mvit_det.engine.unreadable_images import ReadableDataset
 from mvit_det.torchvision.data.augmentation import Augmentation, to_float
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler, collate
-from mvit_det.torchvision.data.dataset import CocoDataset, ReadableDataset, SeededDataset
+from mvit_det.torchvision.data.dataset import CocoDataset
 
 MAX_WORKERS = 8  # loading processes per device
 
@@ -55,7 +56,7 @@ def build_train_loader(
     )
     workers = _default_workers(world_size) if workers is None else workers
     return DataLoader(
-        SeededDataset(dataset, seed, UnreadableImages(len(dataset)) if skip_unreadable else None),
+        SeededDataset(dataset, seed, skip_unreadable=skip_unreadable),
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
@@ -88,7 +89,8 @@ def build_val_loader(
     dataset = CocoDataset(data.coco, data.images, to_float, with_masks=False)
     total = -(-len(dataset) // world_size) * world_size
     indices = [index % len(dataset) for index in range(rank, total, world_size)]
-    share = ReadableDataset(dataset, indices) if skip_unreadable else Subset(dataset, indices)
+    subset: Subset[Any] = Subset(dataset, indices)
+    share = ReadableDataset(subset) if skip_unreadable else subset
     if workers is None:
         # Without a GPU, forked processes would keep copies of the memory that the model overwrites.
         workers = _default_workers(world_size) if torch.cuda.is_available() else 0

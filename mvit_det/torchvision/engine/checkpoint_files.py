@@ -23,7 +23,7 @@ class CheckpointFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        assert storage_options is None, "there are no options"
+        assert storage_options is None, "storage options are not supported"
         path = Path(path)
         is_last = path.name == run_folder.LAST
         save_content(checkpoint, path, keep_as=path.with_name(run_folder.PREVIOUS) if is_last else None)
@@ -72,11 +72,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = read_checked_json(path)
         options, schedule = settings.get("options"), settings.get("schedule")
-        if isinstance(options, dict) and isinstance(schedule, dict):
-            if isinstance(schedule.get("explanation", ""), str):
-                return settings
+        if not isinstance(options, dict) or not isinstance(schedule, dict):
+            raise InputError(f"{path}: is damaged: it lacks the options or the schedule")
+        if not isinstance(schedule.get("explanation", ""), str):
             raise InputError(f"{path}: is damaged: the explanation of its schedule is not text")
-        raise InputError(f"{path}: is damaged: it lacks the options or the schedule")
+        return settings
     except InputError as error:
         raise InputError(
             f"{error}; the run cannot be resumed without its settings: restore the file from a copy, or "

@@ -27,7 +27,9 @@ class EvaluateLastEpoch(L.Callback):
     """Makes Lightning evaluate after the last epoch, whatever the interval between evaluations."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.on_train_epoch_start(trainer, pl_module)  # Lightning omits that hook if an epoch goes on
+        self.on_train_epoch_start(
+            trainer, pl_module
+        )  # Lightning omits that hook if it resumes within an epoch
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.current_epoch + 1 == trainer.max_epochs:

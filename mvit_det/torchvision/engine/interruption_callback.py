@@ -5,7 +5,7 @@ from typing import Any
 import lightning as L
 
 from mvit_det.engine.interruption import defer_interrupts
-from mvit_det.engine.stop_request import StopRequest, end_run
+from mvit_det.engine.stop_request import StopRequest, record_checkpoint
 from mvit_det.errors import ImageError
 from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint
 
@@ -65,7 +65,7 @@ class StopWhenInterrupted(L.Callback):
             return
         self.last.save(trainer)
         if trainer.is_global_zero:
-            end_run(request, trainer.global_step)
+            record_checkpoint(request, trainer.global_step)
         if self.stop_request.has_failed:
             self.stop_request.raise_error(error)
         raise KeyboardInterrupt

@@ -37,8 +37,8 @@ class SaveInterval:
 class LastCheckpoint(Checkpoint):
     """Writes the state of a run to one file, always between two optimizer steps.
 
-    It is written at the end of each epoch, which includes the evaluation, and before an evaluation. Within an
-    epoch, it is written if ``interval`` has passed.
+    It is written at the end of each epoch, after the evaluation if there is one, and before each evaluation.
+    Within an epoch, it is written whenever ``interval`` has passed.
 
     Args:
         path: the file.
@@ -54,7 +54,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # The metrics of a step are logged after the hooks at its end: by now, they have been.
+        # Not at the end of a step, because Lightning logs its metrics after the hooks there.
         if batch_idx % trainer.accumulate_grad_batches == 0 and self._is_due(trainer):
             self._save(trainer)
 

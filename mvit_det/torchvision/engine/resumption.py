@@ -1,4 +1,4 @@
-"""The place in a run at which a resumed run goes on, and the random numbers that follow from it."""
+"""The position at which a resumed run continues, and the random numbers that follow from it."""
 
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ class SeededBatches(L.Callback):
 
 
 class Resumption(L.Callback):
-    """Lets a resumed run go on after the optimizer step of its checkpoint, which may be within an epoch.
+    """Makes a resumed run continue after the optimizer step of its checkpoint, which may be within an epoch.
 
-    It sets the position of the training data, and makes up for an evaluation that was cut off. From the logs
-    it removes the steps that the resumed run repeats.
+    It sets the position in the training data, repeats an evaluation that was cut off, and removes from the
+    logs what the resumed run logs again.
 
     Args:
         sampler: the sampler of the training batches.

@@ -45,10 +45,10 @@ def choose_start(options: TrainOptions, console: Console) -> TrainOptions:
 
 
 def check_output(options: TrainOptions) -> None:
-    """Check that a new run may write to its folder.
+    """Check that a new run may write to its folder. Does nothing for a resumed run.
 
     Raises:
-        InputError: if it may not.
+        InputError: if the folder contains another run, or cannot be written to.
     """
     if options.resume:
         return

@@ -15,8 +15,8 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from torch.utils.data import DataLoader
 
+from mvit_det.engine.seeding import SeededDataset
 from mvit_det.torchvision.data.batching import AspectRatioBatchSampler
-from mvit_det.torchvision.data.dataset import SeededDataset
 from mvit_det.torchvision.engine.evaluation_schedule import EarlyStop, EvaluateLastEpoch
 from mvit_det.torchvision.engine.last_checkpoint import LastCheckpoint, SaveInterval
 from mvit_det.torchvision.engine.loggers import build_loggers
