@@ -5,6 +5,7 @@ import csv
 import importlib.util
 import json
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
+IS_LONG = os.environ.get("FAULTS") == "long"
+only_long = pytest.mark.skipif(not IS_LONG, reason="takes long; FAULTS=long in the environment runs it")
 INTEGRATIONS = [
     "torchvision",
     pytest.param(

@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 import re
 import shutil
 import sys
@@ -13,7 +12,14 @@ from PIL import Image
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import one_line_errors
 from mvit_det.report.run_folder import last_checkpoint
-from tests.faults.integrations import INTEGRATIONS, Detectron2, Torchvision, reset_logs
+from tests.faults.integrations import (
+    INTEGRATIONS,
+    IS_LONG,
+    Detectron2,
+    Torchvision,
+    only_long,
+    reset_logs,
+)
 from tests.faults.kill_and_resume import compare
 
 pytestmark = pytest.mark.slow
@@ -117,9 +123,7 @@ def the_error(shown):
 @pytest.mark.parametrize("integration", INTEGRATIONS)
 @pytest.mark.parametrize(
     ("how", "workers"),
-    [("removed", 0), ("of another size", 2)]
-    if os.environ.get("FAULTS") != "long"
-    else [(how, workers) for how in DAMAGES for workers in (0, 2)],
+    [(how, workers) for how in DAMAGES for workers in (0, 2)] if IS_LONG else [("of another size", 2)],
 )
 def test_a_run_ends_with_a_checkpoint_and_resumes_exactly(
     integration, how, workers, tmp_path, capfd, damage_in
@@ -145,7 +149,7 @@ def test_a_run_ends_with_a_checkpoint_and_resumes_exactly(
 
 
 @pytest.mark.parametrize("integration", INTEGRATIONS)
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=only_long), 2])
 def test_an_image_is_skipped_and_counted(integration, workers, tmp_path, capfd, damage_in):
     runs = Runs(integration, tmp_path, capfd, workers=workers, drop_invalid=True)
 
@@ -161,6 +165,7 @@ def test_an_image_is_skipped_and_counted(integration, workers, tmp_path, capfd, 
     assert shown.count(f"{runs.val_image}: no such image{UNCOUNTED}") == evaluations
 
 
+@only_long
 @pytest.mark.parametrize("integration", INTEGRATIONS)
 @pytest.mark.parametrize("drop_invalid", [False, True])
 def test_a_folder_that_is_gone_ends_the_run(integration, drop_invalid, tmp_path, capfd, damage_in):
@@ -177,7 +182,7 @@ def test_a_folder_that_is_gone_ends_the_run(integration, drop_invalid, tmp_path,
 
 
 @pytest.mark.parametrize("integration", INTEGRATIONS)
-@pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
+@pytest.mark.parametrize("is_first", [True, pytest.param(False, marks=only_long)], ids=["first", "last"])
 def test_an_evaluation_of_a_run_ends_in_one_line(integration, is_first, tmp_path, capfd, damage_in):
     runs = Runs(integration, tmp_path, capfd, workers=2 * is_first)
     if is_first:
@@ -192,6 +197,7 @@ def test_an_evaluation_of_a_run_ends_in_one_line(integration, is_first, tmp_path
     assert "; to continue: " in line
 
 
+@only_long
 @pytest.mark.parametrize("integration", INTEGRATIONS)
 def test_an_evaluation_of_its_own_ends_in_one_line(integration, tmp_path, capfd, damage_in):
     runs = Runs(integration, tmp_path, capfd, workers=2)
@@ -217,6 +223,7 @@ def test_an_evaluation_of_its_own_ends_in_one_line(integration, tmp_path, capfd,
             assert the_error(shown) == f"{runs.val_image}: no such image"
 
 
+@only_long
 def test_a_prediction_ends_in_one_line(tmp_path, capfd, damage_in):
     runs = Runs("torchvision", tmp_path, capfd)
     assert runs.run("run")[0] == 0

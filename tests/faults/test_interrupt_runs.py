@@ -2,26 +2,31 @@
 
 import pytest
 
+from tests.faults.integrations import only_long
 from tests.faults.runs import run_script
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("flags", "more"),
+    ("flags", "phases"),
     [
-        (["--processes", "1"], ["predict video", "predict writing"]),
-        (["--processes", "2"], []),
-        pytest.param(["--processes", "1", "--detectron2"], [], marks=pytest.mark.detectron2),
-        pytest.param(["--processes", "2", "--detectron2"], [], marks=pytest.mark.detectron2),
+        (["--processes", "2"], ["training", "final evaluation"]),
+        pytest.param(
+            ["--processes", "2", "--detectron2"],
+            ["training", "final evaluation"],
+            marks=pytest.mark.detectron2,
+        ),
+        (["--processes", "1"], ["predict writing", "eval writing"]),
+        pytest.param(
+            ["--processes", "1", "--detectron2"], ["eval writing"], marks=[pytest.mark.detectron2, only_long]
+        ),
     ],
-    ids=["torchvision 1", "torchvision 2", "detectron2 1", "detectron2 2"],
 )
-def test_a_command_ends_with_one_line_and_whole_files(tmp_path, flags, more):
+def test_a_command_ends_with_one_line_and_whole_files(tmp_path, flags, phases):
     """SIGTERM goes to the first process of a training run, an evaluation and a prediction.
 
     The time limit is that of a very slow machine; tests/engine/test_interruption.py tests that it is kept.
     """
-    phases = ["training", "final evaluation", "eval writing", *more]
     arguments = [
         "--folder",
         tmp_path,

@@ -2,13 +2,18 @@
 
 import pytest
 
+from tests.faults.integrations import only_long
 from tests.faults.runs import run_script
 
-CASES = [("train", "own", "rank1"), ("train", "torchrun", "worker"), ("eval", "single", "worker")]
+CASES = [
+    ("train", "own", "rank1"),
+    pytest.param("train", "torchrun", "worker", marks=only_long),
+    pytest.param("eval", "single", "worker", marks=only_long),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "launcher", "victim"), CASES, ids=map(" ".join, CASES))
+@pytest.mark.parametrize(("command", "launcher", "victim"), CASES)
 @pytest.mark.parametrize(
     "integration",
     [[], pytest.param(["--detectron2"], marks=pytest.mark.detectron2)],

@@ -3,13 +3,12 @@
 FAULTS=long in the environment reads 100,000 of them, which takes an hour or two.
 """
 
-import os
-
 import pytest
 
+from tests.faults.integrations import IS_LONG
 from tests.faults.runs import run_script
 
-COUNT = 14_300 if os.environ.get("FAULTS") == "long" else 100  # of each of the seven kinds
+COUNT = 14_300 if IS_LONG else 50  # of each of the seven kinds
 
 
 @pytest.mark.slow
