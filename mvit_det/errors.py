@@ -138,7 +138,7 @@ def one_line_errors(program: str | None = None) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         if multiprocessing.parent_process():  # the parent process prints the line
             raise
-        _exit("; ".join(filter(None, (f"{program}: interrupted", str(interrupt)))), 1)
+        _exit("; ".join(filter(None, (f"{program}: interrupted", printable(str(interrupt), MAX_FAULT)))), 1)
     except RunError as error:
         _exit(f"{program}: error: {printable(str(error), MAX_FAULT)}", 1)
     except BrokenPipeError:  # the reader of our output, such as head(1), has exited

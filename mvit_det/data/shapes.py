@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mvit_det.data.json_files import write_json
+from mvit_det.files import replaced_file
 
 CATEGORIES = ("circle", "square", "triangle")
 SIDE = 224  # px
@@ -32,7 +33,8 @@ def write_shapes(folder: Path, num_train: int, num_val: int, seed: int = 0) -> N
         for image_id in range(1, num_images + 1):
             image, objects = draw_image(random)
             name = f"{split}_{image_id:04d}.png"
-            Image.fromarray(image).save(folder / "images" / name)
+            with replaced_file(folder / "images" / name, durable=False) as file:
+                Image.fromarray(image).save(file, "PNG")
             images.append({"id": image_id, "file_name": name, "width": SIDE, "height": SIDE})
             for category_id, mask in objects:
                 annotation = _annotation(mask) | {"image_id": image_id, "category_id": category_id}

@@ -16,7 +16,7 @@ from mvit_det.engine.launchers import Launch
 LESS_MEMORY = "a smaller batch, smaller images or fewer loading processes need less"
 OUT_OF_MEMORY = f"most likely because the memory of the machine ran out; {LESS_MEMORY}"  # why it was killed
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # those that a command handles
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # those that a command handles
 PARENT = "MVIT_DET_PARENT_PROCESS"  # environment variable with the id of the process that started this one
 PERIOD = 0.5  # seconds between looks at the other processes
 PATIENCE = 10.0  # seconds for a process to end by itself after another one has failed

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from mvit_det.errors import ImageError, message_of
+from mvit_det.errors import MAX_FAULT, ImageError, message_of, printable
 
 FindCheckpoint = Callable[[], Path | None]
 
@@ -70,9 +70,9 @@ class Ending:
         Python's cleanup is skipped, because it can wait for a thread or a process that hangs.
         """
         if self.claim():
-            line = f"{self.program}: {self.add_how_to_continue(message)}\n"
+            line = printable(f"{self.program}: {self.add_how_to_continue(message)}", MAX_FAULT)
             with suppress(OSError):
-                os.write(2, line.encode(errors="backslashreplace"))
+                os.write(2, f"{line}\n".encode(errors="backslashreplace"))
         else:
             time.sleep(0.2)  # another thread may be printing
         self.kill_children()

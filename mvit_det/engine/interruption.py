@@ -1,4 +1,4 @@
-"""Handles SIGINT, SIGTERM and Slurm's SIGUSR1: a command ends within seconds, with one line."""
+"""Handles SIGINT, SIGTERM, SIGHUP and Slurm's SIGUSR1: a command ends within seconds, with one line."""
 
 import atexit
 import gc
@@ -40,7 +40,8 @@ class Interruption:
 
     def __init__(self) -> None:
         self.request, self.is_deferred = 0, False
-        self.time, self.process = 0.0, os.getpid()
+        self.time = 0.0
+        self.terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
@@ -58,8 +59,17 @@ class Interruption:
         timer = threading.Timer(limit, self._end)
         timer.daemon = True
         timer.start()
+        if number == signal.SIGHUP:
+            self._discard_output()
+        if _is_importing(frame):
+            self._end()
         if not self.is_deferred:
             raise KeyboardInterrupt
+
+    def _discard_output(self) -> None:
+        """Discard what is printed to a terminal that was closed, where printing would be an error."""
+        for descriptor in self.terminals:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
     def _end(self) -> None:
         ENDING.end("interrupted" + (" in the middle of a step" if self.is_deferred else ""))
@@ -89,7 +99,9 @@ def defer_interrupts(is_deferred: bool) -> None:
 
 @contextmanager
 def interruptible(program: str, resume: str = "") -> Iterator[None]:
-    """Return a context for a command, in which SIGINT, SIGTERM and, in a Slurm job, SIGUSR1 are handled.
+    """Return a context for a command, in which signals are handled.
+
+    The signals are SIGINT, SIGTERM, SIGHUP and, in a Slurm job, SIGUSR1.
 
     The context is for the main function of a process. If the process takes too long to end, or if another
     process of the run dies, it exits without Python's cleanup. Inside another such context and outside the
@@ -121,9 +133,8 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
         watch_parent()
     is_done = False
     try:
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, handled
-        )  # start_children blocked them in the processes that it started
+        # start_children blocked them in the processes that it started.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
         yield
         if _active.request:  # a library has swallowed the exception
             raise KeyboardInterrupt
@@ -145,6 +156,18 @@ def interruptible(program: str, resume: str = "") -> Iterator[None]:
             sys.unraisablehook = unraisable
             ENDING.reset()
             _active = None
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported, in which an exception may abort the process.
+
+    The C++ code of an extension module may call Python while it is loaded, and not expect an interrupt.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _should_handle(number: signal.Signals) -> bool:

@@ -31,7 +31,8 @@ def draw_curves(logs: Path, path: Path) -> None:
         axis.set(title=title, xlabel="step", ylim=(0, None))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small")
+        if lines:
+            axis.legend(fontsize="small")
     figure.tight_layout()
     write_figure(path, figure)
 

@@ -33,9 +33,14 @@ def check_output(
         can_resume: whether the run could continue an earlier one instead, for the error message.
 
     Raises:
-        InputError: if ``folder`` is a file or cannot be written to; if it contains one of ``names`` and
-            ``overwrite`` is False; or if removing ``names`` would remove one of ``inputs``.
+        InputError: if ``folder`` is a file, cannot be written to, or has a name that is not UTF-8; if it
+            contains one of ``names`` and ``overwrite`` is False; or if removing ``names`` would remove one of
+            ``inputs``.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{folder}: expected a name in UTF-8") from None
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise InputError(f"{existing}: is a file; expected a folder to write to")

@@ -115,7 +115,8 @@ def read_last_checkpoint(folder: Path) -> tuple[Path, Any] | None:
         content = read_file(path)
         _step(path, content)
     except InputError as error:
-        raise InputError(f"{error}; {marker} names this file; {_advice(folder, others - {name})}") from None
+        origin = f"{marker} names this file; " if marker.is_file() else ""
+        raise InputError(f"{error}; {origin}{_advice(folder, others - {name})}") from None
     return path, content
 
 

@@ -16,6 +16,9 @@ from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.schedule import Schedule
 from mvit_det.weights import identify_checkpoint
 
+# Options besides those of the detector and the schedule that decide the weights.
+SAME_OPTIONS = ("seed", "augmentation", "clip_norm", "ema")
+
 
 def write_settings(options: TrainOptions, schedule: Schedule) -> None:
     """Write the options, the schedule and the versions of a run to ``run.json`` in its folder."""
@@ -40,8 +43,8 @@ def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedu
         dataset: file of the training annotations, for the error message.
 
     Raises:
-        InputError: if there is no checkpoint to resume from, or if the configuration, the schedule or the
-            average of the run differs.
+        InputError: if there is no checkpoint to resume from, or if the configuration, the schedule or one
+            of :data:`SAME_OPTIONS` differs.
     """
     folder = options.out
     last = folder / run_folder.LAST
@@ -60,11 +63,13 @@ def check_resume(options: TrainOptions, config: DetectorConfig, schedule: Schedu
             f"{folder}: the schedule would now be: {schedule.explanation}; it was: {before}; resume with the "
             "same data and options"
         )
-    before = settings["options"].get("ema")
-    if before != options.ema:
-        raise InputError(
-            f"{folder}: was trained with ema {before}, not {options.ema}; resume with the same options"
-        )
+    for name in SAME_OPTIONS:
+        value = getattr(options, name)
+        before = settings["options"].get(name, value)  # earlier versions lack some options
+        if before != value:
+            raise InputError(
+                f"{folder}: was trained with {name} {before}, not {value}; resume with the same options"
+            )
 
 
 def _numbers(explanation: str) -> list[str]:
