@@ -104,6 +104,8 @@ def test_averaged_weights_are_evaluated_and_kept_also_after_resuming(capfd, data
         assert torch.equal(last["state_dict"][key], best["state_dict"][key])
     message = ("was trained with ema 0.5, not None", "resume with the same options")
     assert_rejected(capfd, train_arguments(data, out, *validation, "--resume"), *message)
+    other_seed = train_arguments(data, out, *validation, "--ema", 0.5, "--seed", 5, "--resume")
+    assert_rejected(capfd, other_seed, "was trained with seed 0, not 5")
 
 
 def test_mixed_precision_keeps_weights_in_float32(data, tmp_path):

@@ -69,3 +69,9 @@ def test_the_last_checkpoint_is_that_of_either_integration(tmp_path):
     assert last_checkpoint(tmp_path) is None
     (tmp_path / "model_0000003.pth").touch()
     assert last_checkpoint(tmp_path) == tmp_path / "model_0000003.pth"
+
+
+def test_a_folder_needs_a_name_in_utf8(tmp_path):
+    """TensorBoard cannot write to others."""
+    with pytest.raises(InputError, match=r"run\udcff: expected a name in UTF-8"):
+        check_output(tmp_path / "run\udcff", ["run.json"], overwrite=False, inputs=[])
