@@ -9,11 +9,7 @@ with an evaluation after each epoch: by ``mvit-det train`` and, with ``--detectr
 ``/proc``. A row is printed for each quantity. If one has grown, the exit status is 1.
 """
 
-<<<<<<< HEAD
-=======
-import argparse
 import json
->>>>>>> soak
 import os
 import re
 import shutil
