@@ -18,7 +18,7 @@ from mvit_det.engine.launchers import find_launch
 
 TIME_LIMIT = 8.0  # seconds from a signal until the process ends, whatever it is doing
 REQUEUE_TIME_LIMIT = 100.0  # for SIGUSR1, which Slurm sends before the job reaches its own time limit
-REPEAT_TIME = 2.0  # seconds in which several signals count as one, because shells and launchers repeat them
+REPEAT_TIME = 2.0  # seconds in which several SIGINT count as one, because shells and launchers repeat them
 STOP, REQUEUE = 1, 2  # requests to a training loop; if the processes have several, the largest counts
 
 _active: "Interruption | None" = None  # of the command that this process runs
@@ -28,8 +28,8 @@ class Interruption:
     """The handler of the signals of this process.
 
     A signal raises a :class:`KeyboardInterrupt`. During training, it only sets :attr:`request`, which the
-    training loop reads after each step. If the process has not ended after :data:`TIME_LIMIT`, or if a second
-    signal arrives, the process exits at once.
+    training loop reads after each step. If the process has not ended after :data:`TIME_LIMIT`, or on a second
+    SIGINT (Ctrl-C), the process exits at once.
 
     A process that another process of the run has started only sends the signal on to that process.
 
@@ -46,10 +46,11 @@ class Interruption:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if is_child():
-            os.kill(os.getppid(), number)
+            # SIGINT becomes SIGTERM: it may arrive late, and is no second Ctrl-C.
+            os.kill(os.getppid(), signal.SIGTERM if number == signal.SIGINT else number)
             return
         if self.request:
-            if time.monotonic() - self.time > REPEAT_TIME:
+            if number == signal.SIGINT and time.monotonic() - self.time > REPEAT_TIME:
                 ENDING.end("interrupted twice")
             return
         self.time = time.monotonic()
