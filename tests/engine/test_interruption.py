@@ -25,6 +25,7 @@ from mvit_det.engine.slurm import requeue
 from mvit_det.errors import one_line_errors
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & makes its commands ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and so does nohup
 interruption.TIME_LIMIT = 1.0
 children.PERIOD = 0.05
 
