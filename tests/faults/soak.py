@@ -30,7 +30,8 @@ from tests.faults.runs import ROOT, find_processes
 IMAGES_PER_SECOND = 40  # more than a CPU processes; to check them takes a tenth of the time
 INTERVAL = 2.0  # seconds between samples
 MIN_SAMPLES = 30
-# By how much the lower decile may rise from the middle to the last third of the samples.
+# By how much the lower decile may rise from the middle to the last third of the samples. Memory rose by up to
+# 6 MB in ten minutes where nothing leaks; the detections of all images, kept in memory, by 25 MB in a minute.
 TOLERANCES = {
     "memory (MB)": 16.0,
     "file handles": 4.0,

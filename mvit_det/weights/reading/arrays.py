@@ -26,7 +26,7 @@ NUMPY_DTYPES = {  # type code -> dtype of the tensor
 class Array:
     """Stands for a NumPy array. A pickle creates the array first, and then sets its data."""
 
-    tensor: Tensor
+    tensor: Tensor | None = None
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], "DType", bool, bytes | str]) -> None:
         _, shape, dtype, is_fortran, data = state
@@ -93,9 +93,8 @@ def _frombuffer(
     data: bytes, dtype: DType, shape: tuple[int, ...], order: str, axes: tuple[int, ...] | None = None
 ) -> Array:
     array = Array()
-    array.tensor = dtype.tensor(data, shape, is_fortran=order == "F")
-    if axes is not None:
-        array.tensor = array.tensor.permute(*axes)
+    tensor = dtype.tensor(data, shape, is_fortran=order == "F")
+    array.tensor = tensor if axes is None else tensor.permute(*axes)
     return array
 
 

@@ -24,7 +24,10 @@ def load_pickle(path: Path) -> Any:
     """
     with path.open("rb") as file:
         content = run_unpickler(path, RestrictedUnpickler(LimitedFile(file, path.stat().st_size)))
-    return _with_tensors(content, {})
+    try:
+        return _with_tensors(content, {})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def run_unpickler(path: Path, unpickler: "RestrictedUnpickler") -> Any:
@@ -163,6 +166,8 @@ def _with_tensors(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise InputError(f"is refused: its containers are nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Array):
+        if value.tensor is None:
+            raise InputError("is a damaged pickle: an array has no data")
         return value.tensor
     if id(value) in seen:
         return seen[id(value)]

@@ -53,3 +53,13 @@ def test_other_arrays_are_refused(array, words, tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"a": array}))
     with pytest.raises(InputError, match=f"a.pkl: holds {words}"):
         read_file(tmp_path / "a.pkl")
+
+
+def test_an_array_without_data_and_deep_containers_are_refused(tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"\x80\x02}X\x01\0\0\0acnumpy.core.multiarray\n_reconstruct\n)Rs.")
+    with pytest.raises(InputError, match=r"a.pkl: is a damaged pickle: an array has no data"):
+        read_file(path)
+    path.write_bytes(b"\x80\x02}X\x01\0\0\0a" + b"]" * 30 + b"a" * 29 + b"s.")
+    with pytest.raises(InputError, match=r"a.pkl: is refused: its containers are nested more than 20 levels"):
+        read_file(path)
