@@ -174,7 +174,7 @@ def test_an_image_that_is_damaged_during_a_run_is_named(capfd, data, tmp_path, m
         run_command(*train_arguments(broken, tmp_path / "out", "--workers", 1))
     line = last_line(capfd)
     assert line.startswith("mvit-det: error: ")
-    assert line.endswith(".png: is empty; expected an image")
+    assert ".png: is empty; expected an image; there is no checkpoint yet; to start again: " in line
 
 
 def test_other_runs_and_inputs_are_not_overwritten(capfd, trained, data, tmp_path):
