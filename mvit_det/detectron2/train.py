@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from detectron2.engine import default_argument_parser
 from omegaconf.errors import ConfigAttributeError
 from torch import distributed
 
@@ -108,7 +107,7 @@ def _resume_command(arguments: Sequence[str] | None) -> str:
 
 
 def _parser() -> ArgumentParser:
-    """Return a parser of the flags of Detectron2's ``default_argument_parser``, with their defaults."""
+    """Return a parser of the flags of Detectron2's ``default_argument_parser``."""
     parser = ArgumentParser(
         description="Train or evaluate the model of a lazy config.",
         epilog=EXAMPLES,
@@ -133,9 +132,9 @@ def _parser() -> ArgumentParser:
         parser.add_argument(flag, type=int, metavar="N", help=text)
     parser.add_argument(
         "--dist-url",
-        default=default_argument_parser().get_default("dist_url"),
+        default="auto",
         metavar="URL",
-        help="address where the processes meet: tcp://HOST:PORT of machine 0; default: %(default)s",
+        help="address where the processes meet: tcp://HOST:PORT of machine 0; default: a free port",
     )
     parser.add_argument("opts", nargs=REMAINDER, metavar="key=value", help="overrides of the config")
     return parser

@@ -245,6 +245,7 @@ def test_out_of_memory_reports_the_need_and_the_remedies(nano_arguments, tmp_pat
         (["train.epochs=0"], "train.epochs is 0: expected an integer of at least 1"),
         (["train.best_metric=bbox/APP"], "train.best_metric is 'bbox/APP'"),
         (["--num-gpus=2", "--dist-url", "foo"], "--dist-url foo: expected tcp://HOST:PORT"),
+        (["--num-machines=2", "--machine-rank=0"], "--num-machines 2: needs --dist-url tcp://HOST:PORT"),
         (["data.val.images=nowhere"], "nowhere: no such folder of images"),
         (["--num-gpus", "0"], "--num-gpus and --num-machines: must be at least 1"),
         (["train.amp.precision=int8"], "unknown train.amp.precision 'int8'"),

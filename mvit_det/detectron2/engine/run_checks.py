@@ -17,7 +17,7 @@ from mvit_det.detectron2.engine.checkpointer import check_start
 from mvit_det.detectron2.engine.trainer import PRECISIONS
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
-from mvit_det.engine.launchers import count_cores
+from mvit_det.engine.launchers import count_cores, find_launch
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.report import run_folder
@@ -132,6 +132,8 @@ def _check_devices(device: str, args: Namespace) -> None:
         raise InputError(f"--machine-rank {args.machine_rank}: must be from 0 to {args.num_machines - 1}")
     if not re.fullmatch(r"auto|env://.*|file://.+|tcp://.+:\d+", args.dist_url):
         raise InputError(f"--dist-url {args.dist_url}: expected tcp://HOST:PORT, or auto on one machine")
+    if args.dist_url == "auto" and args.num_machines > 1 and find_launch() is None:
+        raise InputError(f"--num-machines {args.num_machines}: needs --dist-url tcp://HOST:PORT of machine 0")
     if device == "cpu":
         if num_gpus > 1 and available:
             raise InputError(
