@@ -101,23 +101,17 @@ def _watch_children() -> None:
             if ENDING.is_interrupted:  # this process ends within its own time limit
                 return
             if status > 0:
-                ENDING.claim()
-            ENDING.end(f"error: process {rank} of the run {describe_death(status)}", max(status, 1))
+                ENDING.claim()  # so that this process prints no other line
+            ENDING.end(f"error: process {rank} of the run {describe_death(-status)}", max(status, 1))
 
 
-def describe_death(status: int) -> str:
-    """Return how a process ended.
-
-    Args:
-        status: its exit status or, if a signal ended it, the number of the signal with a minus sign.
-    """
-    if status >= 0:
-        return f"ended with status {status}"
+def describe_death(number: int) -> str:
+    """Return how the signal ``number`` ended a process."""
     try:
-        name = signal.Signals(-status).name
+        name = signal.Signals(number).name
     except ValueError:
-        name = f"signal {-status}"
-    if status == -signal.SIGKILL:
+        name = f"signal {number}"
+    if number == signal.SIGKILL:
         return f"was killed ({name}), {OUT_OF_MEMORY}"
     return f"was killed by {name}"
 

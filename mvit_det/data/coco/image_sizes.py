@@ -39,7 +39,7 @@ def sizes_of(images: Mapping[int, ImageEntry], annotations: Annotations) -> NDAr
 
 
 def images_that_do_not_fit(images: Mapping[int, ImageEntry], annotations: Annotations) -> list[int]:
-    """Return the ids of the images whose annotations do not fit the stated size."""
+    """Return the ids of the images whose annotations do not fit the width and height in the file."""
     sizes = sizes_of(images, annotations)
     low = np.fmin(annotations.boxes[:, :2], annotations.bounds[:, :2])
     high = np.fmax(annotations.boxes[:, :2] + annotations.boxes[:, 2:], annotations.bounds[:, 2:])

@@ -17,8 +17,8 @@ def find_suspicious_entries(
 ) -> None:
     """Find annotations and categories that can be used, but may be mistakes.
 
-    These are tiny boxes, boxes that look like fractions of the image, polygons without area, masks beside
-    their boxes, identical annotations, and categories without objects. The messages about categories name
+    These are tiny boxes, boxes that look like fractions of the image, polygons without area, masks
+    outside their boxes, identical annotations, and categories without objects. The messages about categories name
     ``split``, unless it is empty.
     """
     boxes = annotations.boxes

@@ -21,8 +21,8 @@ _FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 def find_image_folder(path: Path, split: str, root: Path, folders: Sequence[Path]) -> Path:
     """Return the folder, among ``folders``, that holds most of the first images of an annotation file.
 
-    If several do, the folder of the file takes precedence, then a folder whose name is that of the split,
-    then one whose name is that of no split.
+    If several do, it is the folder of the file, else a folder with the name of the split, else one whose
+    name is that of no split.
 
     Raises:
         InputError: if no folder holds any of them.

@@ -73,14 +73,14 @@ def list_images(sources: tuple[Path, ...], config: Path) -> Iterator[Path]:
 def find_labels(images: list[Path], config: Path) -> list[Path]:
     """Return the path of the label file of each image, whether or not it exists.
 
-    It is in ``labels/`` if the image is in ``images/``, and otherwise beside the image. If no such file
+    It is in ``labels/`` if the image is in ``images/``, and otherwise in the folder of the image. If no such file
     exists, the folder of ``classes.txt`` is searched too.
     """
     labels = [_label_file(_label_folder(image.parent), image) for image in images]
     if config.name in NAMES_FILES and not any(label.is_file() for label in labels):
-        beside = [_label_file(config.parent, image) for image in images]
-        if len(set(beside)) == len(beside) and any(label.is_file() for label in beside):
-            return beside
+        in_root = [_label_file(config.parent, image) for image in images]
+        if len(set(in_root)) == len(in_root) and any(label.is_file() for label in in_root):
+            return in_root
     return labels
 
 
@@ -111,7 +111,7 @@ def find_shared_label_files(images: list[Path], labels: list[Path]) -> Iterator[
 
 
 def find_unused_label_files(images: list[Path]) -> Iterator[Problem]:
-    """Yield a problem for each label file beside those of ``images`` that has no image."""
+    """Yield a problem for each label file in the folders of ``images`` that has no image."""
     for folder in sorted({path.parent for path in images}):
         stems = {name.rpartition(".")[0] for name in os.listdir(folder) if is_image(Path(name))}
         for path in sorted(_label_folder(folder).iterdir()):
