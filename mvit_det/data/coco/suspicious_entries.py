@@ -18,8 +18,8 @@ def find_suspicious_entries(
     """Find annotations and categories that can be used, but may be mistakes.
 
     These are tiny boxes, boxes that look like fractions of the image, polygons without area, masks
-    outside their boxes, identical annotations, and categories without objects. The messages about categories name
-    ``split``, unless it is empty.
+    outside their boxes, identical annotations, and categories without objects. The messages about categories
+    name ``split``, unless it is empty.
     """
     boxes = annotations.boxes
     for row in np.flatnonzero((boxes[:, 2:] < 1).any(1)).tolist():

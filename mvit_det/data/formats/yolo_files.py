@@ -73,8 +73,8 @@ def list_images(sources: tuple[Path, ...], config: Path) -> Iterator[Path]:
 def find_labels(images: list[Path], config: Path) -> list[Path]:
     """Return the path of the label file of each image, whether or not it exists.
 
-    It is in ``labels/`` if the image is in ``images/``, and otherwise in the folder of the image. If no such file
-    exists, the folder of ``classes.txt`` is searched too.
+    It is in ``labels/`` if the image is in ``images/``, and otherwise in the folder of the image. If no such
+    file exists, the folder of ``classes.txt`` is searched too.
     """
     labels = [_label_file(_label_folder(image.parent), image) for image in images]
     if config.name in NAMES_FILES and not any(label.is_file() for label in labels):
