@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mvit_det.data.shapes import write_shapes
 from mvit_det.engine import children, interruption
 from mvit_det.engine.run_lock import LOCK
 from tests.faults.integrations import Detectron2, Torchvision, build_parser, find_own_lines
@@ -228,7 +229,10 @@ def main():
     options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data")
-    train_detector(kind, options.folder)
+    write_shapes(options.folder / "data", num_train=6, num_val=3)
+    kind.prepare()
+    if not set(TRAINING).issuperset(options.phase or PHASES):
+        train_detector(kind, options.folder)
     write_video(options.folder / "video.avi")
     failures = 0
     for processes, phase, name, target, _ in itertools.product(

@@ -160,8 +160,9 @@ def main():
     commands, many = options.command or COMMANDS, options.folder / "many"
     options.folder.mkdir(parents=True, exist_ok=True)
     kind = (Detectron2 if options.detectron2 else Torchvision)(options.folder / "data")
-    train_detector(kind, options.folder)
-    if "eval" in commands and not many.exists():
+    write_shapes(options.folder / "data", num_train=6, num_val=3)
+    if "eval" in commands:
+        train_detector(kind, options.folder)
         write_shapes(many, num_train=1, num_val=NUM_IMAGES)
     failures = 0
     for command, launcher, victim in itertools.product(

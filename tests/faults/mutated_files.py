@@ -3,10 +3,10 @@
 Run in a process of its own, which may take 10 seconds of processor time for a file, and 1 GiB of memory more
 than at its start:
 
-    python -m tests.faults.mutated_files KIND COUNT FOLDER
+    python -m tests.faults.mutated_files COUNT FOLDER KIND [KIND ...]
 
-KIND is a key of ``KINDS`` and COUNT the number of files. The files are written to FOLDER, so that the one
-that ended the process can be found there, in the folder of its kind.
+COUNT is the number of files of each kind, and KIND a key of ``KINDS``. The files are written to FOLDER, so
+that the one that ended the process can be found there, in the folder of its kind.
 """
 
 import argparse
@@ -72,20 +72,22 @@ def read_files(reader, count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("count", type=int)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("kinds", choices=KINDS, nargs="+", metavar="KIND")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.folder / arguments.kind
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    reader = KINDS[arguments.kind](folder)
     start = memory("VmRSS")
     resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + MAX_BYTES,) * 2)
-    done, slowest = read_files(reader, arguments.count)
-    added = (memory("VmHWM") - start) / 1e6
-    print(f"{arguments.kind}: {done} files in all, {slowest:.2f} s at most, {added:.0f} MB more at most")
+    for kind in arguments.kinds:
+        folder = arguments.folder / kind
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        done, slowest = read_files(KINDS[kind](folder), arguments.count)
+        added = (memory("VmHWM") - start) / 1e6
+        print(
+            f"{kind}: {done} files in all, {slowest:.2f} s at most, {added:.0f} MB more at most", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import one_line_errors
 
 ROOT = Path(__file__).parents[2]
@@ -138,11 +137,8 @@ def _fork_ranks(processes):
 
 
 def train_detector(kind, folder):
-    """Write ``folder/data``, and train a detector on it in ``folder/trained``, unless they exist."""
-    kind.prepare()
-    data, trained = folder / "data", folder / "trained"
-    if not data.exists():
-        write_shapes(data, num_train=6, num_val=3)
+    """Train a detector in ``folder/trained``, unless it exists."""
+    trained = folder / "trained"
     if not any((trained / name).exists() for name in kind.checkpoints):
         log = folder / "training.txt"
         assert Run(kind, trained, log).wait() == 0, log.read_text()

@@ -9,7 +9,6 @@ pytestmark = pytest.mark.slow
 
 def test_torchvision(tmp_path):
     options = ("--batch-size", "1", "--accumulate", "2", "--ema", "0.9", "--patience", "9", "--workers", "1")
-    options += ("--head", "cascade_mask_rcnn")
     run_script("kill_and_resume", "--folder", tmp_path, "--kills", 1, *options)
 
 
