@@ -30,7 +30,7 @@ from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import PlainConsole, print_line
 from mvit_det.report.drawing import write_image
-from mvit_det.report.predictions import PredictOptions, check_output, write_detections
+from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.weights import load_all_weights, local_file, read_checkpoint
 
 
@@ -91,14 +91,8 @@ def visualize_predictions(args: Namespace) -> None:
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
     detector = with_tta(cfg, model)  # before the mapper, which it may change
     options = PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite)
-    check_output(options)
-    with run_lock(args.out, _print):
-        write_detections(
-            options,
-            partial(detect_objects, detector, build(cfg.dataloader.test.mapper), list(categories)),
-            categories,
-            _console(),
-        )
+    detect = partial(detect_objects, detector, build(cfg.dataloader.test.mapper), list(categories))
+    write_detections(options, detect, categories, _console())
 
 
 def visualize_results(args: Namespace) -> None:
@@ -133,7 +127,7 @@ def _check_output(args: Namespace, inputs: Iterable[Path]) -> None:
 def _cleared_output(args: Namespace, inputs: Iterable[Path]) -> Iterator[Path]:
     """Lock the output folder, and return the empty folder of the images in it."""
     with run_lock(args.out, _print):
-        _check_output(args, inputs)  # again: another run may have used the folder since
+        _check_output(args, inputs)  # again: another command may have used the folder since
         run_folder.clear_output(args.out, (run_folder.PICTURES,))
         yield args.out / run_folder.PICTURES
 

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from mvit_det.data.images import SUFFIXES, find_images, read_image
 from mvit_det.data.json_files import growing_json_list
+from mvit_det.engine.run_lock import run_lock
 from mvit_det.errors import InputError, RunError, counted
 from mvit_det.files import describe_space
 from mvit_det.report import run_folder
@@ -55,7 +57,15 @@ def write_detections(
     Raises:
         InputError: if the input or the output folder cannot be used, in which case nothing is written.
     """
-    check_output(options)
+    _check_output(options)
+    with run_lock(options.out, partial(print_line, console)):
+        _check_output(options)  # again: another command may have used the folder since
+        _write_detections(options, detect, categories, console)
+
+
+def _write_detections(
+    options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
+) -> None:
     if options.source.suffix.lower() in VIDEO_SUFFIXES:
         frames, info = _open_video(options.source)
         predictions = _predict_video(options, frames, info, detect, categories, console)
@@ -72,6 +82,7 @@ def write_detections(
     with (
         growing_json_list(options.out / run_folder.IMAGES, data) as append_image,
         growing_json_list(options.out / run_folder.DETECTIONS) as append_detection,
+        _removed_if_empty(options.out / run_folder.PICTURES),
         closing(predictions),
     ):
         for image, detections in predictions:
@@ -87,12 +98,7 @@ def write_detections(
     )
 
 
-def check_output(options: PredictOptions) -> None:
-    """Check that a prediction may write to its folder.
-
-    Raises:
-        InputError: if the folder contains a training run or other results, or cannot be written to.
-    """
+def _check_output(options: PredictOptions) -> None:
     run_folder.refuse_training_run(options.out)
     inputs = (options.source, options.checkpoint)
     run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
@@ -143,6 +149,15 @@ def _predict_video(
             drawn = _draw(frame, detections, options.score, categories)
             sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
             yield _image_entry(image_id, name, frame), detections
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager

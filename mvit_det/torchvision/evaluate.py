@@ -58,10 +58,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     detector, config = load_detector(options.checkpoint)
     detector.roi_heads.soft_nms = options.soft_nms
     if processes.rank == 0:
-        run_folder.refuse_training_run(options.out)
-        paths = (options.data, options.json, options.images, options.checkpoint)
-        inputs = [path for path in paths if path is not None]
-        run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
+        _check_output(options)
     dataset = read_evaluation_set(
         options.data, options.json, options.images, drop_invalid=options.drop_invalid
     )
@@ -80,6 +77,7 @@ def _evaluate(
     console: Console,
 ) -> Metrics:
     if processes.rank == 0:
+        _check_output(options)  # again: another command may have used the folder since
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
         limits = [(config.short_side, config.long_side)]
         for line in report_data([dataset], options.out, drop_invalid=options.drop_invalid, limits=limits):
@@ -102,6 +100,13 @@ def _evaluate(
         num_drawings=options.draw,
         console=console,
     )
+
+
+def _check_output(options: EvalOptions) -> None:
+    run_folder.refuse_training_run(options.out)
+    paths = (options.data, options.json, options.images, options.checkpoint)
+    inputs = [path for path in paths if path is not None]
+    run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
 
 
 def evaluate_module(

@@ -7,10 +7,8 @@ import torch
 from torchvision.models.detection import FasterRCNN
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.engine.run_lock import run_lock
-from mvit_det.report.console import print_line
 from mvit_det.report.drawing import RgbImage
-from mvit_det.report.predictions import PredictOptions, check_output, write_detections
+from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.engine.lightning_module import MASK_THRESHOLD, prediction_to_results
 from mvit_det.torchvision.engine.processes import build_console
@@ -30,10 +28,7 @@ def predict(options: PredictOptions, soft_nms: str | None = None) -> None:
     detector.roi_heads.soft_nms = soft_nms
     detector.transform.mask_threshold = MASK_THRESHOLD
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
-    console = build_console()
-    check_output(options)
-    with run_lock(options.out, partial(print_line, console)):
-        write_detections(options, partial(detect, detector, config), config.categories, console)
+    write_detections(options, partial(detect, detector, config), config.categories, build_console())
 
 
 @torch.inference_mode()

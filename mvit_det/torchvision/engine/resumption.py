@@ -47,21 +47,19 @@ class Resumption(L.Callback):
         num_batches = step * trainer.accumulate_grad_batches
         self.sampler.skip(num_batches)
         loops = checkpoint["loops"]["fit_loop"]
-        epochs: Progress = loops["epoch_progress"]
+        epochs = loops["epoch_progress"]["current"]
+        num_epochs, num_in_epoch = divmod(num_batches, len(self.sampler))
         evaluates = False
-        if epochs["current"]["processed"] < epochs["current"]["ready"]:
-            num_epochs, num_in_epoch = divmod(num_batches, len(self.sampler))
+        if epochs["processed"] < epochs["ready"]:  # saved before Lightning counted the epoch as processed
             evaluates = num_in_epoch == 0 and _is_evaluated(trainer, num_epochs)
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step - evaluates
             if num_in_epoch > 0 or evaluates:
                 done = {"total": num_batches, "current": num_in_epoch or len(self.sampler)}
                 _set_batches(loops["epoch_loop.batch_progress"], done, is_last=evaluates)
             else:
-                for count in epochs.values():
-                    count["processed"] += 1
-            if evaluates:  # Lightning repeats an evaluation whose first batch has started
-                evaluated = loops["epoch_loop.val_loop.batch_progress"]["total"]
-                evaluated.update(ready=1, started=1, processed=0, completed=0)
+                _set_processed(loops["epoch_progress"])
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] = step - evaluates
+            if evaluates:
+                _repeat_evaluation(loops["epoch_loop.val_loop.batch_progress"])
         if trainer.is_global_zero:
             remove_repeated_steps(self.logs, step, evaluates=evaluates)
 
@@ -82,3 +80,14 @@ def _set_batches(progress: Progress, done: dict[str, int], *, is_last: bool) -> 
     for name, number in done.items():
         progress[name].update(dict.fromkeys(progress[name], number))
     progress["is_last_batch"] = is_last
+
+
+def _set_processed(progress: Progress) -> None:
+    """Count one more epoch as processed."""
+    for count in progress.values():
+        count["processed"] += 1
+
+
+def _repeat_evaluation(progress: Progress) -> None:
+    """Make Lightning evaluate before it continues: it repeats an evaluation whose first batch has started."""
+    progress["total"].update(ready=1, started=1, processed=0, completed=0)
