@@ -1,6 +1,7 @@
 """Explains faults of the machine, such as a killed process, in one line with the likely cause."""
 
 import re
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from mvit_det.files import describe_space
 # (pid(s) 7, 8) exited unexpectedly".
 WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited)")
 NO_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
+NO_SHARED_MEMORY = re.compile(r"Bus error|torch_\d+_\d+_\d+>?: No space left on device")
+NO_DESCRIPTORS = re.compile(r"Too many open files|received \d+ items of ancdata")
 CONNECTION = re.compile(r"gloo/transport|Connection (closed|reset) by peer|Broken pipe")
 
 _is_active = False  # whether a context of explained_faults is open
@@ -69,6 +72,10 @@ def _explain(error: Exception, folder: Path | None) -> str | None:
     if disk_error is not None:
         parts = [disk_error.filename or folder, disk_error.strerror, folder and describe_space(folder)]
         return ": ".join(str(part) for part in parts if part)
+    if any(NO_DESCRIPTORS.search(str(cause)) for cause in causes(error)):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        remedy = "raise the limit with ulimit -n, or use fewer loading processes"
+        return f"more than {limit} open files are needed; {remedy}"
     if isinstance(error, MemoryError):
         return f"the memory of the machine ran out; {LESS_MEMORY}"
     return _explain_message(str(error)) if isinstance(error, RuntimeError) else None
@@ -76,13 +83,13 @@ def _explain(error: Exception, folder: Path | None) -> str | None:
 
 def _explain_message(message: str) -> str | None:
     """Return what a message of PyTorch means, or None if it is another one."""
+    if NO_SHARED_MEMORY.search(message):
+        return f"the shared memory (/dev/shm) is full; {LESS_MEMORY}; --shm-size gives a container more"
     worker = WORKER.search(message)
     if worker is not None:
         process, name = f"a loading process (pid {worker[1]})", worker[2]
         if name is None or name == "Killed":
             return f"{process} was killed, {OUT_OF_MEMORY}"
-        if name == "Bus error":
-            return f"{process} found the shared memory (/dev/shm) full; {LESS_MEMORY}"
         return f"{process} died: {name}; without loading processes, the error message may be more precise"
     memory = NO_MEMORY.search(message)
     if memory is not None:

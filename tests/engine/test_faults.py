@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.faults import explained_faults
+from mvit_det.engine.loading_processes import prepare_loading_process
 from mvit_det.errors import InputError, RunError
 
 
@@ -28,10 +29,29 @@ def test_a_killed_loading_process_is_explained():
         list(DataLoader(KillsItsReader(), num_workers=1))
 
 
+class CannotBeSent:
+    def __getitem__(self, index):
+        return self
+
+    def __len__(self):
+        return 1
+
+    def __reduce__(self):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_batch_that_cannot_be_sent_ends_the_run():
+    loader = DataLoader(CannotBeSent(), None, num_workers=1, worker_init_fn=prepare_loading_process)
+    with pytest.raises(RunError, match=r"more than \d+ open files are needed; raise the limit"), explained_faults():
+        list(loader)
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is", "shared memory (/dev/shm) full"),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is", "memory (/dev/shm) is full"),
+        ("unable to write to file </torch_7_1_0>: No space left on device (28)", "memory (/dev/shm) is full"),
+        ("received 0 items of ancdata", "ulimit -n, or use fewer loading processes"),
         ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "(pid 7, 8) was killed, most likely"),
         ("DataLoader worker (pid 7) is killed by signal: Segmentation fault. ", "died: Segmentation fault;"),
         ("[/gloo/transport/tcp/pair.cc:5] Connection closed by peer [::1]", "another process of the run"),

@@ -8,6 +8,7 @@ from detectron2.data import build_detection_test_loader
 from torch.utils.data import DataLoader
 
 from mvit_det.detectron2.data.train_loader import MappedSamples, Sample, map_sample
+from mvit_det.engine.loading_processes import prepare_loading_process
 from mvit_det.engine.unreadable_images import ReadableDataset
 
 
@@ -23,10 +24,13 @@ def build_test_loader(
             They count as images without detections.
         **options: further keywords of ``build_detection_test_loader``.
     """
-    if not skip_unreadable:
-        return build_detection_test_loader(dataset, mapper=partial(map_sample, mapper), **options)
-    images = ReadableDataset(MappedSamples(dataset, mapper))
-    return NonEmptyBatches(build_detection_test_loader(images, mapper=None, collate_fn=_collate, **options))
+    if skip_unreadable:
+        images = ReadableDataset(MappedSamples(dataset, mapper))
+        loader = build_detection_test_loader(images, mapper=None, collate_fn=_collate, **options)
+    else:
+        loader = build_detection_test_loader(dataset, mapper=partial(map_sample, mapper), **options)
+    loader.worker_init_fn = prepare_loading_process
+    return NonEmptyBatches(loader) if skip_unreadable else loader
 
 
 class NonEmptyBatches:

@@ -15,6 +15,7 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from mvit_det.engine.loading_processes import prepare_loading_process
 from mvit_det.engine.seeding import SeededDataset
 from mvit_det.errors import ImageError, InputError
 
@@ -82,6 +83,7 @@ class TrainLoader:
             batch_sampler=(batch[rank::world_size] for batch in batches),
             num_workers=self.num_workers,
             collate_fn=list,
+            worker_init_fn=prepare_loading_process,
             pin_memory=torch.cuda.is_available(),
         )
         return iter(loader)

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from mvit_det.data.dataset import Dataset
+from mvit_det.engine.loading_processes import prepare_loading_process
 from mvit_det.engine.seeding import SeededDataset
 from mvit_det.engine.unreadable_images import ReadableDataset
 from mvit_det.torchvision.data.augmentation import Augmentation, to_float
@@ -60,6 +61,7 @@ def build_train_loader(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
+        worker_init_fn=prepare_loading_process,
         persistent_workers=workers > 0,
     )
 
@@ -94,7 +96,7 @@ def build_val_loader(
     if workers is None:
         # Without a GPU, forked processes would keep copies of the memory that the model overwrites.
         workers = _default_workers(world_size) if torch.cuda.is_available() else 0
-    return DataLoader(share, collate_fn=collate, num_workers=workers)
+    return DataLoader(share, collate_fn=collate, num_workers=workers, worker_init_fn=prepare_loading_process)
 
 
 def _default_workers(world_size: int) -> int:
