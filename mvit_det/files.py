@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from mvit_det.errors import InputError, RunError, find_disk_error
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a full disk, quota or size limit
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # names of temporary files
 # Those of earlier versions, in the folder of a run.
 EARLIER_TEMPORARY = (
@@ -128,9 +129,17 @@ def describe_space(folder: Path, size: int | None = None) -> str:
     return f"{needed}{'unknown space' if free is None else readable_size(free)} free in {folder}"
 
 
+def describe_disk_error(error: OSError, folder: Path | None, size: int | None = None) -> str:
+    """Return the system's message of an error, with the free space in ``folder`` if that can be the cause."""
+    message = error.strerror or str(error)
+    if folder is None or error.errno not in NO_SPACE:
+        return message
+    return f"{message}: {describe_space(folder, size)}"
+
+
 def _describe(error: OSError, path: Path, size: int | None) -> str:
     folder = next(folder for folder in path.parents if folder.is_dir())
-    text = f"{path}: cannot be written: {error.strerror}: {describe_space(folder, size)}"
+    text = f"{path}: cannot be written: {describe_disk_error(error, folder, size)}"
     if error.errno == errno.EFBIG:
         text += "; a limit on the size of files is set (ulimit -f)"
     return f"{text}; the existing file is unchanged" if path.exists() else text

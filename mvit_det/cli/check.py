@@ -40,9 +40,9 @@ def run(out: Path, fix: Path | None, **options: Any) -> None:
     """Check a data set; exit with status 1 if it cannot be used as it is."""
     from functools import partial
 
-    from mvit_det.engine.run_lock import run_lock
     from mvit_det.report.console import PlainConsole, print_line
     from mvit_det.report.dataset_report import CheckOptions, run_check
+    from mvit_det.report.run_lock import run_lock
 
     warn = partial(print_line, PlainConsole(stderr=True))
     with run_lock(out, warn), run_lock(out if fix is None else fix.parent, warn):

@@ -33,8 +33,8 @@ def run(out: Path, epochs: int, overwrite: bool) -> None:
         InputError: if ``out`` contains another run; nothing is written in that case.
     """
     from mvit_det.data.shapes import write_shapes
-    from mvit_det.engine.run_lock import run_lock
     from mvit_det.report.run_folder import RESULT_FILES, TRAINING_FILES, check_output, clear_output
+    from mvit_det.report.run_lock import run_lock
     from mvit_det.torchvision.engine.options import TrainOptions
     from mvit_det.torchvision.train import train
 

@@ -95,7 +95,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: the image is too large: {error}") from None
     except OSError as error:
-        raise ImageError(f"{path}: is truncated or cannot be read: {error}") from None
+        fault = f"cannot be read: {error.strerror}" if error.errno else f"is truncated or damaged: {error}"
+        raise ImageError(f"{path}: {fault}") from None
     except MemoryError:
         raise ImageError(f"{path}: cannot be read: the memory does not suffice") from None
     except Exception as error:  # Pillow documents no set of exceptions for a damaged image

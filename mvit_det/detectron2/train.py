@@ -24,10 +24,10 @@ from mvit_det.engine.children import is_child
 from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.interruption import interruptible
 from mvit_det.engine.launchers import find_launch
-from mvit_det.engine.run_lock import run_lock
 from mvit_det.engine.slurm import is_requeued
 from mvit_det.errors import InputError, one_line_errors
 from mvit_det.ops.allocator import keep_freed_memory
+from mvit_det.report.run_lock import run_lock
 
 EXAMPLES = """examples:
   %(prog)s --config-file mask_rcnn_mvitv2_t_3x --num-gpus 8

@@ -24,13 +24,13 @@ from mvit_det.detectron2.engine.inference import detect_objects
 from mvit_det.detectron2.engine.run_checks import check_classes
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build, load_config
-from mvit_det.engine.run_lock import run_lock
 from mvit_det.errors import InputError, counted, one_line_errors
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import PlainConsole, print_line
 from mvit_det.report.drawing import write_image
 from mvit_det.report.predictions import PredictOptions, write_detections
+from mvit_det.report.run_lock import run_lock
 from mvit_det.weights import load_all_weights, local_file, read_checkpoint
 
 

@@ -13,7 +13,7 @@ from mvit_det.engine.ending import ENDING
 from mvit_det.engine.interruption import defer_interrupts
 from mvit_det.engine.launchers import find_launch
 from mvit_det.errors import InputError, RunError, causes, find_disk_error
-from mvit_det.files import describe_space
+from mvit_det.files import describe_disk_error
 
 # torch.utils.data says "DataLoader worker (pid 7) is killed by signal: Killed. " or "DataLoader worker
 # (pid(s) 7, 8) exited unexpectedly".
@@ -70,7 +70,7 @@ def _explain(error: Exception, folder: Path | None) -> str | None:
     if known is not None:
         return str(known)
     if disk_error is not None:
-        parts = [disk_error.filename or folder, disk_error.strerror, folder and describe_space(folder)]
+        parts = [disk_error.filename or folder, describe_disk_error(disk_error, folder)]
         return ": ".join(str(part) for part in parts if part)
     if any(NO_DESCRIPTORS.search(str(cause)) for cause in causes(error)):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from mvit_det.data.images import SUFFIXES, find_images, read_image
 from mvit_det.data.json_files import growing_json_list
-from mvit_det.engine.run_lock import run_lock
 from mvit_det.errors import InputError, RunError, counted
 from mvit_det.files import describe_space
 from mvit_det.report import run_folder
 from mvit_det.report.console import print_line, track
 from mvit_det.report.drawing import RgbImage, draw_entries, write_image
+from mvit_det.report.run_lock import run_lock
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 

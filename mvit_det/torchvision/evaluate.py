@@ -15,11 +15,11 @@ from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.json_files import write_json
 from mvit_det.data.sources import read_evaluation_set
-from mvit_det.engine.run_lock import run_lock
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import check_images_with_progress, metrics_tables, print_line
 from mvit_det.report.data_problems import report_data
+from mvit_det.report.run_lock import run_lock
 from mvit_det.torchvision.data.loaders import build_val_loader
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule

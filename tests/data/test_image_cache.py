@@ -71,7 +71,7 @@ def test_errors_are_not_remembered(folder):
     os.utime(folder / "a.png", ns=(0, 1))
     for _ in range(2):
         error, size = read(folder, "a.png", "sub/b.png")
-        assert "is truncated or cannot be read" in str(error)
+        assert "is truncated or damaged" in str(error)
         assert size == png(6, 4)
     assert "no such image" in str(read(folder, "none.png")[0])
 

@@ -16,7 +16,7 @@ def test_every_image_of_a_data_set_is_checked(coco_folder):
     assert check(coco_folder).problems == ()
     path = coco_folder / "images" / "b.png"
     path.write_bytes(path.read_bytes()[:-99])
-    with pytest.raises(InputError, match=r"b\.png: is truncated or cannot be read"):
+    with pytest.raises(InputError, match=r"b\.png: is truncated or damaged"):
         check(coco_folder)
     dataset = check(coco_folder, drop_invalid=True)
     assert [problem.kind for problem in dataset.problems] == ["damaged_image"]

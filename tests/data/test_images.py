@@ -116,7 +116,7 @@ def test_a_bad_file_is_named(tmp_path):
         Image.fromarray(noise).save(tmp_path / name)
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(InputError, match=rf"{name}: is truncated or cannot be read"):
+        with pytest.raises(InputError, match=rf"{name}: is truncated or damaged"):
             read_image(tmp_path / name)
 
 

@@ -42,7 +42,10 @@ class CannotBeSent:
 
 def test_a_batch_that_cannot_be_sent_ends_the_run():
     loader = DataLoader(CannotBeSent(), None, num_workers=1, worker_init_fn=prepare_loading_process)
-    with pytest.raises(RunError, match=r"more than \d+ open files are needed; raise the limit"), explained_faults():
+    with (
+        pytest.raises(RunError, match=r"more than \d+ open files are needed; raise the limit"),
+        explained_faults(),
+    ):
         list(loader)
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 from mvit_det.data.shapes import write_shapes
 from mvit_det.engine import children, interruption
-from mvit_det.engine.run_lock import LOCK
+from mvit_det.report.run_lock import LOCK
 from tests.faults.integrations import Detectron2, Torchvision, build_parser, find_own_lines
 from tests.faults.runs import find_processes, fork, has_ended, print_row, train_detector
 

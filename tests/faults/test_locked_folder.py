@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from mvit_det.engine.run_lock import run_lock
+from mvit_det.report.run_lock import run_lock
 
 with run_lock(Path(sys.argv[1]), print):
     print("locked", flush=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from mvit_det.engine.ending import resumable
-from mvit_det.engine.run_lock import run_lock
 from mvit_det.engine.slurm import is_requeued
 from mvit_det.errors import InputError
 from mvit_det.files import check_space
 from mvit_det.report import run_folder
 from mvit_det.report.console import print_line
+from mvit_det.report.run_lock import run_lock
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.engine.processes import Processes

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from mvit_det.engine.run_lock import LOCK, run_lock
 from mvit_det.errors import InputError
+from mvit_det.report.run_lock import LOCK, run_lock
 
 ROOT = Path(__file__).parents[2]
 # Locks a folder, starts a loading process that lives on when this process is killed, and waits.
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from mvit_det.engine.run_lock import run_lock
+from mvit_det.report.run_lock import run_lock
 
 with run_lock(Path(sys.argv[1]), print):
     worker = os.fork()
