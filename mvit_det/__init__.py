@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from mvit_det.backbone.mvit import MViT, build_mvit
     from mvit_det.backbone.variants import VARIANTS
     from mvit_det.errors import InputError
+    from mvit_det.torchvision.inference import Detector
 
-__all__ = ["VARIANTS", "InputError", "MViT", "MViTClassifier", "build_classifier", "build_mvit"]
+__all__ = ["VARIANTS", "Detector", "InputError", "MViT", "MViTClassifier", "build_classifier", "build_mvit"]
 __version__ = "0.1.0"
 
 _MODULES = {
     "VARIANTS": "mvit_det.backbone.variants",
+    "Detector": "mvit_det.torchvision.inference",
     "InputError": "mvit_det.errors",
     "MViT": "mvit_det.backbone.mvit",
     "MViTClassifier": "mvit_det.backbone.classifier",

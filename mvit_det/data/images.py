@@ -138,7 +138,12 @@ def _decode(image: Image.Image) -> Image.Image:
         raise ValueError(f"it has {image.width * image.height:,} px; expected at most {MAX_PIXELS:,}")
     with _large_images if image.width * image.height > _LARGE else nullcontext():
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return upright_rgb(image)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as :func:`read_image` does: turned as its EXIF data says, and converted to RGB."""
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,0 +1,243 @@
+"""A detector for use from Python: from image files and arrays to boxes, masks and class names."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import supervision as sv
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from mvit_det.data.frames import Frame, apply_in_batches, is_video, open_video, read_frames
+from mvit_det.data.images import find_images, read_image, upright_rgb
+from mvit_det.engine.precision import autocast_dtype
+from mvit_det.errors import ImageError
+from mvit_det.nms import check_soft_nms
+from mvit_det.report.drawing import RgbImage, draw_objects
+from mvit_det.report.run_folder import find_checkpoint
+from mvit_det.torchvision.engine.detector_checkpoint import load_detector
+from mvit_det.torchvision.models.transform import scaled_shape
+from mvit_det.weights import local_file
+
+ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
+MASK_THRESHOLD = 0.5  # probability from which on a pixel belongs to an object
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The detections in an image file or in a frame of a video.
+
+    Attributes:
+        frame: the file, the number of the frame in a video, and the image, (H, W, 3) RGB.
+        detections: the detections, as :meth:`Detector.__call__` returns them.
+    """
+
+    frame: Frame
+    detections: sv.Detections
+
+
+class Detector:
+    """A trained detector.
+
+        >>> detector = Detector("runs/mine/best.ckpt")
+        >>> detections = detector("photo.jpg")
+        >>> detections.xyxy, detections.confidence, detections["class_name"]
+        >>> detector.draw("photo.jpg", detections).save("drawn.png")
+
+    The checkpoint says which backbone, head, classes and image size the detector has.
+
+    Args:
+        checkpoint: a file that ``mvit-det train``, ``mvit-det convert`` or ``tools/train_net.py`` wrote, the
+            folder of a run, whose best checkpoint is used, a published detector of Detectron2, or a URL of
+            such a file. Nothing in the file is executed.
+        device: a device of PyTorch, such as ``"cuda:1"``, or "auto" for a GPU if there is one.
+        precision: "float32", "bf16", "fp16" or "auto"; see
+            :func:`mvit_det.engine.precision.autocast_dtype`.
+        min_score: the lowest score of a detection, in 0..1.
+        max_detections: the largest number of detections in an image; those with the highest scores are kept.
+        soft_nms: "linear" or "gaussian" for soft-NMS (arXiv 1704.04503), or None for non-maximum suppression.
+
+    Attributes:
+        categories: category id -> name, in the order of the model's classes.
+        model: the torchvision detection model, which may be changed.
+
+    Raises:
+        InputError: if the checkpoint cannot be used or does not name its classes, or for a value that is not
+            valid.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        min_score: float = 0.5,
+        max_detections: int = 100,
+        soft_nms: str | None = None,
+    ) -> None:
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score {min_score:g}: must be from 0 to 1")
+        if max_detections < 1:
+            raise ValueError(f"max_detections {max_detections}: must be at least 1")
+        check_soft_nms(soft_nms)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        self.dtype = autocast_dtype(precision, self.device)
+        model, config = load_detector(find_checkpoint(local_file(checkpoint)))
+        model.roi_heads.soft_nms = soft_nms
+        model.roi_heads.score_thresh = min_score
+        model.roi_heads.detections_per_img = max_detections
+        model.transform.mask_threshold = MASK_THRESHOLD
+        self.model, self.categories = model.to(self.device), dict(config.categories)
+        self._ids = np.array(list(self.categories), int)
+        self._names = np.array(list(self.categories.values()), str)
+
+    @overload
+    def __call__(self, images: ImageLike, batch_size: int = ...) -> sv.Detections: ...
+
+    @overload
+    def __call__(self, images: list[ImageLike], batch_size: int = ...) -> list[sv.Detections]: ...
+
+    def __call__(
+        self, images: ImageLike | list[ImageLike], batch_size: int = 8
+    ) -> sv.Detections | list[sv.Detections]:
+        """Detect the objects in an image, or in each image of a list.
+
+        An image is a path, a PIL image, a uint8 (H, W, 3) RGB or (H, W) gray array, or a (3, H, W) tensor,
+        uint8 or float in 0..1. All are turned upright as their EXIF data says, if they have any.
+
+        Args:
+            images: an image, or a list of images of any sizes.
+            batch_size: the largest number of images in a batch. Only images that the model scales to equal
+                sizes share a batch, so that the result does not depend on it.
+
+        Returns:
+            for each image, ``xyxy`` (K, 4) in pixels, ``mask`` (K, H, W) bool or None, ``confidence`` (K,)
+            in 0..1, ``class_id`` (K,), the keys of :attr:`categories`, and ``data["class_name"]`` (K,); the
+            highest score first.
+
+        Raises:
+            ImageError: if a file cannot be read.
+            ValueError: for an array or a tensor of another shape or dtype.
+        """
+        if isinstance(images, list):
+            arrays = (to_array(image) for image in images)
+            return [detections for _, detections in self._detect_all(arrays, batch_size, lambda a: a)]
+        return self.detect_batch([to_array(images)])[0]
+
+    def stream(
+        self,
+        source: str | Path | Sequence[str | Path],
+        batch_size: int = 8,
+        on_error: Callable[[ImageError], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Detect the objects in the images of a folder or in the frames of a video, one batch at a time.
+
+        Files are read in other threads, ahead of the model, and only a few images are kept in memory.
+
+        Args:
+            source: an image, a folder of images, a video, or a list of image files.
+            batch_size: see :meth:`__call__`.
+            on_error: function that is called for an image that cannot be read, which is then left out. By
+                default, the error is raised.
+
+        Yields:
+            the images or frames in their order, each with its detections.
+
+        Raises:
+            InputError: if the source does not exist, contains no images, or is a video that cannot be read.
+            ImageError: for an image that cannot be read.
+        """
+        frames: Iterator[Frame]
+        if isinstance(source, str | Path):
+            path = Path(source)
+            frames = open_video(path).frames if is_video(path) else read_frames(find_images(path), on_error)
+        else:
+            frames = read_frames(map(Path, source), on_error)
+        for frame, detections in self._detect_all(frames, batch_size, lambda frame: frame.image):
+            yield Prediction(frame, detections)
+
+    def draw(self, image: ImageLike, detections: sv.Detections) -> Image.Image:
+        """Return a copy of an image with the boxes, masks, class names and scores of detections."""
+        label_of = {category_id: label for label, category_id in enumerate(self.categories, start=1)}
+        labels = [] if detections.class_id is None else [label_of[int(id_)] for id_ in detections.class_id]
+        drawn = draw_objects(
+            to_array(image),
+            detections.xyxy,
+            None if detections.mask is None else np.asarray(detections.mask, bool),
+            np.array(labels, int),
+            dict(enumerate(self.categories.values(), start=1)),
+            detections.confidence,
+        )
+        return Image.fromarray(drawn)
+
+    @torch.inference_mode()
+    def detect_batch(self, images: Sequence[RgbImage]) -> list[sv.Detections]:
+        """Detect the objects in (H, W, 3) RGB images, all in one batch; see :meth:`__call__`."""
+        tensors = [F.to_image(image).to(self.device) for image in images]
+        tensors = [F.to_dtype(tensor, torch.float32, scale=True) for tensor in tensors]
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            predictions = self.model(tensors)
+        return [self._to_detections(prediction) for prediction in predictions]
+
+    def _to_detections(self, prediction: dict[str, Tensor]) -> sv.Detections:
+        arrays = {name: values.cpu().numpy() for name, values in prediction.items()}
+        classes = arrays["labels"] - 1
+        return sv.Detections(
+            xyxy=arrays["boxes"],
+            mask=arrays["masks"][:, 0] if "masks" in arrays else None,
+            confidence=arrays["scores"],
+            class_id=self._ids[classes],
+            data={"class_name": self._names[classes]},
+        )
+
+    def _detect_all(self, items: Any, batch_size: int, image_of: Callable[[Any], RgbImage]) -> Iterator[Any]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: must be at least 1")
+        return apply_in_batches(
+            lambda batch: self.detect_batch([image_of(item) for item in batch]),
+            items,
+            batch_size,
+            lambda item: self._padded_shape(image_of(item)),
+        )
+
+    def _padded_shape(self, image: RgbImage) -> tuple[int, int]:
+        """Return the height and width of the batch that the model makes of an image, px."""
+        transform = self.model.transform
+        shape = scaled_shape((image.shape[0], image.shape[1]), transform.min_size[-1], transform.max_size)
+        height, width = (-(-side // transform.size_divisible) for side in shape)
+        return height, width
+
+
+def to_array(image: ImageLike) -> RgbImage:
+    """Return an image as (H, W, 3) RGB.
+
+    Args:
+        image: see :meth:`Detector.__call__`.
+
+    Raises:
+        ImageError: if a file cannot be read.
+        ValueError: for an array or a tensor of another shape or dtype.
+    """
+    if isinstance(image, str | Path):
+        image = read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return np.array(upright_rgb(image))
+    shape = tuple(image.shape)
+    if isinstance(image, Tensor):
+        if len(shape) == 3 and shape[0] == 3 and (image.dtype == torch.uint8 or image.is_floating_point()):
+            pixels = F.to_dtype(image.detach().cpu(), torch.uint8, scale=True)
+            return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+        raise ValueError(f"tensor {shape} {image.dtype}: must be (3, H, W), uint8 or float in 0..1")
+    if image.dtype == np.uint8 and len(shape) == 2:
+        return np.stack([image] * 3, axis=2)
+    if image.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
+        raise ValueError(f"array {shape} {image.dtype}: must be uint8, (H, W, 3) RGB or (H, W) gray")
+    return np.ascontiguousarray(image)
