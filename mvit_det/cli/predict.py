@@ -1,33 +1,60 @@
-"""``mvit-det predict``: detect objects in an image, a folder of images or a video."""
+"""``mvit-det predict``: detect objects in images, in the images of folders, or in a video."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from mvit_det.cli.arguments import add_checkpoint_arguments, add_overwrite_argument, non_negative
+from mvit_det.cli.arguments import add_checkpoint_arguments, add_overwrite_argument, positive
 
-HELP = "detect objects in an image, a folder of images or a video"
+HELP = "detect objects in images or in a video"
 EXAMPLE = "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("source", type=Path, help="an image, a folder of images or a video")
+    parser.add_argument(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="source",
+        help="images, and folders whose images are used, also those in the folders within them; or a video "
+        "(.avi, .m4v, .mkv, .mov, .mp4 or .webm)",
+    )
     add_checkpoint_arguments(parser, Path("runs/predictions"))
     parser.add_argument(
         "--score",
-        type=non_negative(float),
+        type=float,
         default=0.5,
-        help="minimum score of a drawn detection; default: %(default)s",
+        help="minimum score of a drawn detection, 0 to 1; default: %(default)s",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bf16", "fp16"),
+        default="auto",
+        help="auto takes half precision where the GPU or the CPU is fast in it; default: %(default)s",
+    )
+    parser.add_argument(
+        "--batch-size", type=positive(int), default=8, help="images at a time; default: %(default)s"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at an image that cannot be read; by default, it is left out, and the exit status is 1",
     )
     add_overwrite_argument(parser)
 
 
-def run(checkpoint: str, soft_nms: str | None, **options: Any) -> None:
+def run(checkpoint: str, soft_nms: str | None, precision: str, batch_size: int, **options: Any) -> None:
     """Detect objects, and write annotated copies and a COCO results file."""
     from mvit_det.report.predictions import PredictOptions
     from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.predict import predict
     from mvit_det.weights import local_file
 
-    predict(PredictOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options), soft_nms)
+    path = find_checkpoint(local_file(checkpoint))
+    predict(
+        PredictOptions(checkpoint=path, **options),
+        soft_nms=soft_nms,
+        precision=precision,
+        batch_size=batch_size,
+    )

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mvit_det.data.images import read_image
+from mvit_det.data.images import SUFFIXES, read_image
+from mvit_det.data.input_files import check_regular
 from mvit_det.errors import ImageError, InputError
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
@@ -31,18 +32,14 @@ class Frame:
 
     Attributes:
         path: the file.
-        number: number of the frame in the video, from 1; None for an image.
+        name: path of an image relative to the folder that is read; for a frame of a video, the name of the
+            file, ``#`` and the number of the frame, from 1.
         image: (H, W, 3) RGB.
     """
 
     path: Path
-    number: int | None
+    name: str
     image: NDArray[np.uint8]
-
-    @property
-    def name(self) -> str:
-        """Name of the file, followed by ``#`` and the number of the frame in a video."""
-        return self.path.name if self.number is None else f"{self.path.name}#{self.number}"
 
 
 @dataclass(frozen=True)
@@ -71,29 +68,60 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
+def find_images(sources: Iterable[Path]) -> dict[str, Path]:
+    """Return name -> path of image files, and of the images in folders and the folders within them.
+
+    The name is the path relative to the folder. If there are several sources, it is the path relative to the
+    folder that contains them all. Images in a folder are sorted by name.
+
+    Raises:
+        InputError: if a source does not exist or is a folder without images, or if there is no source.
+    """
+    found: dict[Path, Path] = {}
+    sources = list(sources)
+    if not sources:
+        raise InputError("no images: expected at least one")
+    for source in sources:
+        if not os.path.exists(source):
+            raise InputError(f"{source}: no such file or folder")
+        if source.is_dir():
+            paths = [Path(folder, name) for folder, _, names in os.walk(source) for name in names]
+            paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
+            if not paths:
+                raise InputError(f"{source}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
+        else:
+            check_regular(source, "an image, a folder of images or a video")
+            paths = [source]
+        found |= {Path(os.path.abspath(path)): path for path in paths}
+    root = sources[0] if len(sources) == 1 else os.path.commonpath([path.parent for path in found])
+    if len(sources) == 1 and not sources[0].is_dir():
+        root = sources[0].parent
+    return {path.relative_to(os.path.abspath(root)).as_posix(): given for path, given in found.items()}
+
+
 def read_frames(
-    paths: Iterable[Path], on_error: Callable[[ImageError], None] | None = None
+    images: Mapping[str, Path], on_error: Callable[[ImageError], None] | None = None
 ) -> Iterator[Frame]:
     """Read image files in several threads, ahead of where they are used.
 
     Args:
-        paths: the files.
+        images: name -> path.
         on_error: function that is called for an image that cannot be read, which is then left out. By
             default, the error is raised.
 
     Raises:
         ImageError: for an image that cannot be read.
     """
-    iterator = iter(paths)
-    pending: deque[tuple[Path, Future[NDArray[np.uint8]]]] = deque()
+    iterator = iter(images.items())
+    pending: deque[tuple[str, Path, Future[NDArray[np.uint8]]]] = deque()
     pool = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1))
     try:
         while True:
-            for path in islice(iterator, AHEAD - len(pending)):
-                pending.append((path, pool.submit(_read, path)))
+            for name, path in islice(iterator, AHEAD - len(pending)):
+                pending.append((name, path, pool.submit(_read, path)))
             if not pending:
                 return
-            path, future = pending.popleft()
+            name, path, future = pending.popleft()
             try:
                 image = future.result()
             except ImageError as error:
@@ -101,7 +129,7 @@ def read_frames(
                     raise
                 on_error(error)
                 continue
-            yield Frame(path, None, image)
+            yield Frame(path, name, image)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -141,7 +169,7 @@ def _frames(path: Path, capture: cv2.VideoCapture, first: Any) -> Iterator[Frame
     for number in count(1):
         if not is_read:
             break
-        yield Frame(path, number, np.ascontiguousarray(pixels[:, :, ::-1]))  # BGR to RGB
+        yield Frame(path, f"{path.name}#{number}", np.ascontiguousarray(pixels[:, :, ::-1]))  # BGR to RGB
         is_read, pixels = capture.read()
     capture.release()
 

@@ -1,6 +1,5 @@
 """Reading of image files as upright 8-bit RGB."""
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -149,23 +148,6 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in range(1, 9) else 1
-
-
-def find_images(source: Path) -> list[Path]:
-    """Return ``source`` itself if it is a file, or the images directly inside it, sorted by name.
-
-    Raises:
-        InputError: if ``source`` does not exist, or is a folder without images.
-    """
-    if not os.path.exists(source):
-        raise InputError(f"{source}: no such file or folder")
-    if not source.is_dir():
-        check_regular(source, "an image or a folder of images")
-        return [source]
-    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise InputError(f"{source}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
-    return paths
 
 
 def _low_range(image: Image.Image) -> str:

@@ -20,7 +20,7 @@ from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
 from mvit_det.detectron2.data.user_data import categories_of
-from mvit_det.detectron2.engine.inference import detect_objects
+from mvit_det.detectron2.engine.inference import detect_frames
 from mvit_det.detectron2.engine.run_checks import check_classes
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build, load_config
@@ -75,8 +75,6 @@ def visualize_data(args: Namespace) -> None:
 
 def visualize_predictions(args: Namespace) -> None:
     """Detect objects in an image, a folder of images or a video; see :func:`write_detections`."""
-    if not 0 <= args.score <= 1:
-        raise InputError(f"--score {args.score:g}: must be from 0 to 1")
     cfg = load_config(args.config_file, args.overrides)
     checkpoint = cfg.train.init_checkpoint
     if not checkpoint:
@@ -90,8 +88,10 @@ def visualize_predictions(args: Namespace) -> None:
     check_classes(cfg, len(categories))
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
     detector = with_tta(cfg, model)  # before the mapper, which it may change
-    options = PredictOptions(args.source, Path(checkpoint), args.out, args.score, args.overwrite)
-    detect = partial(detect_objects, detector, build(cfg.dataloader.test.mapper), list(categories))
+    options = PredictOptions(
+        [args.source], Path(checkpoint), args.out, args.score, args.overwrite, args.strict
+    )
+    detect = partial(detect_frames, detector, build(cfg.dataloader.test.mapper), list(categories))
     write_detections(options, detect, categories, _console())
 
 
@@ -154,14 +154,21 @@ def _parser() -> ArgumentParser:
         return command
 
     data = add("data", visualize_data, "the training data after augmentation")
-    predict = add("predict", visualize_predictions, "detections in an image, a folder of images or a video")
+    predict = add("predict", visualize_predictions, "detections in images or in a video")
     results = add(
         "results", visualize_results, "the detections of a COCO results file next to the ground truth"
     )
 
-    predict.add_argument("source", type=Path, help="an image, a folder of images or a video")
+    predict.add_argument(
+        "source", type=Path, help="an image, a folder, with the folders within it, or a video"
+    )
     predict.add_argument(
         "--score", type=float, default=0.5, help="minimum score of a drawn detection; default: %(default)s"
+    )
+    predict.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at an image that cannot be read; by default, it is left out, and the exit status is 1",
     )
     for command in (data, predict):
         command.add_argument(

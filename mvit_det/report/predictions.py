@@ -1,10 +1,14 @@
 """Detection on images and videos, with annotated copies and a COCO results file as output."""
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +17,58 @@ import numpy as np
 import supervision as sv
 from rich.console import Console
 
-from mvit_det.data.images import SUFFIXES, find_images, read_image
+from mvit_det.data.frames import Frame, Video, find_images, is_video, open_video, read_frames
+from mvit_det.data.images import SUFFIXES
 from mvit_det.data.json_files import growing_json_list
-from mvit_det.errors import InputError, RunError, counted
+from mvit_det.errors import ImageError, InputError, RunError, counted
 from mvit_det.files import describe_space
 from mvit_det.report import run_folder
 from mvit_det.report.console import print_line, track
-from mvit_det.report.drawing import RgbImage, draw_entries, write_image
+from mvit_det.report.detections import draw_detections, to_entries
+from mvit_det.report.drawing import RgbImage, write_image
 from mvit_det.report.run_lock import run_lock
 
-VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
-
-Entries = list[dict[str, Any]]
-Detect = Callable[[RgbImage, int], Entries]  # image, image id -> COCO results entries, best first
+# From images or frames to each of them with its detections, best first; class ids are category ids.
+Detect = Callable[[Iterable[Frame]], Iterator[tuple[Frame, sv.Detections]]]
+MAX_WRITERS = 4  # threads that draw and write images
+MAX_WAITING = 16  # images that wait to be written
 
 
 @dataclass(frozen=True)
 class PredictOptions:
     """The options of a prediction. The fields are the arguments of ``mvit-det predict``."""
 
-    source: Path
+    sources: Sequence[Path]
     checkpoint: Path
     out: Path
     score: float = 0.5
     overwrite: bool = False
+    strict: bool = False
 
 
 def write_detections(
     options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
 ) -> None:
-    """Detect objects in an image, a folder of images or a video.
+    """Detect objects in images, in the images of folders, or in a video.
 
     Writes three things to ``options.out``: copies of the images or the video, with detections drawn that have
     a score of at least ``options.score``; a COCO results file of all detections; and a COCO file of the
-    images and categories that the results refer to.
+    images and categories that the results refer to. Each image is read once, ahead of the model, and drawn
+    and written behind it.
 
     Args:
         options: the input, the output folder and the score.
-        detect: function from an RGB image and its id to the entries of its detections, best first.
+        detect: function from images to images and detections.
         categories: category id -> name.
         console: prints progress and a summary.
 
     Raises:
-        InputError: if the input or the output folder cannot be used, in which case nothing is written.
+        InputError: if the input or the output folder cannot be used, in which case nothing is written; or,
+            with ``options.strict``, if an image cannot be read.
+        RunError: at the end, if images were left out because they cannot be read.
     """
+    if not 0 <= options.score <= 1:
+        raise InputError(f"score {options.score:g}: must be from 0 to 1")
     _check_output(options)
     with run_lock(options.out, partial(print_line, console)):
         _check_output(options)  # again: another command may have used the folder since
@@ -66,13 +78,50 @@ def write_detections(
 def _write_detections(
     options: PredictOptions, detect: Detect, categories: Mapping[int, str], console: Console
 ) -> None:
-    if options.source.suffix.lower() in VIDEO_SUFFIXES:
-        frames, info = _open_video(options.source)
-        predictions = _predict_video(options, frames, info, detect, categories, console)
+    unreadable: list[ImageError] = []
+
+    def report(error: ImageError) -> None:
+        unreadable.append(error)
+        print_line(console, f"{error}; left out")
+
+    def draw(frame: Frame, detections: sv.Detections) -> RgbImage:
+        return draw_detections(frame.image, detections, categories, options.score)
+
+    writer: _VideoWriter | _ImageWriter
+    if any(map(is_video, options.sources)):
+        if len(options.sources) > 1:
+            raise InputError(f"{len(options.sources)} sources: expected images and folders, or one video")
+        video = open_video(options.sources[0])
+        frames, total = video.frames, video.num_frames
+        writer = _VideoWriter(options.out / run_folder.PICTURES, video, draw)
     else:
-        paths = _find_images(options.source, console)
-        predictions = _predict_images(options, paths, detect, categories, console)
+        images = find_images(options.sources)
+        frames, total = read_frames(images, None if options.strict else report), len(images)
+        writer = _ImageWriter(options.out / run_folder.PICTURES, draw)
+    predictions = iter(track(detect(frames), total, "detecting", console))
+    first = next(predictions, None)  # before the folder is cleared
+    if first is None:
+        raise unreadable[0] if len(unreadable) == 1 else InputError(f"none of {total} images can be read")
+    start = time.monotonic()
     run_folder.clear_output(options.out, run_folder.RESULT_FILES)
+    num_images, num_drawn = _write_all(options, writer, chain([first], predictions), categories)
+    rate = num_images / (time.monotonic() - start)
+    print_line(
+        console,
+        f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
+        f"on {counted(num_images, 'image')}; {rate:.3g} images per second",
+    )
+    if unreadable:
+        raise RunError(f"{counted(len(unreadable), 'image')} of {total} could not be read; see above")
+
+
+def _write_all(
+    options: PredictOptions,
+    writer: "_VideoWriter | _ImageWriter",
+    predictions: Iterable[tuple[Frame, sv.Detections]],
+    categories: Mapping[int, str],
+) -> tuple[int, int]:
+    """Write the detections as they come; return the numbers of images and of drawn detections."""
     data = {
         "annotations": [],
         "categories": [{"id": id_, "name": name} for id_, name in categories.items()],
@@ -83,72 +132,76 @@ def _write_detections(
         growing_json_list(options.out / run_folder.IMAGES, data) as append_image,
         growing_json_list(options.out / run_folder.DETECTIONS) as append_detection,
         _removed_if_empty(options.out / run_folder.PICTURES),
-        closing(predictions),
+        writer,
     ):
-        for image, detections in predictions:
-            append_image(image)
-            for entry in detections:
+        for frame, detections in predictions:
+            num_images += 1
+            height, width = frame.image.shape[:2]
+            append_image({"id": num_images, "file_name": frame.name, "width": width, "height": height})
+            for entry in to_entries(num_images, detections):
                 append_detection(entry)
                 num_drawn += entry["score"] >= options.score
-            num_images += 1
-    print_line(
-        console,
-        f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
-        f"on {counted(num_images, 'image')}",
-    )
+            writer.write(frame, detections)
+    return num_images, num_drawn
 
 
 def _check_output(options: PredictOptions) -> None:
     run_folder.refuse_training_run(options.out)
-    inputs = (options.source, options.checkpoint)
+    inputs = (*options.sources, options.checkpoint)
     run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
 
 
-def _find_images(source: Path, console: Console) -> list[Path]:
-    """Return the paths of the images in a folder, or of one image, all of which can be read."""
-    paths = find_images(source)
-    for path in track(paths, len(paths), "checking images", console):
-        read_image(path)
-    return paths
+class _ImageWriter:
+    """Draws and writes images in several threads."""
+
+    def __init__(self, folder: Path, draw: Callable[[Frame, sv.Detections], RgbImage]) -> None:
+        self.folder, self.draw = folder, draw
+        self.pending: deque[Future[None]] = deque()
+        self.pool = ThreadPoolExecutor(min(MAX_WRITERS, os.cpu_count() or 1))
+
+    def __enter__(self) -> "_ImageWriter":
+        return self
+
+    def write(self, frame: Frame, detections: sv.Detections) -> None:
+        self.pending.append(self.pool.submit(self._write, frame, detections))
+        while len(self.pending) > MAX_WAITING:
+            self.pending.popleft().result()
+
+    def _write(self, frame: Frame, detections: sv.Detections) -> None:
+        name = frame.name if Path(frame.name).suffix.lower() in SUFFIXES else f"{frame.name}.png"
+        write_image(self.folder / name, self.draw(frame, detections))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.pool.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            for future in self.pending:
+                future.result()
 
 
-def _predict_images(
-    options: PredictOptions,
-    paths: list[Path],
-    detect: Detect,
-    categories: Mapping[int, str],
-    console: Console,
-) -> Generator[tuple[dict[str, Any], Entries], None, None]:
-    """Draw the detections in each image; return the entry of the image and those of its detections."""
-    for image_id, path in enumerate(track(paths, len(paths), "detecting", console), start=1):
-        image = np.array(read_image(path))
-        detections = detect(image, image_id)
-        name = path.name if path.suffix.lower() in SUFFIXES else f"{path.name}.png"
-        drawn = _draw(image, detections, options.score, categories)
-        write_image(options.out / run_folder.PICTURES / name, drawn)
-        yield _image_entry(image_id, path.name, image), detections
+class _VideoWriter:
+    """Draws and writes the frames of a video. An incomplete video is removed."""
 
+    def __init__(self, folder: Path, video: Video, draw: Callable[[Frame, sv.Detections], RgbImage]) -> None:
+        self.path, self.draw = folder / f"{video.path.stem}.mp4", draw
+        info = sv.VideoInfo(video.width, video.height, video.rate, video.num_frames or None)
+        self.sink = sv.VideoSink(str(self.path), info)
 
-def _predict_video(
-    options: PredictOptions,
-    frames: Iterator[RgbImage],
-    info: sv.VideoInfo,
-    detect: Detect,
-    categories: Mapping[int, str],
-    console: Console,
-) -> Generator[tuple[dict[str, Any], Entries], None, None]:
-    """Draw the detections in each frame; return the entry of the frame and those of its detections."""
-    folder = options.out / run_folder.PICTURES
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{options.source.stem}.mp4"
-    with _removed_if_incomplete(path), sv.VideoSink(str(path), info) as sink:
-        total = info.total_frames or 0
-        for image_id, frame in enumerate(track(frames, total, "detecting", console), start=1):
-            detections = detect(frame, image_id)
-            name = f"{options.source.name}#{image_id}"  # frames are counted from 1
-            drawn = _draw(frame, detections, options.score, categories)
-            sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
-            yield _image_entry(image_id, name, frame), detections
+    def __enter__(self) -> "_VideoWriter":
+        self.path.parent.mkdir(exist_ok=True)
+        self.sink.__enter__()
+        return self
+
+    def write(self, frame: Frame, detections: sv.Detections) -> None:
+        drawn = self.draw(frame, detections)
+        self.sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
+
+    def __exit__(self, *error: Any) -> None:
+        self.sink.__exit__(*error)
+        if error[0] is not None:
+            self.path.unlink(missing_ok=True)
+        elif not cv2.VideoCapture(str(self.path)).read()[0]:  # OpenCV does not report errors when it writes
+            self.path.unlink(missing_ok=True)
+            raise RunError(f"{self.path}: could not be written: {describe_space(self.path.parent)}")
 
 
 @contextmanager
@@ -158,59 +211,3 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             folder.rmdir()
-
-
-@contextmanager
-def _removed_if_incomplete(path: Path) -> Iterator[None]:
-    """Remove a video that is being written if there is an exception, or if OpenCV cannot read it afterward.
-
-    Raises:
-        RunError: if it cannot be read. OpenCV does not report errors when it writes.
-    """
-    try:
-        yield
-        if not cv2.VideoCapture(str(path)).read()[0]:
-            raise RunError(f"{path}: could not be written: {describe_space(path.parent)}")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _open_video(path: Path) -> tuple[Iterator[RgbImage], sv.VideoInfo]:
-    """Return an iterator over the RGB frames of a video, and its size, frame rate and number of frames.
-
-    OpenCV rotates the frames as the file specifies.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such video")
-    # Keeps FFmpeg from printing to stderr. OpenCV reads the variable when it opens the first video.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    video = cv2.VideoCapture(str(path))
-    is_read, first = video.read()
-    if not is_read:
-        raise InputError(f"{path}: is not a video that OpenCV can read")
-    height, width = first.shape[:2]
-    rate = video.get(cv2.CAP_PROP_FPS)
-    info = sv.VideoInfo(
-        width=width,
-        height=height,
-        fps=rate if 1 <= rate <= 1000 else 25.0,
-        total_frames=max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))),
-    )
-
-    def frames() -> Iterator[RgbImage]:
-        is_read, frame = True, first
-        while is_read:
-            yield np.ascontiguousarray(frame[:, :, ::-1])  # BGR to RGB
-            is_read, frame = video.read()
-        video.release()
-
-    return frames(), info
-
-
-def _image_entry(image_id: int, name: str, image: RgbImage) -> dict[str, Any]:
-    return {"id": image_id, "file_name": name, "width": image.shape[1], "height": image.shape[0]}
-
-
-def _draw(image: RgbImage, detections: Entries, min_score: float, categories: Mapping[int, str]) -> RgbImage:
-    return draw_entries(image, [entry for entry in detections if entry["score"] >= min_score], categories)

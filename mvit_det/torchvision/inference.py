@@ -1,6 +1,6 @@
 """A detector for use from Python: from image files and arrays to boxes, masks and class names."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -13,12 +13,20 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.data.frames import Frame, apply_in_batches, is_video, open_video, read_frames
-from mvit_det.data.images import find_images, read_image, upright_rgb
+from mvit_det.data.frames import (
+    Frame,
+    apply_in_batches,
+    find_images,
+    is_video,
+    open_video,
+    read_frames,
+)
+from mvit_det.data.images import read_image, upright_rgb
 from mvit_det.engine.precision import autocast_dtype
 from mvit_det.errors import ImageError
 from mvit_det.nms import check_soft_nms
-from mvit_det.report.drawing import RgbImage, draw_objects
+from mvit_det.report.detections import draw_detections
+from mvit_det.report.drawing import RgbImage
 from mvit_det.report.run_folder import find_checkpoint
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.models.transform import scaled_shape
@@ -33,7 +41,7 @@ class Prediction:
     """The detections in an image file or in a frame of a video.
 
     Attributes:
-        frame: the file, the number of the frame in a video, and the image, (H, W, 3) RGB.
+        frame: the file, the name of the image or frame, and its pixels, (H, W, 3) RGB.
         detections: the detections, as :meth:`Detector.__call__` returns them.
     """
 
@@ -143,7 +151,8 @@ class Detector:
         Files are read in other threads, ahead of the model, and only a few images are kept in memory.
 
         Args:
-            source: an image, a folder of images, a video, or a list of image files.
+            source: an image, a folder, of which all images are used, also those in the folders within it, or
+                a video; or a list of images and folders.
             batch_size: see :meth:`__call__`.
             on_error: function that is called for an image that cannot be read, which is then left out. By
                 default, the error is raised.
@@ -155,28 +164,23 @@ class Detector:
             InputError: if the source does not exist, contains no images, or is a video that cannot be read.
             ImageError: for an image that cannot be read.
         """
-        frames: Iterator[Frame]
-        if isinstance(source, str | Path):
-            path = Path(source)
-            frames = open_video(path).frames if is_video(path) else read_frames(find_images(path), on_error)
+        sources = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+        if len(sources) == 1 and is_video(sources[0]):
+            frames = open_video(sources[0]).frames
         else:
-            frames = read_frames(map(Path, source), on_error)
-        for frame, detections in self._detect_all(frames, batch_size, lambda frame: frame.image):
+            frames = read_frames(find_images(sources), on_error)
+        for frame, detections in self.detect_frames(frames, batch_size):
             yield Prediction(frame, detections)
+
+    def detect_frames(
+        self, frames: Iterable[Frame], batch_size: int
+    ) -> Iterator[tuple[Frame, sv.Detections]]:
+        """Detect the objects in images that have been read; see :meth:`stream`."""
+        return self._detect_all(frames, batch_size, lambda frame: frame.image)
 
     def draw(self, image: ImageLike, detections: sv.Detections) -> Image.Image:
         """Return a copy of an image with the boxes, masks, class names and scores of detections."""
-        label_of = {category_id: label for label, category_id in enumerate(self.categories, start=1)}
-        labels = [] if detections.class_id is None else [label_of[int(id_)] for id_ in detections.class_id]
-        drawn = draw_objects(
-            to_array(image),
-            detections.xyxy,
-            None if detections.mask is None else np.asarray(detections.mask, bool),
-            np.array(labels, int),
-            dict(enumerate(self.categories.values(), start=1)),
-            detections.confidence,
-        )
-        return Image.fromarray(drawn)
+        return Image.fromarray(draw_detections(to_array(image), detections, self.categories))
 
     @torch.inference_mode()
     def detect_batch(self, images: Sequence[RgbImage]) -> list[sv.Detections]:

@@ -1,41 +1,63 @@
-"""Inference with a Detectron2 model on one image."""
+"""Inference with a Detectron2 model on images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import supervision as sv
 import torch
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
-from detectron2.evaluation.coco_evaluation import instances_to_coco_json
-from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from mvit_det.data.frames import Frame, apply_in_batches
 from mvit_det.detectron2.data.mapper import to_pixels
-from mvit_det.report.predictions import Entries
 
 
 @torch.inference_mode()
-def detect_objects(
+def detect_frames(
     model: nn.Module,
     mapper: DatasetMapper,
     category_ids: Sequence[int],
-    image: NDArray[np.uint8],
-    image_id: int,
-) -> Entries:
-    """Return the detections in one image as COCO results entries, highest score first.
+    frames: Iterable[Frame],
+    batch_size: int = 1,
+) -> Iterator[tuple[Frame, sv.Detections]]:
+    """Yield images with their detections, highest score first.
 
     Args:
         model: a Detectron2 detector in evaluation mode.
         mapper: the mapper of the test data loader, which sets the channel order and the size of the input.
-        category_ids: the category id of each class, in the order of the model's classes.
-        image: (H, W, 3) RGB.
-        image_id: the ``image_id`` of the entries.
+        category_ids: the category id of each class, in the order of the model's classes. They are the class
+            ids of the detections.
+        frames: the images.
+        batch_size: the largest number of images in a batch. Only images of the same size after scaling share
+            one, so that the result does not depend on it.
     """
-    pixels = T.AugInput(to_pixels(Image.fromarray(image), mapper.image_format))
+    inputs = ((frame, _to_input(mapper, frame)) for frame in frames)
+    detected = apply_in_batches(
+        lambda batch: model([sample for _, sample in batch]),
+        inputs,
+        batch_size,
+        lambda item: item[1]["image"].shape,
+    )
+    ids = np.array(category_ids, int)
+    for (frame, _), output in detected:
+        yield frame, _to_detections(output["instances"].to("cpu"), ids)
+
+
+def _to_input(mapper: DatasetMapper, frame: Frame) -> dict[str, Any]:
+    pixels = T.AugInput(to_pixels(Image.fromarray(frame.image), mapper.image_format))
     mapper.augmentations(pixels)
     tensor = torch.from_numpy(np.ascontiguousarray(pixels.image.transpose(2, 0, 1)))
-    height, width = image.shape[:2]
-    detections = model([{"image": tensor, "height": height, "width": width}])[0]["instances"]
-    entries = instances_to_coco_json(detections.to("cpu"), image_id)
-    return [entry | {"category_id": category_ids[entry["category_id"]]} for entry in entries]
+    height, width = frame.image.shape[:2]
+    return {"image": tensor, "height": height, "width": width}
+
+
+def _to_detections(instances: Any, category_ids: Any) -> sv.Detections:
+    return sv.Detections(
+        xyxy=instances.pred_boxes.tensor.numpy(),
+        mask=instances.pred_masks.numpy() if instances.has("pred_masks") else None,
+        confidence=instances.scores.numpy(),
+        class_id=category_ids[instances.pred_classes.numpy()],
+    )

@@ -1,0 +1,46 @@
+"""Detections of one image as supervision's ``Detections``: drawn, and as entries of a COCO results file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import supervision as sv
+
+from mvit_det.data.results import to_results
+from mvit_det.report.drawing import RgbImage, draw_objects
+
+
+def to_entries(image_id: int, detections: sv.Detections) -> list[dict[str, Any]]:
+    """Return detections as entries of a COCO results file.
+
+    Args:
+        image_id: id of the image.
+        detections: detections with scores, whose class ids are category ids.
+    """
+    objects: Any = detections  # with the fields that supervision's types declare as optional
+    masks = None if objects.mask is None else np.asarray(objects.mask)
+    return to_results(image_id, objects.xyxy, objects.confidence, masks, objects.class_id.tolist())
+
+
+def draw_detections(
+    image: RgbImage, detections: sv.Detections, categories: Mapping[int, str], min_score: float = 0.0
+) -> RgbImage:
+    """Return a copy of an image with its detections.
+
+    Args:
+        image: (H, W, 3) RGB.
+        detections: detections with scores, whose class ids are category ids.
+        categories: category id -> name.
+        min_score: the lowest score of a detection that is drawn.
+    """
+    objects: Any = detections
+    objects = objects[objects.confidence >= min_score]
+    label_of = {category_id: label for label, category_id in enumerate(categories, start=1)}
+    return draw_objects(
+        image,
+        objects.xyxy,
+        None if objects.mask is None else np.asarray(objects.mask),
+        np.array([label_of[id_] for id_ in objects.class_id.tolist()], int),
+        dict(enumerate(categories.values(), start=1)),
+        objects.confidence,
+    )
