@@ -96,12 +96,13 @@ def _write_detections(
         writer = _VideoWriter(options.out / run_folder.PICTURES, video, draw)
     else:
         images = find_images(options.sources)
-        frames, total = read_frames(images, None if options.strict else report), len(images)
+        is_strict = options.strict or len(images) == 1
+        frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = _ImageWriter(options.out / run_folder.PICTURES, draw)
     predictions = iter(track(detect(frames), total, "detecting", console))
     first = next(predictions, None)  # before the folder is cleared
     if first is None:
-        raise unreadable[0] if len(unreadable) == 1 else InputError(f"none of {total} images can be read")
+        raise InputError(f"none of the {total} images can be read")
     start = time.monotonic()
     run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     num_images, num_drawn = _write_all(options, writer, chain([first], predictions), categories)

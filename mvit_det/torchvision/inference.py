@@ -124,7 +124,7 @@ class Detector:
         Args:
             images: an image, or a list of images of any sizes.
             batch_size: the largest number of images in a batch. Only images that the model scales to equal
-                sizes share a batch, so that the result does not depend on it.
+                sizes share a batch, so that the results depend on it only by rounding.
 
         Returns:
             for each image, ``xyxy`` (K, 4) in pixels, ``mask`` (K, H, W) bool or None, ``confidence`` (K,)

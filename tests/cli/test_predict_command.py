@@ -74,6 +74,39 @@ def test_a_bad_source_is_rejected(capfd, trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_score_is_a_fraction(capfd, trained, data, tmp_path):
+    command = ["predict", data / "images", "--checkpoint", trained / "best.ckpt", "--out", tmp_path / "out"]
+    assert_rejected(capfd, [*command, "--score", "50"], "score 50: must be from 0 to 1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_that_cannot_be_read_is_left_out(capfd, trained, frames, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.fromarray(frames[0]).save(tmp_path / "photos" / name / "1.png")
+    bad = tmp_path / "photos" / "b" / "1.png"
+    bad.write_text("no image")
+    command = [
+        "predict",
+        tmp_path / "photos",
+        "--checkpoint",
+        trained / "best.ckpt",
+        "--out",
+        tmp_path / "out",
+    ]
+    assert_rejected(capfd, [*command, "--strict"], f"{bad}: is not an image")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as caught:
+        run_command(*command, "--batch-size", 2)
+    assert caught.value.code == 1
+    shown = capfd.readouterr()
+    assert f"{bad}: is not an image; left out" in shown.out + shown.err
+    assert "mvit-det: error: 1 image of 3 could not be read; see above" in shown.err
+    images = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
+    assert [(image["id"], image["file_name"]) for image in images] == [(1, "a/1.png"), (2, "c/1.png")]
+    assert (tmp_path / "out" / "pictures" / "c" / "1.png").is_file()
+
+
 def test_a_broken_video_is_rejected_in_one_line(trained, tmp_path):
     """In a process of its own: FFmpeg's log level is fixed once OpenCV has opened a video."""
     (tmp_path / "bad.mp4").write_text("no video")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mvit_det.data.images import ImageSize, check_image, find_images, read_image, read_size
+from mvit_det.data.images import ImageSize, check_image, read_image, read_size
 from mvit_det.errors import InputError
 
 GRAY = np.array([[0, 64], [128, 255], [32, 96]], np.uint8)  # 3 rows, 2 columns
@@ -118,13 +118,3 @@ def test_a_bad_file_is_named(tmp_path):
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
         with pytest.raises(InputError, match=rf"{name}: is truncated or damaged"):
             read_image(tmp_path / name)
-
-
-def test_images_of_a_folder_are_sorted_by_name(tmp_path):
-    with pytest.raises(InputError, match="contains no images; expected .bmp"):
-        find_images(tmp_path)
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in find_images(tmp_path)] == ["a.jpg", "b.PNG"]
-    with pytest.raises(InputError, match="no such file or folder"):
-        find_images(tmp_path / "none")

@@ -7,7 +7,7 @@ import socket
 import pytest
 from PIL import Image
 
-from mvit_det.data.images import check_image, find_images, read_image, read_size
+from mvit_det.data.images import check_image, read_image, read_size
 from mvit_det.data.input_files import read_limited
 from mvit_det.data.json_files import growing_json_list, read_json
 from mvit_det.errors import InputError
@@ -51,12 +51,6 @@ def test_only_regular_files_are_read(read, path):
     with pytest.raises(InputError) as error:
         read(path)
     assert "\n" not in str(error.value)
-
-
-def test_a_pipe_is_no_source_of_images(tmp_path):
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(InputError, match="is a pipe, a socket or a device; expected an image or a folder"):
-        find_images(tmp_path / "pipe.png")
 
 
 def test_files_have_a_limit(tmp_path):

@@ -12,10 +12,12 @@ from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from PIL import Image
 from pycocotools.coco import COCO
 
+from mvit_det.data.frames import Frame
 from mvit_det.detectron2.data.sample_drawing import draw_sample
-from mvit_det.detectron2.engine.inference import detect_objects
+from mvit_det.detectron2.engine.inference import detect_frames
 from mvit_det.detectron2.visualize import main
 from mvit_det.errors import InputError
+from mvit_det.report.detections import to_entries
 
 TOOL = Path(__file__).parents[2] / "tools" / "visualize.py"
 
@@ -84,8 +86,10 @@ def test_detector_receives_its_channel_order_and_classes_become_category_ids():
         return [{"instances": detections}]
 
     mapper = DatasetMapper(is_train=False, augmentations=[], image_format="BGR")
-    image = np.broadcast_to(np.array([1, 2, 3], np.uint8), (10, 20, 3))
-    assert detect_objects(model, mapper, [4, 90], image, 7) == [
+    frame = Frame(Path("a.png"), "a.png", np.broadcast_to(np.array([1, 2, 3], np.uint8), (10, 20, 3)))
+    ((same_frame, detections),) = detect_frames(model, mapper, [4, 90], [frame])
+    assert same_frame is frame
+    assert to_entries(7, detections) == [
         {"image_id": 7, "category_id": 90, "bbox": [1, 2, 3, 6], "score": 0.5}
     ]
 
@@ -125,7 +129,7 @@ def test_bad_input_raises_before_anything_is_written(nano_arguments, shapes, wei
     source.append(weights_override)
     with pytest.raises(InputError, match="num_classes is 80, but the data set has 3 classes"):
         main([*source, "model.roi_heads.num_classes=80"])
-    with pytest.raises(InputError, match="--score 2: must be from 0 to 1"):
+    with pytest.raises(InputError, match="score 2: must be from 0 to 1"):
         main([*source, "--score", "2"])
     with pytest.raises(InputError, match="--num 0: must be at least 1"):
         main(["data", *nano_arguments, *out, "--num", "0"])

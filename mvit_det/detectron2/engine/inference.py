@@ -32,7 +32,7 @@ def detect_frames(
             ids of the detections.
         frames: the images.
         batch_size: the largest number of images in a batch. Only images of the same size after scaling share
-            one, so that the result does not depend on it.
+            one, so that the results depend on it only by rounding.
     """
     inputs = ((frame, _to_input(mapper, frame)) for frame in frames)
     detected = apply_in_batches(

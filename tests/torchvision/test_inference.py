@@ -1,0 +1,158 @@
+"""The detector of the Python API."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image
+
+import mvit_det
+from mvit_det.errors import ImageError, InputError
+from mvit_det.torchvision.engine.detector_checkpoint import load_detector
+from mvit_det.torchvision.inference import to_array
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A detector with random weights and two classes, for images of 64 px."""
+    torch.manual_seed(0)
+    model = mvit_det.torchvision.build_detector("mvitv2_nano", 3)
+    config = {"variant": "mvitv2_nano", "categories": {3: "cat", 7: "dog"}, "head": "mask_rcnn"}
+    config |= {"short_side": 64, "long_side": 96}
+    path = tmp_path_factory.mktemp("run") / "best.ckpt"
+    weights = {f"detector.{key}": weight for key, weight in model.state_dict().items()}
+    torch.save({"mvit_det": config, "state_dict": weights, "epoch": 1}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def detector(checkpoint):
+    return mvit_det.Detector(checkpoint, precision="float32", min_score=0.1, max_detections=5)
+
+
+@pytest.fixture
+def images():
+    """Images of two sizes."""
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (64, width, 3), np.uint8) for width in (96, 70, 96, 96, 70)]
+
+
+def assert_equal(one, two):
+    """Batches of other sizes may differ by rounding."""
+    np.testing.assert_allclose(one.xyxy, two.xyxy, atol=1e-3)
+    np.testing.assert_allclose(one.confidence, two.confidence, atol=1e-5)
+    assert np.array_equal(one.class_id, two.class_id)
+    assert (one.mask != two.mask).mean() < 1e-3
+
+
+def test_detections_are_those_of_the_model(checkpoint, detector, images):
+    model, _ = load_detector(checkpoint)
+    with torch.inference_mode():
+        expected = model([torch.from_numpy(images[0]).permute(2, 0, 1) / 255])[0]
+    detections = detector(images[0])
+    assert len(detections) == 5
+    assert np.array_equal(detections.xyxy, expected["boxes"][:5].numpy())
+    assert np.array_equal(detections.confidence, expected["scores"][:5].numpy())
+    assert np.array_equal(detections.mask, expected["masks"][:5, 0].numpy() >= 0.5)
+    ids = [{1: 3, 2: 7}[label] for label in expected["labels"][:5].tolist()]
+    assert detections.class_id.tolist() == ids
+    assert detections["class_name"].tolist() == [detector.categories[id_] for id_ in ids]
+
+
+def test_all_kinds_of_images_are_read_alike(detector, images, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(images[0]).save(path)
+    tensor = torch.from_numpy(images[0]).permute(2, 0, 1)
+    expected = detector(images[0])
+    for image in (path, str(path), Image.open(path), tensor, tensor / 255, images[0][::-1][::-1]):
+        assert_equal(detector(image), expected)
+
+
+def test_images_are_turned_upright_and_gray_ones_become_rgb(images, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the stored image is turned to the left
+    Image.fromarray(images[0]).save(tmp_path / "a.png", exif=exif)
+    upright = np.rot90(images[0], -1)
+    assert np.array_equal(to_array(tmp_path / "a.png"), upright)
+    assert np.array_equal(to_array(Image.open(tmp_path / "a.png")), upright)
+    gray = images[0][:, :, 0]
+    assert np.array_equal(to_array(gray), np.stack([gray] * 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((3, 8, 9), np.uint8), r"array \(3, 8, 9\) uint8: must be uint8, \(H, W, 3\)"),
+        (np.zeros((8, 9, 3)), r"array \(8, 9, 3\) float64"),
+        (torch.zeros(8, 9, 3), r"tensor \(8, 9, 3\) torch.float32: must be \(3, H, W\)"),
+        (torch.zeros(3, 8, 9, dtype=torch.int64), r"tensor \(3, 8, 9\) torch.int64"),
+    ],
+)
+def test_an_array_of_another_shape_or_type_is_refused(detector, image, message):
+    with pytest.raises(ValueError, match=message):
+        detector(image)
+
+
+def test_a_list_is_detected_as_its_images_are(detector, images):
+    together = detector(images, batch_size=2)
+    assert len(together) == 5
+    for image, detections in zip(images, together, strict=True):
+        assert_equal(detections, detector(image))
+    assert detector([]) == []
+
+
+def test_a_stream_reads_a_folder(detector, images, tmp_path):
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_bytes(b"damaged")
+    errors = []
+    predictions = list(detector.stream(tmp_path, batch_size=2, on_error=errors.append))
+    assert [prediction.frame.name for prediction in predictions] == ["0.png", "1.png", "2.png", "4.png"]
+    for prediction in predictions:
+        assert_equal(prediction.detections, detector(prediction.frame.path))
+    assert len(errors) == 1
+    with pytest.raises(ImageError, match=r"3\.png: is not an image"):
+        list(detector.stream([tmp_path / "0.png", tmp_path / "3.png"]))
+
+
+def test_a_stream_reads_a_video(detector, images, tmp_path):
+    path = str(tmp_path / "clip.avi")
+    video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
+    for _ in range(3):
+        video.write(images[0])
+    video.release()
+    predictions = list(detector.stream(path, batch_size=2))
+    assert [prediction.frame.name for prediction in predictions] == ["clip.avi#1", "clip.avi#2", "clip.avi#3"]
+    assert_equal(predictions[1].detections, detector(predictions[1].frame.image))
+
+
+def test_detections_are_drawn(detector, images):
+    drawn = detector.draw(images[0], detector(images[0]))
+    assert drawn.size == (96, 64)
+    assert (np.asarray(drawn) != images[0]).any()
+    nothing = detector(images[0])[:0]
+    assert np.array_equal(np.asarray(detector.draw(images[0], nothing)), images[0])
+
+
+def test_half_precision_gives_similar_scores(checkpoint, detector, images):
+    half = mvit_det.Detector(checkpoint, precision="bf16", min_score=0.1, max_detections=5)
+    expected, detections = detector(images[0]), half(images[0])
+    assert detections.xyxy.dtype == np.float32
+    assert not np.array_equal(detections.confidence, expected.confidence)
+    np.testing.assert_allclose(detections.confidence, expected.confidence, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_score": 50}, "min_score 50: must be from 0 to 1"),
+        ({"max_detections": 0}, "max_detections 0: must be at least 1"),
+        ({"soft_nms": "hard"}, "hard"),
+        ({"precision": "half"}, "unknown precision 'half'"),
+    ],
+)
+def test_values_that_are_not_valid_are_refused(checkpoint, options, message):
+    with pytest.raises(ValueError, match=message):
+        mvit_det.Detector(checkpoint, **options)
+    with pytest.raises(InputError, match="none.ckpt"):
+        mvit_det.Detector(checkpoint.with_name("none.ckpt"))
