@@ -7,7 +7,7 @@ from mvit_det.data.dataset import read_dataset
 from mvit_det.data.folders import open_folder, read_split
 from mvit_det.data.formats.layout import SPLITS
 from mvit_det.errors import InputError, counted
-from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, config_of
+from mvit_det.torchvision.engine.detector_checkpoint import config_of
 from mvit_det.weights import (
     local_file,
     read_checkpoint,
@@ -15,6 +15,7 @@ from mvit_det.weights import (
     save_weights,
     to_torchvision,
 )
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
 
 def convert(source: str, out: Path, data: Path | None) -> None:

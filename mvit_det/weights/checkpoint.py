@@ -15,6 +15,7 @@ from mvit_det.weights.formats import mvit_det as our_format
 from mvit_det.weights.formats.interface import BACKBONE, Weights
 from mvit_det.weights.reading import read_config, read_file
 
+CONFIG_KEY = "mvit_det"  # the key of a checkpoint with the classes and the image size of a detector
 STATE_DICT_KEYS = ("ema", "model_state", "model", "state_dict")  # keys of a checkpoint, by priority
 WRAPPER_PREFIXES = ("module.", "_orig_mod.", "detector.")  # DDP, torch.compile, our Lightning module
 CLASSIFIER_PREFIXES = ("cls_token", "norm.", "head.")  # of tensors that the backbone does not have
@@ -110,7 +111,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     content = read_file(path)
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
-        content = {"model": content, "mvit_det": read_config(path)}
+        content = {"model": content, CONFIG_KEY: read_config(path)}
     return identify_checkpoint(path, content)
 
 
@@ -203,7 +204,7 @@ def _find_metadata(content: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in content.items()
         if isinstance(value, float | str) or (isinstance(value, int) and abs(value) < 2**63)
     }
-    metadata.pop("mvit_det", None)
-    if isinstance(content.get("mvit_det"), Mapping):
-        metadata["mvit_det"] = dict(content["mvit_det"])
+    metadata.pop(CONFIG_KEY, None)
+    if content.get(CONFIG_KEY) and isinstance(content[CONFIG_KEY], Mapping):
+        metadata[CONFIG_KEY] = dict(content[CONFIG_KEY])
     return metadata

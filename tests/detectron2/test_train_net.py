@@ -99,6 +99,9 @@ def test_run_writes_its_files(six_steps):
     for name in ("model_final.pth", "model_best.pth", "config.yaml", "inference/coco_instances_results.json"):
         assert (six_steps / name).is_file(), name
     assert (six_steps / "last_checkpoint").read_text() == "model_final.pth"
+    config = {"categories": {1: "circle", 2: "square", 3: "triangle"}, "short_side": 64, "long_side": 427}
+    for name in ("model_final.pth", "model_best.pth"):
+        assert torch.load(six_steps / name, map_location="cpu")["mvit_det"] == config
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from mvit_det.heads import HEADS
-from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY
 from mvit_det.torchvision.models.detector import build_detector
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
 CONFIG = {
     "variant": "mvitv2_nano",

@@ -12,12 +12,13 @@ from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import InputError
 from mvit_det.report.drawing import draw_entries
 from mvit_det.torchvision.convert import convert
-from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, load_detector
+from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
 from mvit_det.torchvision.predict import detect
 from mvit_det.torchvision.train import train
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
 
 @pytest.fixture(scope="module")

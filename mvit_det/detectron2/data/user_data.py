@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +13,7 @@ from mvit_det.detectron2.data.config_data import Keys, config_data
 from mvit_det.detectron2.data.registration import register, unregister
 from mvit_det.errors import InputError, counted
 from mvit_det.report.data_problems import report_data
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
 
 def register_split(data: Keys, split: str) -> str:
@@ -96,6 +98,19 @@ def _size_limits(cfg: DictConfig) -> list[tuple[int, int]]:
     steps = OmegaConf.select(cfg, "dataloader.test.mapper.augmentations") or ()
     limits = [(step.get("short_edge_length"), step.get("max_size")) for step in steps]
     return [sides for sides in limits if all(isinstance(side, int) for side in sides)]
+
+
+def detector_config(cfg: DictConfig) -> dict[str, Any]:
+    """Return an entry for checkpoints with the categories of a detector and the size of its images.
+
+    :class:`mvit_det.Detector` reads it. For a registered data set, there is none, and the result is empty.
+    """
+    if "data" not in cfg:
+        return {}
+    config: dict[str, Any] = {"categories": categories_of(cfg.data)}
+    for short_side, long_side in _size_limits(cfg)[:1]:
+        config |= {"short_side": short_side, "long_side": long_side}
+    return {CONFIG_KEY: config}
 
 
 def categories_of(data: Keys) -> dict[int, str]:

@@ -19,12 +19,20 @@ BEST = "model_best.pth"
 
 
 class Checkpointer(DetectionCheckpointer):
-    """Detectron2's ``DetectionCheckpointer``, whose files are complete or absent."""
+    """Detectron2's ``DetectionCheckpointer``, whose files are complete or absent.
+
+    Args:
+        config: what :func:`mvit_det.detectron2.data.user_data.detector_config` returns.
+    """
+
+    def __init__(self, *args: Any, config: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.config = config
 
     def save(self, name: str, **kwargs: Any) -> None:
         if not self.save_dir or not self.save_to_disk:
             return
-        content = {"model": self.model.state_dict()}
+        content = {"model": self.model.state_dict(), **self.config}
         content |= {key: value.state_dict() for key, value in self.checkpointables.items()}
         self._write(content | kwargs, name)
 

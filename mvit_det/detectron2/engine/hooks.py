@@ -3,9 +3,10 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
@@ -43,10 +44,11 @@ class KeepBest:
         model: the model that is evaluated.
         path: path of the file.
         metric: name of the metric to maximize, such as ``"bbox/AP"``.
+        config: what :func:`mvit_det.detectron2.data.user_data.detector_config` returns.
     """
 
-    def __init__(self, model: nn.Module, path: Path, metric: str) -> None:
-        self.model, self.path, self.metric = model, path, metric
+    def __init__(self, model: nn.Module, path: Path, metric: str, config: Mapping[str, Any]) -> None:
+        self.model, self.path, self.metric, self.config = model, path, metric, config
         self.logger = logging.getLogger(__name__)
         self.best = float("-inf")
         self.best_iteration: int | None = None  # None: no evaluation was good, or an earlier version wrote it
@@ -69,7 +71,8 @@ class KeepBest:
         if not value > self.best:  # also skips NaN
             return
         self.best, self.best_iteration = value, iteration
-        content = {"model": self.model.state_dict(), self.metric: value, "iteration": iteration}
+        content = {"model": self.model.state_dict(), **self.config}
+        content |= {self.metric: value, "iteration": iteration}
         save_content(content, self.path)
         self.logger.info(f"{self.metric} {value:.2f} is the best so far: wrote {self.path}")
 

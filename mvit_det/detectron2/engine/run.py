@@ -14,7 +14,12 @@ from torch import nn
 
 from mvit_det.backbone.mvit import MViT
 from mvit_det.detectron2.data.train_loader import TrainLoader
-from mvit_det.detectron2.data.user_data import has_validation_set, log_data, release_training_set
+from mvit_det.detectron2.data.user_data import (
+    detector_config,
+    has_validation_set,
+    log_data,
+    release_training_set,
+)
 from mvit_det.detectron2.engine.batch_scaling import scale_to_batch
 from mvit_det.detectron2.engine.checkpointer import BEST, Checkpointer, periodic_checkpoints
 from mvit_det.detectron2.engine.ema import EMA, averaged_copy
@@ -68,9 +73,10 @@ def train(cfg: DictConfig, args: Namespace) -> None:
     trainer = _build_trainer(cfg, model)
     release_training_set(cfg)
     averages = {} if average is None else {EMA: average}
-    checkpointer = Checkpointer(trainer.model, str(folder), trainer=trainer, **averages)
+    config = detector_config(cfg)
+    checkpointer = Checkpointer(trainer.model, str(folder), config=config, trainer=trainer, **averages)
     evaluated = model if average is None else average.module
-    keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric)
+    keep_best = KeepBest(evaluated, folder / BEST, settings.best_metric, config)
     evaluation = TimedEvaluation(partial(_evaluate_and_keep_best, cfg, evaluated, keep_best, trainer))
     patience = settings.patience
     stop_when_interrupted = StopWhenInterrupted(checkpointer)

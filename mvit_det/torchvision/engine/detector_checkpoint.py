@@ -16,8 +16,8 @@ from mvit_det.heads import HEADS
 from mvit_det.recipes import recipe_for
 from mvit_det.torchvision.models.detector import build_detector
 from mvit_det.weights import Checkpoint, load_all_weights, read_checkpoint
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
-CONFIG_KEY = "mvit_det"  # the configuration is stored under this key of a checkpoint
 MIN_SIDE, MAX_SIDE = 32, 10_000  # px
 COCO_CATEGORIES = {
     category_id: name
@@ -141,7 +141,8 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
         config = checkpoint.metadata[CONFIG_KEY]
         try:
             categories = {int(id_): printable_name(str(name)) for id_, name in config["categories"].items()}
-            short_side, long_side = config["short_side"], config["long_side"]
+            short_side = config.get("short_side", short_side)
+            long_side = config.get("long_side", long_side)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"{path}: its configuration is damaged: {error!r}") from None
         for side in (short_side, long_side):

@@ -14,9 +14,10 @@ from mvit_det.data.average_precision import Metrics, evaluate
 from mvit_det.data.results import to_results
 from mvit_det.errors import InputError
 from mvit_det.heads import HEADS
-from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, DetectorConfig
+from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 from mvit_det.torchvision.engine.optimizer import build_optimizer
 from mvit_det.torchvision.engine.schedule import Schedule
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
 MASK_THRESHOLD = 0.5  # probability from which on a pixel belongs to an object

@@ -24,7 +24,7 @@ class Steps:
 def folder(tmp_path):
     """The folder of a run with checkpoints after 2, 4 and 6 steps."""
     trainer = Steps()
-    checkpointer = Checkpointer(torch.nn.Linear(30, 30), str(tmp_path), trainer=trainer)
+    checkpointer = Checkpointer(torch.nn.Linear(30, 30), str(tmp_path), config={}, trainer=trainer)
     for trainer.iteration in (1, 3, 5):
         checkpointer.save(f"model_{trainer.iteration:07d}", iteration=trainer.iteration)
     torch.save({"model": {}, "iteration": 5}, tmp_path / "model_best.pth")
@@ -99,14 +99,14 @@ def test_a_run_killed_before_it_named_its_first_checkpoint_continues_from_it(fol
     (folder / "last_checkpoint").unlink()
     last = folder / "model_0000005.pth"
     assert read_last_checkpoint(folder)[0] == last_checkpoint(folder) == last
-    checkpointer = Checkpointer(torch.nn.Linear(30, 30), str(folder))
+    checkpointer = Checkpointer(torch.nn.Linear(30, 30), str(folder), config={})
     assert checkpointer.has_checkpoint()
     assert checkpointer.get_checkpoint_file() == str(last)
 
 
 def test_the_last_checkpoint_is_copied_as_it_is(folder):
     trainer = Steps()  # of a resumed run: what it would save differs
-    Checkpointer(torch.nn.Linear(30, 30), str(folder), trainer=trainer).copy_last("model_final")
+    Checkpointer(torch.nn.Linear(30, 30), str(folder), config={}, trainer=trainer).copy_last("model_final")
     last, final = (torch.load(folder / f"model_{name}.pth") for name in ("0000005", "final"))
     assert final["trainer"] == last["trainer"] == {"iteration": 5}
     assert torch.equal(final["model"]["weight"], last["model"]["weight"])

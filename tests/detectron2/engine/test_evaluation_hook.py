@@ -67,7 +67,7 @@ def test_the_record_of_an_earlier_run_does_not_count(tmp_path):
 
 
 def test_a_run_ends_early_after_an_evaluation_that_is_made_up_for(tmp_path):
-    keep_best = KeepBest(None, tmp_path / "best.pth", "bbox/AP")
+    keep_best = KeepBest(None, tmp_path / "best.pth", "bbox/AP", {})
     keep_best.best, keep_best.best_iteration = 2.0, 2
     trainer, at_end = Trainer(), []
 

@@ -11,14 +11,14 @@ from mvit_det.detectron2.engine.hooks import KeepBest, StopEarly, StoppedEarly
 
 def test_best_weights_are_kept_also_after_resuming(tmp_path, caplog):
     model, path = torch.nn.Linear(1, 1), tmp_path / "best.pth"
-    keep = KeepBest(model, path, "bbox/AP")
+    keep = KeepBest(model, path, "bbox/AP", {})
     for iteration, precision, weight in ((4, float("nan"), 0.0), (9, 20.0, 1.0), (14, 10.0, 2.0)):
         torch.nn.init.constant_(model.weight, weight)
         keep({"bbox": {"AP": precision}}, iteration)
     assert torch.load(path)["model"]["weight"] == 1.0
     assert "bbox/AP is NaN" in caplog.text
     torch.nn.init.constant_(model.weight, 3.0)
-    resumed = KeepBest(model, path, "bbox/AP")
+    resumed = KeepBest(model, path, "bbox/AP", {})
     assert resumed.best_iteration == 9
     resumed({"bbox": {"AP": 15.0}}, 19)
     assert torch.load(path)["model"]["weight"] == 1.0
@@ -53,15 +53,15 @@ def end_of_run(keep_best, scores, patience, start=0):
     ],
 )
 def test_a_run_ends_after_evaluations_without_a_better_one(tmp_path, scores, patience, steps):
-    keep_best = KeepBest(torch.nn.Linear(1, 1), tmp_path / "best.pth", "bbox/AP")
+    keep_best = KeepBest(torch.nn.Linear(1, 1), tmp_path / "best.pth", "bbox/AP", {})
     assert end_of_run(keep_best, scores, patience)[0] == steps
 
 
 def test_a_resumed_run_continues_the_count(tmp_path):
     path = tmp_path / "best.pth"
     model = torch.nn.Linear(1, 1)
-    assert end_of_run(KeepBest(model, path, "bbox/AP"), [7.0, 6.0], patience=3) == (10, None)
-    resumed = KeepBest(model, path, "bbox/AP")
+    assert end_of_run(KeepBest(model, path, "bbox/AP", {}), [7.0, 6.0], patience=3) == (10, None)
+    resumed = KeepBest(model, path, "bbox/AP", {})
     steps, message = end_of_run(resumed, [6.0, 6.0, 6.0], patience=3, start=10)
     assert steps == 20  # 15 steps after the best evaluation
     assert message == "stopped early: 3 evaluations without a better bbox/AP than 7.00"

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mvit_det.errors import InputError
-from mvit_det.torchvision.engine.detector_checkpoint import CONFIG_KEY, DetectorConfig, load_detector
+from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
 
 @pytest.mark.parametrize(
