@@ -17,9 +17,11 @@ PADDING = 10  # px around text of scale 1; the lower parts of letters such as "g
 # A caption starts at box start + a * box size + b * caption size, along each axis. The pairs are (a, b).
 START, END, CENTER = (0, 0), (1, -1), (0.5, -0.5)  # inside the box
 BEFORE, AFTER = (0, -1), (1, 0)  # outside
+FAR_BEFORE, FAR_AFTER = (0, -2), (1, 1)  # outside, with room for another caption between
 PLACES = np.array(
     [(x, y) for x in (START, END, CENTER) for y in (BEFORE, START, AFTER, END, CENTER)]
     + [(x, y) for x in (AFTER, BEFORE) for y in (START, END, CENTER)]
+    + [(x, y) for y in (FAR_BEFORE, FAR_AFTER) for x in (START, END)]
 )  # (places in order of preference, x and y, a and b)
 
 
@@ -34,8 +36,8 @@ def draw_captions(
     """Draw captions of boxes on an image, in place.
 
     A caption is above the upper left corner of its box or, if it would cover an earlier caption there,
-    elsewhere along the edges of the box or in its center. It is left out if none of these places is free.
-    A caption that is wider than the image is shortened.
+    elsewhere in the box or near it. It is left out if none of these places is free. A caption that is wider
+    than the image is shortened.
 
     Args:
         image: (H, W, 3) RGB.
