@@ -12,7 +12,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 TEXT_SCALE = 0.5  # of the font, in an image of 1000 px
 MIN_TEXT_SCALE = 0.4  # smaller text is not legible
 MIN_LENGTH = 8  # characters of a shortened text that ends like the full one; fewer would split a score
-PADDING = 10  # px around text of scale 1; the lower parts of letters such as "g" reach into it
+PADDING = 10  # px around text of scale 1
 
 # A caption starts at box start + a * box size + b * caption size, along each axis. The pairs are (a, b).
 START, END, CENTER = (0, 0), (1, -1), (0.5, -0.5)  # inside the box
@@ -49,11 +49,13 @@ def draw_captions(
     """
     text_scale = max(MIN_TEXT_SCALE, TEXT_SCALE * scale)
     padding = round(PADDING * text_scale)
+    _, descent = cv2.getTextSize("g", FONT, text_scale, thickness)
+    bottom_padding = max(padding, descent + 1)
     image_wh = image.shape[1::-1]
 
     def size_wh(text: str) -> tuple[int, int]:
         width, height = cv2.getTextSize(text, FONT, text_scale, thickness)[0]
-        return width + 2 * padding, height + 2 * padding
+        return width + 2 * padding, height + padding + bottom_padding
 
     def fits(text: str) -> bool:
         width, height = size_wh(text)
@@ -68,7 +70,7 @@ def draw_captions(
             if not region.any():
                 region[:] = True
                 cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, cv2.FILLED)
-                start = (left + padding, bottom - padding)
+                start = (left + padding, bottom - bottom_padding)
                 cv2.putText(image, text, start, FONT, text_scale, text_color(color), thickness, cv2.LINE_AA)
                 break
 

@@ -104,7 +104,7 @@ def _mask(segmentation: Any, size_hw: tuple[int, int], drawn_hw: tuple[int, ...]
 
 
 def enlarge(image: NDArray[Any]) -> NDArray[Any]:
-    """Repeat the pixels of a small image or mask (H, W, ...), so that its longer side has ``MIN_SIDE`` px."""
+    """Repeat the pixels of an image or a mask (H, W, ...) until its longer side is at least ``MIN_SIDE``."""
     zoom = max(1, -(-MIN_SIDE // max(image.shape[:2])))
     return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
