@@ -11,10 +11,9 @@ from pycocotools.coco import COCO
 from mvit_det.data.coco.index import category_names
 from mvit_det.data.images import read_entry
 from mvit_det.errors import ImageError, printable
-from mvit_det.report.drawing import draw_entries, side_by_side, write_image
+from mvit_det.report.drawing import draw_entries, enlarge, side_by_side, write_image
 
 MIN_SCORE = 0.5  # detections below it are not drawn
-MIN_SIDE = 320  # px; smaller images are enlarged, so that captions are legible
 
 
 def draw_comparisons(
@@ -49,8 +48,7 @@ def draw_comparisons(
             logging.getLogger(__name__).warning(printable(f"{error}; it is not drawn"))
             continue
         truth = coco.imgToAnns[image_id]
-        zoom = max(1, -(-MIN_SIDE // max(image.shape[:2])))
-        enlarged = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        enlarged = enlarge(image)
         left = draw_entries(enlarged, truth, names, image.shape[:2])
         right = draw_entries(enlarged, detections[image_id], names, image.shape[:2])
         titles = ("truth", f"detections, score >= {MIN_SCORE:g}")

@@ -33,7 +33,7 @@ def test_training_data_is_drawn_in_rgb_for_every_image_format(nano_arguments, tm
     drawn, other = read_drawings(tmp_path / "RGB"), read_drawings(tmp_path / "BGR")
     assert [name[:5] for name in drawn] == ["0000_", "0001_", "0002_"]
     for name, image in drawn.items():
-        assert min(image.shape[:2]) == 64  # after augmentation
+        assert min(image.shape[:2]) == 640  # 64 after augmentation, enlarged
         assert (image == other[name]).all()
 
 
@@ -47,10 +47,12 @@ def test_sample_is_drawn_with_boxes_and_masks(kind):
         is_bitmap = kind == "bitmap"
         objects.gt_masks = BitMasks.from_polygon_masks(polygons, 80, 120) if is_bitmap else polygons
     sample = {"image": torch.full((3, 80, 120), 128, dtype=torch.uint8), "instances": objects}
-    changed = (draw_sample(sample, "RGB", {1: "nut", 2: "bolt"}) != 128).any(axis=2)
-    assert changed[30:60, 70].all()  # the frame
-    assert changed[40:55, 75:95].all() == (kind != "none")
-    assert not changed[65:].any()
+    drawn = draw_sample(sample, "RGB", {1: "nut", 2: "bolt"})
+    assert drawn.shape == (80 * 6, 120 * 6, 3)  # the longer side has at least 640 px
+    changed = (drawn != 128).any(axis=2)
+    assert changed[30 * 6 : 60 * 6, 70 * 6].all()  # the frame
+    assert changed[40 * 6 : 55 * 6, 75 * 6 : 95 * 6].all() == (kind != "none")
+    assert not changed[61 * 6 :].any()
 
 
 def test_predictions_refer_to_their_images(nano_arguments, shapes, weights_override, tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from mvit_det.report.drawing import draw_entries, draw_objects, side_by_side, write_image
+from mvit_det.report.drawing import draw_entries, draw_objects, enlarge, side_by_side, write_image
 
 
 def draw(names, **options):
@@ -27,26 +28,42 @@ def test_scores_change_the_caption():
     assert (draw(names) != draw(names, scores=np.array([0.9, 0.8]))).any()
 
 
+def test_classes_have_the_colors_of_the_palette():
+    image, names = np.zeros((80, 120, 3), np.uint8), {1: "nut", 2: "bolt"}
+    masks = np.zeros((1, 80, 120), bool)
+    masks[0, 35:50, 15:30] = True
+    drawn = draw_objects(image, np.array([[10, 30, 40, 60]]), masks, np.array([1]), names)
+    assert (drawn[30:60, 10] == [0xFF, 0x7F, 0x0E]).all()  # RGB
+    assert abs(drawn[35:50, 15:30].astype(float) - [127.5, 63.5, 7]).max() <= 0.5
+
+
+def test_objects_of_a_single_class_have_different_colors():
+    drawn = draw_objects(
+        np.zeros((80, 120, 3), np.uint8),
+        np.array([[10, 30, 40, 60], [70, 30, 100, 60]]),
+        None,
+        np.array([1, 1]),
+        {1: "nut"},
+    )
+    assert drawn[30, 10].any()
+    assert drawn[30, 70].any()
+    assert (drawn[30, 10] != drawn[30, 70]).any()
+
+
 def test_a_long_name_does_not_cover_the_image():
-    image = np.zeros((100, 1000, 3), np.uint8)
-    boxes, masks = np.array([[0, 50, 20, 60]]), np.zeros((1, 100, 1000), bool)
-    drawn = draw_objects(image, boxes, masks, np.array([1]), {1: "n" * 300, 2: "bolt"})
-    assert (drawn[:45] > 0).any()
+    image, boxes = np.zeros((100, 1000, 3), np.uint8), np.array([[0, 50, 20, 60]])
+    drawn = draw_objects(image, boxes, None, np.array([1]), {1: "n" * 300, 2: "bolt"})
+    assert drawn[:45].any()
     assert not drawn[:, 600:].any()
 
 
-def test_captions_stay_inside_the_image_and_do_not_overlap():
-    def draw_captions(boxes):
-        image = np.zeros((100, 200, 3), np.uint8)
-        boxes, masks = np.array(boxes, float), np.zeros((len(boxes), 100, 200), bool)
-        return draw_objects(image, boxes, masks, np.arange(len(boxes)) + 1, {1: "first", 2: "second"})
-
-    right_corner = draw_captions([[190, 0, 200, 50]])
-    assert right_corner[2:8, 170:200].any(axis=2).mean() > 0.5  # to the left, and below the edge
-    alone, both = draw_captions([[50, 50, 60, 60]]), draw_captions([[50, 50, 60, 60], [52, 50, 62, 60]])
-    assert (alone[:50] == both[:50]).all()  # the second caption would cover the first
-    apart = draw_captions([[50, 50, 60, 60], [120, 50, 130, 60]])
-    assert apart[40:50, 120:140].any(axis=2).mean() > 0.5
+@pytest.mark.parametrize("size_hw", [(32, 32), (1, 1), (5, 300), (300, 5)])
+def test_boxes_beyond_the_edges_of_small_images_are_drawn_inside(size_hw):
+    image = np.zeros((*size_hw, 3), np.uint8)
+    drawn = draw_objects(image, np.array([[-1e12, -5, 1e12, 1e12]]), None, np.array([1]), {1: "nut", 2: ""})
+    assert drawn.shape == image.shape
+    assert drawn[-1].any(axis=1).all()  # the lower edge of the box
+    assert drawn[:, -1].any(axis=1).all()
 
 
 def test_an_image_without_objects_is_unchanged():
@@ -77,3 +94,14 @@ def test_objects_without_masks_are_drawn_as_boxes():
     colored = (drawn != 128).any(axis=2)
     assert not colored[70:110, 30:70].any()
     assert colored[70:110, 150:190].all()
+
+
+def test_small_images_are_enlarged_by_a_whole_factor():
+    image = np.arange(64 * 50 * 3).reshape(64, 50, 3).astype(np.uint8)
+    assert (enlarge(image)[::10, ::10] == image).all()
+    assert [enlarge(np.zeros((2, width), bool)).shape[1] for width in (320, 321, 640, 900)] == [
+        640,
+        642,
+        640,
+        900,
+    ]

@@ -8,11 +8,11 @@ from detectron2.structures import BitMasks, PolygonMasks
 from numpy.typing import NDArray
 
 from mvit_det.detectron2.data.train_loader import Sample
-from mvit_det.report.drawing import draw_objects
+from mvit_det.report.drawing import draw_objects, enlarge
 
 
 def draw_sample(sample: Sample, image_format: str, names: Mapping[int, str]) -> NDArray[np.uint8]:
-    """Draw the boxes, classes and masks of a training sample on its image.
+    """Draw the boxes, classes and masks of a training sample on its image, which is enlarged if it is small.
 
     Args:
         sample: the output of Detectron2's training mapper: ``image`` is (C, H, W) in 0..255;
@@ -32,5 +32,7 @@ def draw_sample(sample: Sample, image_format: str, names: Mapping[int, str]) -> 
         gt_masks = objects.gt_masks
         if isinstance(gt_masks, PolygonMasks):
             gt_masks = BitMasks.from_polygon_masks(gt_masks, *image.shape[:2])
-        masks = gt_masks.tensor.numpy()
-    return draw_objects(image, boxes, masks, labels, names)
+        masks = map(enlarge, gt_masks.tensor.numpy())
+    enlarged = enlarge(image)
+    zoom = enlarged.shape[0] // image.shape[0]
+    return draw_objects(enlarged, boxes * zoom, masks, labels, names)

@@ -1,0 +1,37 @@
+"""Masks of objects, drawn half transparent."""
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mvit_det.report.colors import Color
+
+OPACITY = 0.5
+
+
+def draw_masks(
+    image: NDArray[np.uint8], masks: Iterable[NDArray[np.bool_]], colors: Sequence[Color]
+) -> NDArray[np.uint8]:
+    """Return a copy of an image with masks in half-transparent colors. Smaller masks cover larger ones.
+
+    Args:
+        image: (H, W, 3) RGB.
+        masks: K masks (H, W), of which only the parts with objects are kept in memory.
+        colors: K colors.
+    """
+    crops = []
+    for number, mask in enumerate(masks, start=1):
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        region = np.s_[y : y + height, x : x + width]
+        crop = mask[region].copy()
+        crops.append((np.count_nonzero(crop), number, region, crop))
+    owners = np.zeros(image.shape[:2], np.int32)  # number of the mask of each pixel, 0 for the background
+    for _, number, region, crop in sorted(crops, key=lambda each: -each[0]):
+        owners[region][crop] = number
+    colored = np.array([(0, 0, 0), *colors], np.uint8).take(owners, axis=0)
+    drawn = image.copy()
+    is_object = (owners > 0).view(np.uint8)
+    cv2.copyTo(cv2.addWeighted(colored, OPACITY, image, 1 - OPACITY, 0), is_object, drawn)
+    return drawn
