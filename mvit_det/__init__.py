@@ -1,7 +1,7 @@
 """MViT backbones for object detection.
 
-Importing this package imports nothing else; each public name loads when it is first used, and needs only
-torch.
+Importing this package imports nothing else; each public name loads when it is first used. ``Detector``,
+``train`` and ``evaluate`` need the packages of the extra ``torchvision``, the others only torch.
 """
 
 from importlib import import_module
@@ -11,10 +11,21 @@ if TYPE_CHECKING:
     from mvit_det.backbone.classifier import MViTClassifier, build_classifier
     from mvit_det.backbone.mvit import MViT, build_mvit
     from mvit_det.backbone.variants import VARIANTS
+    from mvit_det.cli.functions import evaluate, train
     from mvit_det.errors import InputError
     from mvit_det.torchvision.inference import Detector
 
-__all__ = ["VARIANTS", "Detector", "InputError", "MViT", "MViTClassifier", "build_classifier", "build_mvit"]
+__all__ = [
+    "VARIANTS",
+    "Detector",
+    "InputError",
+    "MViT",
+    "MViTClassifier",
+    "build_classifier",
+    "build_mvit",
+    "evaluate",
+    "train",
+]
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -25,6 +36,8 @@ _MODULES = {
     "MViTClassifier": "mvit_det.backbone.classifier",
     "build_classifier": "mvit_det.backbone.classifier",
     "build_mvit": "mvit_det.backbone.mvit",
+    "evaluate": "mvit_det.cli.functions",
+    "train": "mvit_det.cli.functions",
 }
 
 

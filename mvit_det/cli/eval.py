@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite_argument(parser)
 
 
-def run(checkpoint: str, **options: Any) -> None:
-    """Evaluate a detector, and write metrics, detections and drawings."""
+def run(checkpoint: str, **options: Any) -> dict[str, Any]:
+    """Evaluate a detector, write metrics, detections and drawings, and return the metrics."""
     from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
     from mvit_det.weights import local_file
 
-    evaluate_checkpoint(EvalOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options))
+    return evaluate_checkpoint(EvalOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options))

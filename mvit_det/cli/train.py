@@ -60,13 +60,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite_argument(earlier_run)
 
 
-def run(**options: Any) -> None:
-    """Train a detector; if there is a validation set, evaluate the best checkpoint."""
+def run(**options: Any) -> tuple[Path, dict[str, Any]]:
+    """Train a detector; if there is a validation set, evaluate the best checkpoint.
+
+    Returns:
+        the folder of the run, and the metrics of the best checkpoint.
+    """
     from mvit_det.torchvision.engine.options import TrainOptions
     from mvit_det.torchvision.train import train
 
     options["out"] = options["out"] or Path("runs", options["variant"])
-    train(TrainOptions(**options))
+    return options["out"], train(TrainOptions(**options))
 
 
 def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:

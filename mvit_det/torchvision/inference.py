@@ -133,6 +133,7 @@ class Detector:
 
         Raises:
             ImageError: if a file cannot be read.
+            TypeError: for an object of another type.
             ValueError: for an array or a tensor of another shape or dtype.
         """
         if isinstance(images, list):
@@ -228,12 +229,16 @@ def to_array(image: ImageLike) -> RgbImage:
 
     Raises:
         ImageError: if a file cannot be read.
+        TypeError: for an object of another type.
         ValueError: for an array or a tensor of another shape or dtype.
     """
     if isinstance(image, str | Path):
         image = read_image(Path(image))
     if isinstance(image, Image.Image):
         return np.array(upright_rgb(image))
+    if not isinstance(image, np.ndarray | Tensor):
+        kinds = "a path, a PIL image, an array or a tensor"
+        raise TypeError(f"image of type {type(image).__name__}: must be {kinds}")
     shape = tuple(image.shape)
     if isinstance(image, Tensor):
         if len(shape) == 3 and shape[0] == 3 and (image.dtype == torch.uint8 or image.is_floating_point()):

@@ -93,6 +93,11 @@ def test_an_array_of_another_shape_or_type_is_refused(detector, image, message):
         detector(image)
 
 
+def test_an_object_that_is_no_image_is_refused(detector):
+    with pytest.raises(TypeError, match="image of type NoneType: must be a path, a PIL image"):
+        detector([None])
+
+
 def test_a_list_is_detected_as_its_images_are(detector, images):
     together = detector(images, batch_size=2)
     assert len(together) == 5
