@@ -78,7 +78,9 @@ class _KeywordParser(argparse.ArgumentParser):
         for name, flag in flags.items():
             if flag not in known:
                 raise unknown_name("option", name, {flag[2:].replace("-", "_") for flag in known})
-        given = {flags[name]: value for name, value in options.items() if value not in (None, False)}
+        given = {
+            flags[name]: value for name, value in options.items() if value is not None and value is not False
+        }
         return vars(self.parse_args([k if v is True else f"{k}={v}" for k, v in given.items()]))
 
     def error(self, message: str) -> NoReturn:
