@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mvit_det.backbone.classifier import MViTClassifier, build_classifier
     from mvit_det.backbone.mvit import MViT, build_mvit
     from mvit_det.backbone.variants import VARIANTS
-    from mvit_det.cli.functions import evaluate, train
+    from mvit_det.cli.python_api import evaluate, train
     from mvit_det.errors import InputError
     from mvit_det.torchvision.inference import Detector
 
@@ -36,8 +36,8 @@ _MODULES = {
     "MViTClassifier": "mvit_det.backbone.classifier",
     "build_classifier": "mvit_det.backbone.classifier",
     "build_mvit": "mvit_det.backbone.mvit",
-    "evaluate": "mvit_det.cli.functions",
-    "train": "mvit_det.cli.functions",
+    "evaluate": "mvit_det.cli.python_api",
+    "train": "mvit_det.cli.python_api",
 }
 
 

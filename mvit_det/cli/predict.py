@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="source",
-        help="images, and folders whose images are used, also those in the folders within them; or a video "
-        "(.avi, .m4v, .mkv, .mov, .mp4 or .webm)",
+        help="images and folders, which are searched with their subfolders; or a video (.avi, .m4v, .mkv, "
+        ".mov, .mp4 or .webm)",
     )
     add_checkpoint_arguments(parser, Path("runs/predictions"))
     parser.add_argument(
@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("auto", "float32", "bf16", "fp16"),
         default="auto",
-        help="auto takes half precision where the GPU or the CPU is fast in it; default: %(default)s",
+        help="auto is bf16 or fp16 on a GPU, bf16 on a CPU with AMX or AVX512-BF16, else float32; default: "
+        "%(default)s",
     )
     parser.add_argument(
         "--batch-size", type=positive(int), default=8, help="images at a time; default: %(default)s"

@@ -1,13 +1,13 @@
-"""Images of files and frames of videos, which are read ahead and grouped into batches."""
+"""Image files, read ahead in several threads, and the frames of videos."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,10 +20,6 @@ from mvit_det.errors import ImageError, InputError
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 MAX_READERS = 4  # threads that read images
 AHEAD = 8  # images that are read ahead
-WAITING = 4  # how many batches may wait for an image of the same size, at most
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -50,8 +46,8 @@ class Video:
         path: the file.
         width: width of a frame, px.
         height: height of a frame, px.
-        rate: frames per second; 25 if the file does not say.
-        num_frames: number of frames that the file states; 0 if it does not say.
+        rate: frames per second; 25 if the file states no rate from 1 to 1000.
+        num_frames: number of frames that the file states, or 0.
         frames: the frames, which can be read once.
     """
 
@@ -63,40 +59,47 @@ class Video:
     frames: Iterator[Frame]
 
 
-def is_video(path: Path) -> bool:
-    """Return whether a path has the suffix of a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+def find_video(sources: Sequence[Path]) -> Path | None:
+    """Return the video if the only source is one, or None if the sources are images and folders.
+
+    Raises:
+        InputError: if one of several sources is a video.
+    """
+    for source in sources:
+        if source.suffix.lower() in VIDEO_SUFFIXES:
+            if len(sources) > 1:
+                raise InputError(f"{source}: is a video, which must be the only source")
+            return source
+    return None
 
 
-def find_images(sources: Iterable[Path]) -> dict[str, Path]:
-    """Return name -> path of image files, and of the images in folders and the folders within them.
+def find_images(sources: Sequence[Path]) -> dict[str, Path]:
+    """Return name -> path of image files, and of the images in folders and their subfolders.
 
-    The name is the path relative to the folder. If there are several sources, it is the path relative to the
-    folder that contains them all. Images in a folder are sorted by name.
+    The name is the path relative to the folder, or to the folder that contains all sources if there are
+    several. Images in a folder are sorted by path.
 
     Raises:
         InputError: if a source does not exist or is a folder without images, or if there is no source.
     """
-    found: dict[Path, Path] = {}
-    sources = list(sources)
     if not sources:
         raise InputError("no images: expected at least one")
+    paths: list[Path] = []
     for source in sources:
         if not os.path.exists(source):
             raise InputError(f"{source}: no such file or folder")
-        if source.is_dir():
-            paths = [Path(folder, name) for folder, _, names in os.walk(source) for name in names]
-            paths = sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
-            if not paths:
-                raise InputError(f"{source}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
-        else:
+        if not source.is_dir():
             check_regular(source, "an image, a folder of images or a video")
-            paths = [source]
-        found |= {Path(os.path.abspath(path)): path for path in paths}
-    root = sources[0] if len(sources) == 1 else os.path.commonpath([path.parent for path in found])
-    if len(sources) == 1 and not sources[0].is_dir():
-        root = sources[0].parent
-    return {path.relative_to(os.path.abspath(root)).as_posix(): given for path, given in found.items()}
+            paths.append(source)
+            continue
+        files = (Path(folder, name) for folder, _, names in os.walk(source) for name in names)
+        images = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+        if not images:
+            raise InputError(f"{source}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
+        paths += images
+    folders = [source if source.is_dir() else source.parent for source in sources]
+    root = os.path.commonpath([os.path.abspath(folder) for folder in folders])
+    return {Path(os.path.relpath(path, root)).as_posix(): path for path in paths}
 
 
 def read_frames(
@@ -172,47 +175,3 @@ def _frames(path: Path, capture: cv2.VideoCapture, first: Any) -> Iterator[Frame
         yield Frame(path, f"{path.name}#{number}", np.ascontiguousarray(pixels[:, :, ::-1]))  # BGR to RGB
         is_read, pixels = capture.read()
     capture.release()
-
-
-def apply_in_batches(
-    function: Callable[[list[T]], list[R]],
-    items: Iterable[T],
-    batch_size: int,
-    key: Callable[[T], Hashable],
-) -> Iterator[tuple[T, R]]:
-    """Apply a function to batches of items with the same key; yield each item with its result, in order.
-
-    A result is yielded as soon as it and all earlier ones are known. Where keys alternate, batches may be
-    smaller, so that no item waits for more than four batches of others.
-
-    Args:
-        function: function from a list of items to the list of their results.
-        items: the items.
-        batch_size: the largest number of items in a batch.
-        key: function from an item to its key, such as the size of an image.
-    """
-    waiting: dict[Hashable, list[tuple[int, T]]] = {}  # key -> items without a result
-    done: dict[int, tuple[T, R]] = {}
-    first = 0  # the number of items that have been yielded
-
-    def run(batch: list[tuple[int, T]]) -> Iterator[tuple[T, R]]:
-        nonlocal first
-        results = function([item for _, item in batch])
-        for (index, item), result in zip(batch, results, strict=True):
-            done[index] = item, result
-        while first in done:
-            yield done.pop(first)
-            first += 1
-
-    def oldest() -> Hashable:
-        return min(waiting, key=lambda name: waiting[name][0][0])
-
-    for index, item in enumerate(items):
-        name = key(item)
-        waiting.setdefault(name, []).append((index, item))
-        if len(waiting[name]) == batch_size:
-            yield from run(waiting.pop(name))
-        elif index - first >= WAITING * batch_size:
-            yield from run(waiting.pop(oldest()))
-    while waiting:
-        yield from run(waiting.pop(oldest()))

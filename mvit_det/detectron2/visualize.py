@@ -89,7 +89,12 @@ def visualize_predictions(args: Namespace) -> None:
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
     detector = with_tta(cfg, model)  # before the mapper, which it may change
     options = PredictOptions(
-        [args.source], Path(checkpoint), args.out, args.score, args.overwrite, args.strict
+        sources=[args.source],
+        checkpoint=Path(checkpoint),
+        out=args.out,
+        score=args.score,
+        overwrite=args.overwrite,
+        strict=args.strict,
     )
     detect = partial(detect_frames, detector, build(cfg.dataloader.test.mapper), list(categories))
     write_detections(options, detect, categories, _console())
@@ -160,7 +165,7 @@ def _parser() -> ArgumentParser:
     )
 
     predict.add_argument(
-        "source", type=Path, help="an image, a folder, with the folders within it, or a video"
+        "source", type=Path, help="an image, a folder, which is searched with its subfolders, or a video"
     )
     predict.add_argument(
         "--score", type=float, default=0.5, help="minimum score of a drawn detection; default: %(default)s"

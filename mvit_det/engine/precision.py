@@ -11,8 +11,8 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the dtype for ``torch.autocast``, or None for float32.
 
     Args:
-        precision: "float32", "bf16", "fp16", or "auto" for what is fastest: bf16 on a GPU that has it, else
-            fp16; bf16 on a CPU with instructions for it (AMX or AVX512-BF16), else float32.
+        precision: "float32", "bf16", "fp16", or or "auto": on a GPU, bf16 if it has it, else fp16; on a
+            CPU, bf16 if it has AMX or AVX512-BF16, else float32.
         device: the device of the model.
 
     Raises:
@@ -32,6 +32,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 def _fastest(device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
+        # PyTorch emulates bf16 on GPUs without it, which is slow.
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else torch.float16
     if device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):

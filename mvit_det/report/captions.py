@@ -11,7 +11,7 @@ from mvit_det.report.colors import Color, text_color
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 TEXT_SCALE = 0.5  # of the font, in an image of 1000 px
 MIN_TEXT_SCALE = 0.4  # smaller text is not legible
-MIN_LENGTH = 8  # characters of a shortened text that ends like the full one; fewer would split a score
+MIN_LENGTH = 8  # characters of a shortened text that ends with its score; shorter ones keep only their start
 PADDING = 10  # px around text of scale 1
 
 # A caption starts at box start + a * box size + b * caption size, along each axis. The pairs are (a, b).

@@ -17,7 +17,7 @@ def to_entries(image_id: int, detections: sv.Detections) -> list[dict[str, Any]]
         image_id: id of the image.
         detections: detections with scores, whose class ids are category ids.
     """
-    objects: Any = detections  # with the fields that supervision's types declare as optional
+    objects: Any = detections  # supervision declares its fields as optional
     masks = None if objects.mask is None else np.asarray(objects.mask)
     return to_results(image_id, objects.xyxy, objects.confidence, masks, objects.class_id.tolist())
 

@@ -17,7 +17,7 @@ import numpy as np
 import supervision as sv
 from rich.console import Console
 
-from mvit_det.data.frames import Frame, Video, find_images, is_video, open_video, read_frames
+from mvit_det.data.frames import Frame, Video, find_images, find_video, open_video, read_frames
 from mvit_det.data.images import SUFFIXES
 from mvit_det.data.json_files import growing_json_list
 from mvit_det.errors import ImageError, InputError, RunError, counted
@@ -28,15 +28,15 @@ from mvit_det.report.detections import draw_detections, to_entries
 from mvit_det.report.drawing import RgbImage, write_image
 from mvit_det.report.run_lock import run_lock
 
-# From images or frames to each of them with its detections, best first; class ids are category ids.
+# Takes images; yields each with its detections, highest score first. Class ids are category ids.
 Detect = Callable[[Iterable[Frame]], Iterator[tuple[Frame, sv.Detections]]]
 MAX_WRITERS = 4  # threads that draw and write images
 MAX_WAITING = 16  # images that wait to be written
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """The options of a prediction. The fields are the arguments of ``mvit-det predict``."""
+    """The options of a prediction that both integrations have."""
 
     sources: Sequence[Path]
     checkpoint: Path
@@ -53,8 +53,7 @@ def write_detections(
 
     Writes three things to ``options.out``: copies of the images or the video, with detections drawn that have
     a score of at least ``options.score``; a COCO results file of all detections; and a COCO file of the
-    images and categories that the results refer to. Each image is read once, ahead of the model, and drawn
-    and written behind it.
+    images and categories that the results refer to. Reading, detection and writing of images overlap.
 
     Args:
         options: the input, the output folder and the score.
@@ -88,10 +87,9 @@ def _write_detections(
         return draw_detections(frame.image, detections, categories, options.score)
 
     writer: _VideoWriter | _ImageWriter
-    if any(map(is_video, options.sources)):
-        if len(options.sources) > 1:
-            raise InputError(f"{len(options.sources)} sources: expected images and folders, or one video")
-        video = open_video(options.sources[0])
+    path = find_video(options.sources)
+    if path is not None:
+        video = open_video(path)
         frames, total = video.frames, video.num_frames
         writer = _VideoWriter(options.out / run_folder.PICTURES, video, draw)
     else:

@@ -1,7 +1,6 @@
 """A detector for use from Python: from image files and arrays to boxes, masks and class names."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -13,14 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.data.frames import (
-    Frame,
-    apply_in_batches,
-    find_images,
-    is_video,
-    open_video,
-    read_frames,
-)
+from mvit_det.data.batches import apply_in_batches
+from mvit_det.data.frames import Frame, find_images, find_video, open_video, read_frames
 from mvit_det.data.images import read_image, upright_rgb
 from mvit_det.engine.precision import autocast_dtype
 from mvit_det.errors import ImageError
@@ -29,24 +22,10 @@ from mvit_det.report.detections import draw_detections
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.run_folder import find_checkpoint
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
-from mvit_det.torchvision.models.transform import scaled_shape
+from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
 from mvit_det.weights import local_file
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
-MASK_THRESHOLD = 0.5  # probability from which on a pixel belongs to an object
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The detections in an image file or in a frame of a video.
-
-    Attributes:
-        frame: the file, the name of the image or frame, and its pixels, (H, W, 3) RGB.
-        detections: the detections, as :meth:`Detector.__call__` returns them.
-    """
-
-    frame: Frame
-    detections: sv.Detections
 
 
 class Detector:
@@ -72,11 +51,12 @@ class Detector:
 
     Attributes:
         categories: category id -> name, in the order of the model's classes.
+        device: the device of the model.
         model: the torchvision detection model, which may be changed.
 
     Raises:
-        InputError: if the checkpoint cannot be used or does not name its classes, or for a value that is not
-            valid.
+        InputError: if the checkpoint cannot be used or does not name its classes.
+        ValueError: if another argument has a value that is not valid.
     """
 
     def __init__(
@@ -97,7 +77,7 @@ class Detector:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self.dtype = autocast_dtype(precision, self.device)
+        self._autocast_dtype = autocast_dtype(precision, self.device)
         model, config = load_detector(find_checkpoint(local_file(checkpoint)))
         model.roi_heads.soft_nms = soft_nms
         model.roi_heads.score_thresh = min_score
@@ -111,20 +91,20 @@ class Detector:
     def __call__(self, images: ImageLike, batch_size: int = ...) -> sv.Detections: ...
 
     @overload
-    def __call__(self, images: list[ImageLike], batch_size: int = ...) -> list[sv.Detections]: ...
+    def __call__(self, images: list[Any] | tuple[Any, ...], batch_size: int = ...) -> list[sv.Detections]: ...
 
     def __call__(
-        self, images: ImageLike | list[ImageLike], batch_size: int = 8
+        self, images: ImageLike | list[Any] | tuple[Any, ...], batch_size: int = 8
     ) -> sv.Detections | list[sv.Detections]:
         """Detect the objects in an image, or in each image of a list.
 
         An image is a path, a PIL image, a uint8 (H, W, 3) RGB or (H, W) gray array, or a (3, H, W) tensor,
-        uint8 or float in 0..1. All are turned upright as their EXIF data says, if they have any.
+        uint8 or float in 0..1. Files and PIL images are rotated by their EXIF orientation.
 
         Args:
             images: an image, or a list of images of any sizes.
-            batch_size: the largest number of images in a batch. Only images that the model scales to equal
-                sizes share a batch, so that the results depend on it only by rounding.
+            batch_size: the largest number of images in a batch. Only images that the model scales and pads to
+                the same size share a batch, so that it changes the results only by rounding errors.
 
         Returns:
             for each image, ``xyxy`` (K, 4) in pixels, ``mask`` (K, H, W) bool or None, ``confidence`` (K,)
@@ -136,59 +116,63 @@ class Detector:
             TypeError: for an object of another type.
             ValueError: for an array or a tensor of another shape or dtype.
         """
-        if isinstance(images, list):
-            arrays = (to_array(image) for image in images)
-            return [detections for _, detections in self._detect_all(arrays, batch_size, lambda a: a)]
-        return self.detect_batch([to_array(images)])[0]
+        if isinstance(images, list | tuple):
+            arrays = map(to_array, images)
+            detected = apply_in_batches(self._detect_batch, arrays, batch_size, self._padded_shape)
+            return [detections for _, detections in detected]
+        return self._detect_batch([to_array(images)])[0]
 
     def stream(
         self,
         source: str | Path | Sequence[str | Path],
         batch_size: int = 8,
         on_error: Callable[[ImageError], None] | None = None,
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Detect the objects in the images of a folder or in the frames of a video, one batch at a time.
 
-        Files are read in other threads, ahead of the model, and only a few images are kept in memory.
+        Image files are read in other threads while the model runs. No more than a batch of detections and a
+        few images are in memory.
 
         Args:
-            source: an image, a folder, of which all images are used, also those in the folders within it, or
-                a video; or a list of images and folders.
+            source: an image, a folder, which is searched with its subfolders, or a video; or a list of images
+                and folders.
             batch_size: see :meth:`__call__`.
             on_error: function that is called for an image that cannot be read, which is then left out. By
                 default, the error is raised.
 
-        Yields:
-            the images or frames in their order, each with its detections.
+        Returns:
+            an iterator over the images or frames in their order, as :class:`mvit_det.data.frames.Frame` with
+            ``path``, ``name`` and ``image``, each with its detections.
 
         Raises:
             InputError: if the source does not exist, contains no images, or is a video that cannot be read.
             ImageError: for an image that cannot be read.
         """
         sources = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-        if len(sources) == 1 and is_video(sources[0]):
-            frames = open_video(sources[0]).frames
-        else:
-            frames = read_frames(find_images(sources), on_error)
-        for frame, detections in self.detect_frames(frames, batch_size):
-            yield Prediction(frame, detections)
+        video = find_video(sources)
+        frames = open_video(video).frames if video else read_frames(find_images(sources), on_error)
+        return self.detect_frames(frames, batch_size)
 
     def detect_frames(
         self, frames: Iterable[Frame], batch_size: int
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Detect the objects in images that have been read; see :meth:`stream`."""
-        return self._detect_all(frames, batch_size, lambda frame: frame.image)
+        return apply_in_batches(
+            lambda batch: self._detect_batch([frame.image for frame in batch]),
+            frames,
+            batch_size,
+            lambda frame: self._padded_shape(frame.image),
+        )
 
     def draw(self, image: ImageLike, detections: sv.Detections) -> Image.Image:
         """Return a copy of an image with the boxes, masks, class names and scores of detections."""
         return Image.fromarray(draw_detections(to_array(image), detections, self.categories))
 
     @torch.inference_mode()
-    def detect_batch(self, images: Sequence[RgbImage]) -> list[sv.Detections]:
-        """Detect the objects in (H, W, 3) RGB images, all in one batch; see :meth:`__call__`."""
+    def _detect_batch(self, images: Sequence[RgbImage]) -> list[sv.Detections]:
         tensors = [F.to_image(image).to(self.device) for image in images]
         tensors = [F.to_dtype(tensor, torch.float32, scale=True) for tensor in tensors]
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+        with torch.autocast(self.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
             predictions = self.model(tensors)
         return [self._to_detections(prediction) for prediction in predictions]
 
@@ -203,18 +187,8 @@ class Detector:
             data={"class_name": self._names[classes]},
         )
 
-    def _detect_all(self, items: Any, batch_size: int, image_of: Callable[[Any], RgbImage]) -> Iterator[Any]:
-        if batch_size < 1:
-            raise ValueError(f"batch_size {batch_size}: must be at least 1")
-        return apply_in_batches(
-            lambda batch: self.detect_batch([image_of(item) for item in batch]),
-            items,
-            batch_size,
-            lambda item: self._padded_shape(image_of(item)),
-        )
-
     def _padded_shape(self, image: RgbImage) -> tuple[int, int]:
-        """Return the height and width of the batch that the model makes of an image, px."""
+        """Return the height and width to which the model pads an image, in multiples of size_divisible."""
         transform = self.model.transform
         shape = scaled_shape((image.shape[0], image.shape[1]), transform.min_size[-1], transform.max_size)
         height, width = (-(-side // transform.size_divisible) for side in shape)
@@ -233,11 +207,11 @@ def to_array(image: ImageLike) -> RgbImage:
         ValueError: for an array or a tensor of another shape or dtype.
     """
     if isinstance(image, str | Path):
-        image = read_image(Path(image))
+        return np.array(read_image(Path(image)))
     if isinstance(image, Image.Image):
         return np.array(upright_rgb(image))
     if not isinstance(image, np.ndarray | Tensor):
-        kinds = "a path, a PIL image, an array or a tensor"
+        kinds = "a path, a PIL image, an array or a tensor, or a list of these"
         raise TypeError(f"image of type {type(image).__name__}: must be {kinds}")
     shape = tuple(image.shape)
     if isinstance(image, Tensor):

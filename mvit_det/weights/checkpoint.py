@@ -205,6 +205,6 @@ def _find_metadata(content: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, float | str) or (isinstance(value, int) and abs(value) < 2**63)
     }
     metadata.pop(CONFIG_KEY, None)
-    if content.get(CONFIG_KEY) and isinstance(content[CONFIG_KEY], Mapping):
+    if isinstance(content.get(CONFIG_KEY), Mapping):
         metadata[CONFIG_KEY] = dict(content[CONFIG_KEY])
     return metadata

@@ -1,12 +1,11 @@
-"""Images and frames as a stream: their names, errors, and batches."""
+"""Images as a stream: their names, their order and their errors."""
 
 import os
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from mvit_det.data.frames import WAITING, apply_in_batches, find_images, read_frames
+from mvit_det.data.frames import find_images, find_video, read_frames
 from mvit_det.errors import ImageError, InputError
 
 
@@ -42,6 +41,14 @@ def test_a_source_without_images_is_refused(tmp_path):
         find_images([tmp_path / "pipe.png"])
 
 
+def test_a_video_is_the_only_source(tmp_path):
+    video, image = tmp_path / "a.MP4", tmp_path / "a.png"
+    assert find_video([video]) == video
+    assert find_video([image, tmp_path]) is None
+    with pytest.raises(InputError, match=r"a\.MP4: is a video, which must be the only source"):
+        find_video([image, video])
+
+
 @pytest.fixture
 def images(tmp_path):
     """20 images, of which each has its number as its value, and the seventh cannot be read."""
@@ -61,41 +68,7 @@ def test_images_are_read_in_their_order(images):
 
 
 def test_an_image_that_cannot_be_read_ends_the_stream(images):
-    read = []
-    with pytest.raises(ImageError, match=r"07\.png: is not an image"):
-        read += [frame.name for frame in read_frames(images)]
     frames = read_frames(images)
     assert [next(frames).name for _ in range(7)] == list(images)[:7]
-
-
-def batched(items, batch_size=3):
-    """Return the batches to which a function is applied, and the items as they come out."""
-    batches = []
-
-    def double(batch):
-        batches.append(batch)
-        return [2 * item for item in batch]
-
-    results = list(apply_in_batches(double, items, batch_size, key=lambda item: item % 2))
-    assert results == [(item, 2 * item) for item in items]  # in order
-    return batches
-
-
-def test_batches_have_one_key():
-    assert batched([0, 2, 4, 6, 1, 8]) == [[0, 2, 4], [6, 8], [1]]
-    assert batched([1]) == [[1]]
-    assert batched([]) == []
-
-
-def test_no_item_waits_for_many_others():
-    items = [1] + [2 * number for number in range(3 * WAITING + 1)]
-    batches = batched(items)
-    assert batches.index([1]) == WAITING
-    assert max(map(len, batches)) == 3
-
-
-def test_results_come_before_all_items_are_read():
-    numbers = iter(np.arange(0, 100, 2).tolist())
-    results = apply_in_batches(list, numbers, 2, key=lambda item: item % 2)
-    assert next(results) == (0, 0)
-    assert next(numbers) == 4
+    with pytest.raises(ImageError, match=r"07\.png: is not an image"):
+        next(frames)

@@ -54,8 +54,8 @@ PHASES = {  # phase -> for each integration, the function to interrupt, and in w
         ("mvit_det.torchvision.evaluate.write_json", 2),
         ("torch.save", 1),  # into a file that is open
     ),
-    "predict": (("mvit_det.torchvision.predict.detect", 2), None),
-    "predict video": (("mvit_det.torchvision.predict.detect", 2), None),
+    "predict": (("mvit_det.torchvision.inference.Detector._detect_batch", 2), None),
+    "predict video": (("mvit_det.torchvision.inference.Detector._detect_batch", 1), None),
     "predict writing": (("mvit_det.data.json_files._to_bytes", 4), None),  # into files that are open
 }
 TRAINING = ("training", "evaluation", "final evaluation")  # the phases that leave a checkpoint

@@ -99,7 +99,7 @@ def test_an_object_that_is_no_image_is_refused(detector):
 
 
 def test_a_list_is_detected_as_its_images_are(detector, images):
-    together = detector(images, batch_size=2)
+    together = detector(tuple(images), batch_size=2)
     assert len(together) == 5
     for image, detections in zip(images, together, strict=True):
         assert_equal(detections, detector(image))
@@ -112,12 +112,14 @@ def test_a_stream_reads_a_folder(detector, images, tmp_path):
     (tmp_path / "3.png").write_bytes(b"damaged")
     errors = []
     predictions = list(detector.stream(tmp_path, batch_size=2, on_error=errors.append))
-    assert [prediction.frame.name for prediction in predictions] == ["0.png", "1.png", "2.png", "4.png"]
-    for prediction in predictions:
-        assert_equal(prediction.detections, detector(prediction.frame.path))
+    assert [frame.name for frame, _ in predictions] == ["0.png", "1.png", "2.png", "4.png"]
+    for frame, detections in predictions:
+        assert_equal(detections, detector(frame.path))
     assert len(errors) == 1
     with pytest.raises(ImageError, match=r"3\.png: is not an image"):
-        list(detector.stream([tmp_path / "0.png", tmp_path / "3.png"]))
+        list(detector.stream([tmp_path / "0.png", str(tmp_path / "3.png")]))
+    with pytest.raises(InputError, match="none: no such file or folder"):
+        detector.stream(tmp_path / "none")
 
 
 def test_a_stream_reads_a_video(detector, images, tmp_path):
@@ -127,8 +129,9 @@ def test_a_stream_reads_a_video(detector, images, tmp_path):
         video.write(images[0])
     video.release()
     predictions = list(detector.stream(path, batch_size=2))
-    assert [prediction.frame.name for prediction in predictions] == ["clip.avi#1", "clip.avi#2", "clip.avi#3"]
-    assert_equal(predictions[1].detections, detector(predictions[1].frame.image))
+    assert [frame.name for frame, _ in predictions] == ["clip.avi#1", "clip.avi#2", "clip.avi#3"]
+    frame, detections = predictions[1]
+    assert_equal(detections, detector(frame.image))
 
 
 def test_detections_are_drawn(detector, images):
@@ -159,5 +162,8 @@ def test_half_precision_gives_similar_scores(checkpoint, detector, images):
 def test_values_that_are_not_valid_are_refused(checkpoint, options, message):
     with pytest.raises(ValueError, match=message):
         mvit_det.Detector(checkpoint, **options)
+
+
+def test_a_checkpoint_that_does_not_exist_is_refused(checkpoint):
     with pytest.raises(InputError, match="none.ckpt"):
         mvit_det.Detector(checkpoint.with_name("none.ckpt"))

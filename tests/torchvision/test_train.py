@@ -10,13 +10,13 @@ import torch
 
 from mvit_det.data.shapes import write_shapes
 from mvit_det.errors import InputError
-from mvit_det.report.drawing import draw_entries
+from mvit_det.report.detections import to_entries
 from mvit_det.torchvision.convert import convert
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.engine.lightning_module import DetectorModule
 from mvit_det.torchvision.engine.options import TrainOptions
 from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
-from mvit_det.torchvision.predict import detect
+from mvit_det.torchvision.inference import Detector
 from mvit_det.torchvision.train import train
 from mvit_det.weights.checkpoint import CONFIG_KEY
 
@@ -114,14 +114,13 @@ def test_a_detector_of_boxes_alone(options, data, capsys):
     assert set(train(options)) == {"box"}
     assert not re.search(r"mask (AP|[0-9])", capsys.readouterr().err)  # neither a metric nor a loss
     assert set(json.loads((options.out / "metrics.json").read_text())) == {"box"}
-    detector, config = load_detector(options.out / "best.ckpt")
-    assert config.head == "faster_rcnn"
-    detector.roi_heads.score_thresh = 0.0  # so that the untrained detector finds something
+    assert load_detector(options.out / "best.ckpt")[1].head == "faster_rcnn"
+    detector = Detector(options.out / "best.ckpt", min_score=0.0)  # so that it finds something untrained
     image = np.zeros((50, 60, 3), np.uint8)
-    entries = detect(detector, config, image, 1)
-    assert len(entries) > 0
-    assert not any("segmentation" in entry for entry in entries)
-    assert draw_entries(image, entries, config.categories).any()
+    detections = detector(image)
+    assert len(detections) > 0
+    assert not any("segmentation" in entry for entry in to_entries(1, detections))
+    assert np.asarray(detector.draw(image, detections)).any()
 
 
 def test_masks_of_polygons(options, data, tmp_path):

@@ -101,16 +101,16 @@ def _size_limits(cfg: DictConfig) -> list[tuple[int, int]]:
 
 
 def detector_config(cfg: DictConfig) -> dict[str, Any]:
-    """Return an entry for checkpoints with the categories of a detector and the size of its images.
+    """Return an entry for checkpoints: the categories of a detector and the size of its images.
 
-    :class:`mvit_det.Detector` reads it. For a registered data set, there is none, and the result is empty.
+    :class:`mvit_det.Detector` reads it. If the config has no ``data``, the result is empty.
     """
     if "data" not in cfg:
         return {}
-    config: dict[str, Any] = {"categories": categories_of(cfg.data)}
-    for short_side, long_side in _size_limits(cfg)[:1]:
-        config |= {"short_side": short_side, "long_side": long_side}
-    return {CONFIG_KEY: config}
+    entry: dict[str, Any] = {"categories": categories_of(cfg.data)}
+    if limits := _size_limits(cfg):
+        entry["short_side"], entry["long_side"] = limits[0]
+    return {CONFIG_KEY: entry}
 
 
 def categories_of(data: Keys) -> dict[int, str]:

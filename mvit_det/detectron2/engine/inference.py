@@ -11,17 +11,13 @@ from detectron2.data import transforms as T
 from PIL import Image
 from torch import nn
 
-from mvit_det.data.frames import Frame, apply_in_batches
+from mvit_det.data.frames import Frame
 from mvit_det.detectron2.data.mapper import to_pixels
 
 
 @torch.inference_mode()
 def detect_frames(
-    model: nn.Module,
-    mapper: DatasetMapper,
-    category_ids: Sequence[int],
-    frames: Iterable[Frame],
-    batch_size: int = 1,
+    model: nn.Module, mapper: DatasetMapper, category_ids: Sequence[int], frames: Iterable[Frame]
 ) -> Iterator[tuple[Frame, sv.Detections]]:
     """Yield images with their detections, highest score first.
 
@@ -31,19 +27,11 @@ def detect_frames(
         category_ids: the category id of each class, in the order of the model's classes. They are the class
             ids of the detections.
         frames: the images.
-        batch_size: the largest number of images in a batch. Only images of the same size after scaling share
-            one, so that the results depend on it only by rounding.
     """
-    inputs = ((frame, _to_input(mapper, frame)) for frame in frames)
-    detected = apply_in_batches(
-        lambda batch: model([sample for _, sample in batch]),
-        inputs,
-        batch_size,
-        lambda item: item[1]["image"].shape,
-    )
     ids = np.array(category_ids, int)
-    for (frame, _), output in detected:
-        yield frame, _to_detections(output["instances"].to("cpu"), ids)
+    for frame in frames:
+        instances = model([_to_input(mapper, frame)])[0]["instances"]
+        yield frame, _to_detections(instances.to("cpu"), ids)
 
 
 def _to_input(mapper: DatasetMapper, frame: Frame) -> dict[str, Any]:

@@ -116,9 +116,10 @@ def _describe(categories: Mapping[int, str]) -> str:
 def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = None) -> DetectorConfig:
     """Return the configuration of a checkpoint's detector.
 
-    The variant and the head are identified from the weights. The image size and the category names come
-    from the configuration in the file. A file of Detectron2 has no configuration: its image size is that of
-    the variant's recipe, and its categories are those of COCO if it has 80 classes.
+    The variant and the head are identified from the weights. The category names and,
+    if it states one, the image size come from the configuration in the file. A file without a configuration,
+    such as a published one, has the image size of the variant's recipe, and COCO's categories if it has 80
+    classes.
 
     Args:
         checkpoint: a whole detector.
@@ -170,8 +171,9 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
 def load_detector(path: Path) -> tuple[FasterRCNN, DetectorConfig]:
     """Return a whole detector in evaluation mode, on the CPU, and its configuration.
 
-    The file may be a checkpoint of ``mvit-det train``, a file that ``mvit-det convert`` wrote, or a
-    detector of Detectron2 trained on the 80 classes of COCO. Nothing in the file is executed.
+    The file may be a checkpoint of ``mvit-det train`` or ``tools/train_net.py``, a file that
+    ``mvit-det convert`` wrote, or a detector of Detectron2 trained on the 80 classes of COCO. Nothing in the
+    file is executed.
 
     Raises:
         InputError: if the file cannot be used, or does not name its classes.

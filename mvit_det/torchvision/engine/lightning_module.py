@@ -17,10 +17,10 @@ from mvit_det.heads import HEADS
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 from mvit_det.torchvision.engine.optimizer import build_optimizer
 from mvit_det.torchvision.engine.schedule import Schedule
+from mvit_det.torchvision.models.transform import MASK_THRESHOLD
 from mvit_det.weights.checkpoint import CONFIG_KEY
 
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
-MASK_THRESHOLD = 0.5  # probability from which on a pixel belongs to an object
 BEST_BY = "val/box_AP"  # the metric that selects the best checkpoint
 
 

@@ -13,6 +13,7 @@ from torchvision.ops import clip_boxes_to_image
 from mvit_det.torchvision.models.masks import paste_masks
 
 Targets = list[dict[str, Tensor]]
+MASK_THRESHOLD = 0.5  # probability from which on a pixel belongs to an object
 
 
 class DetectorTransform(GeneralizedRCNNTransform):

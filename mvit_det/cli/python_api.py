@@ -39,8 +39,8 @@ def train(variant: str, **options: Any) -> TrainingRun:
 
     Args:
         variant: name in :data:`mvit_det.VARIANTS`.
-        **options: the flags of ``mvit-det train`` with underscores, such as ``batch_size=2``; True for a flag
-            without a value, such as ``resume=True``. None stands for the default.
+        **options: the flags of ``mvit-det train`` with underscores, such as ``batch_size=2``. Those without a
+            value are True or False, such as ``resume=True``. None stands for the default.
 
     Raises:
         InputError: for an option or an input that cannot be used, in which case nothing is written.
@@ -73,15 +73,21 @@ class _KeywordParser(argparse.ArgumentParser):
 
     def parse_keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of all options."""
-        flags = {name: f"--{name.replace('_', '-')}" for name in options}
-        known = {flag for action in self._actions for flag in action.option_strings}
-        for name, flag in flags.items():
-            if flag not in known:
-                raise unknown_name("option", name, {flag[2:].replace("-", "_") for flag in known})
-        given = {
-            flags[name]: value for name, value in options.items() if value is not None and value is not False
+        actions = {
+            flag.removeprefix("--").replace("-", "_"): action
+            for action in self._actions
+            for flag in action.option_strings
         }
-        return vars(self.parse_args([k if v is True else f"{k}={v}" for k, v in given.items()]))
+        arguments = []
+        for name, value in options.items():
+            if name not in actions:
+                raise unknown_name("option", name, actions)
+            flag = f"--{name.replace('_', '-')}"
+            if actions[name].nargs == 0:
+                arguments += [flag] * bool(value)
+            elif value is not None:
+                arguments.append(f"{flag}={value}")
+        return vars(self.parse_args(arguments))
 
     def error(self, message: str) -> NoReturn:
         """Raise an InputError."""

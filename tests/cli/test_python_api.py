@@ -30,6 +30,7 @@ def test_a_detector_is_trained_evaluated_and_used(data, tmp_path):
         ({"epochs": 0, "data": "x"}, "^epochs: 0 must be above 0"),
         ({"epoch": 3}, r"^unknown option 'epoch': did you mean 'epochs'\?"),
         ({"batch_size": -1}, "^batch_size: -1 must be above 0"),
+        ({"draw": False}, "^draw: invalid int value: 'False'"),
         ({"precision": "half"}, "^precision: invalid choice: 'half'"),
         ({}, "^one of the arguments data json is required"),
     ],
