@@ -46,7 +46,7 @@ class Video:
         path: the file.
         width: width of a frame, px.
         height: height of a frame, px.
-        rate: frames per second; 25 if the file states no rate from 1 to 1000.
+        rate: frames per second; 25 if the file states none, or more than 1000.
         num_frames: number of frames that the file states, or 0.
         frames: the frames, which can be read once.
     """
@@ -66,18 +66,22 @@ def find_video(sources: Sequence[Path]) -> Path | None:
         InputError: if one of several sources is a video.
     """
     for source in sources:
-        if source.suffix.lower() in VIDEO_SUFFIXES:
+        if source.suffix.lower() in VIDEO_SUFFIXES and not source.is_dir():
             if len(sources) > 1:
                 raise InputError(f"{source}: is a video, which must be the only source")
             return source
     return None
 
 
-def find_images(sources: Sequence[Path]) -> dict[str, Path]:
+def find_images(sources: Sequence[Path], left_out: Path | None = None) -> dict[str, Path]:
     """Return name -> path of image files, and of the images in folders and their subfolders.
 
     The name is the path relative to the folder, or to the folder that contains all sources if there are
-    several. Images in a folder are sorted by path.
+    several. Images in a folder are sorted by path. Hidden files and folders are left out.
+
+    Args:
+        sources: image files and folders.
+        left_out: another folder that is left out.
 
     Raises:
         InputError: if a source does not exist or is a folder without images, or if there is no source.
@@ -92,14 +96,26 @@ def find_images(sources: Sequence[Path]) -> dict[str, Path]:
             check_regular(source, "an image, a folder of images or a video")
             paths.append(source)
             continue
-        files = (Path(folder, name) for folder, _, names in os.walk(source) for name in names)
-        images = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+        images = sorted(_images_in(source, left_out))
         if not images:
             raise InputError(f"{source}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
         paths += images
     folders = [source if source.is_dir() else source.parent for source in sources]
     root = os.path.commonpath([os.path.abspath(folder) for folder in folders])
     return {Path(os.path.relpath(path, root)).as_posix(): path for path in paths}
+
+
+def _images_in(root: Path, left_out: Path | None) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".")
+            and (left_out is None or os.path.abspath(Path(folder, name)) != os.path.abspath(left_out))
+        ]
+        for name in names:
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield Path(folder, name)
 
 
 def read_frames(
@@ -149,6 +165,7 @@ def open_video(path: Path) -> Video:
     """
     if not path.exists():
         raise InputError(f"{path}: no such video")
+    check_regular(path, "a video")
     # Keeps FFmpeg from printing to stderr. OpenCV reads the variable when it opens the first video.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     capture = cv2.VideoCapture(str(path))
@@ -161,7 +178,7 @@ def open_video(path: Path) -> Video:
         path,
         width,
         height,
-        rate if 1 <= rate <= 1000 else 25.0,
+        rate if 0 < rate <= 1000 else 25.0,
         max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))),
         _frames(path, capture, first),
     )

@@ -29,18 +29,27 @@ def draw_detections(
 
     Args:
         image: (H, W, 3) RGB.
-        detections: detections with scores, whose class ids are category ids.
+        detections: detections whose class ids are category ids.
         categories: category id -> name.
         min_score: the lowest score of a detection that is drawn.
+
+    Raises:
+        ValueError: if the detections have no class ids or other ones, or masks of another size.
     """
     objects: Any = detections
-    objects = objects[objects.confidence >= min_score]
+    if objects.confidence is not None:
+        objects = objects[objects.confidence >= min_score]
     label_of = {category_id: label for label, category_id in enumerate(categories, start=1)}
+    ids = objects.class_id
+    if ids is None or not label_of.keys() >= set(ids.tolist()):
+        raise ValueError(f"class ids {ids}: must be among {list(label_of)}")
+    if objects.mask is not None and objects.mask.shape[1:] != image.shape[:2]:
+        raise ValueError(f"masks {objects.mask.shape}: must have the size {image.shape[:2]} of the image")
     return draw_objects(
         image,
         objects.xyxy,
         None if objects.mask is None else np.asarray(objects.mask),
-        np.array([label_of[id_] for id_ in objects.class_id.tolist()], int),
+        np.array([label_of[id_] for id_ in ids.tolist()], int),
         dict(enumerate(categories.values(), start=1)),
         objects.confidence,
     )

@@ -93,7 +93,7 @@ def _write_detections(
         frames, total = video.frames, video.num_frames
         writer = _VideoWriter(options.out / run_folder.PICTURES, video, draw)
     else:
-        images = find_images(options.sources)
+        images = find_images(options.sources, left_out=options.out)
         is_strict = options.strict or len(images) == 1
         frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = _ImageWriter(options.out / run_folder.PICTURES, draw)
@@ -110,6 +110,8 @@ def _write_detections(
         f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
         f"on {counted(num_images, 'image')}; {rate:.3g} images per second",
     )
+    if path is not None and num_images < total:
+        print_line(console, f"{path}: states {total} frames, of which {num_images} could be read")
     if unreadable:
         raise RunError(f"{counted(len(unreadable), 'image')} of {total} could not be read; see above")
 
@@ -167,8 +169,16 @@ class _ImageWriter:
             self.pending.popleft().result()
 
     def _write(self, frame: Frame, detections: sv.Detections) -> None:
-        name = frame.name if Path(frame.name).suffix.lower() in SUFFIXES else f"{frame.name}.png"
-        write_image(self.folder / name, self.draw(frame, detections))
+        drawn, png = self.draw(frame, detections), self.folder / f"{frame.name}.png"
+        if Path(frame.name).suffix.lower() not in SUFFIXES:
+            write_image(png, drawn)
+            return
+        try:
+            write_image(self.folder / frame.name, drawn)
+        except OSError as error:
+            if error.errno:
+                raise
+            write_image(png, drawn)  # the image is too large for its format, such as JPEG
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.pool.shutdown(cancel_futures=kind is not None)

@@ -25,6 +25,7 @@ from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
 from mvit_det.weights import local_file
 
+TOLERANCE = 0.01  # by which the values of a float image may leave 0..1, for example after interpolation
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 
 
@@ -52,7 +53,7 @@ class Detector:
     Attributes:
         categories: category id -> name, in the order of the model's classes.
         device: the device of the model.
-        model: the torchvision detection model, which may be changed.
+        model: the torchvision detection model.
 
     Raises:
         InputError: if the checkpoint cannot be used or does not name its classes.
@@ -74,9 +75,7 @@ class Detector:
         if max_detections < 1:
             raise ValueError(f"max_detections {max_detections}: must be at least 1")
         check_soft_nms(soft_nms)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = _choose_device(device)
         self._autocast_dtype = autocast_dtype(precision, self.device)
         model, config = load_detector(find_checkpoint(local_file(checkpoint)))
         model.roi_heads.soft_nms = soft_nms
@@ -114,7 +113,7 @@ class Detector:
         Raises:
             ImageError: if a file cannot be read.
             TypeError: for an object of another type.
-            ValueError: for an array or a tensor of another shape or dtype.
+            ValueError: for an empty image, or an array or a tensor of another shape, dtype or range.
         """
         if isinstance(images, list | tuple):
             arrays = map(to_array, images)
@@ -195,6 +194,19 @@ class Detector:
         return height, width
 
 
+def _choose_device(device: str | torch.device) -> torch.device:
+    has_gpu = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if has_gpu else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {device!r}: must be auto, cpu, cuda or cuda:N") from None
+    if chosen.type == "cuda" and not has_gpu:
+        raise ValueError(f"device {device!r}: PyTorch finds no GPU")
+    return chosen
+
+
 def to_array(image: ImageLike) -> RgbImage:
     """Return an image as (H, W, 3) RGB.
 
@@ -204,23 +216,32 @@ def to_array(image: ImageLike) -> RgbImage:
     Raises:
         ImageError: if a file cannot be read.
         TypeError: for an object of another type.
-        ValueError: for an array or a tensor of another shape or dtype.
+        ValueError: for an empty image, or an array or a tensor of another shape, dtype or range.
     """
     if isinstance(image, str | Path):
         return np.array(read_image(Path(image)))
     if isinstance(image, Image.Image):
+        if 0 in image.size:
+            raise ValueError(f"image of {image.width} x {image.height} px: is empty")
         return np.array(upright_rgb(image))
     if not isinstance(image, np.ndarray | Tensor):
         kinds = "a path, a PIL image, an array or a tensor, or a list of these"
         raise TypeError(f"image of type {type(image).__name__}: must be {kinds}")
     shape = tuple(image.shape)
+    if 0 in shape:
+        raise ValueError(f"image {shape}: is empty")
     if isinstance(image, Tensor):
         if len(shape) == 3 and shape[0] == 3 and (image.dtype == torch.uint8 or image.is_floating_point()):
-            pixels = F.to_dtype(image.detach().cpu(), torch.uint8, scale=True)
+            pixels = image.detach().cpu()
+            if pixels.is_floating_point():
+                low, high = (float(value) for value in pixels.aminmax())
+                if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+                    raise ValueError(f"tensor with values from {low:g} to {high:g}: must be in 0..1")
+                pixels = F.to_dtype(pixels.clamp(0, 1), torch.uint8, scale=True)
             return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
         raise ValueError(f"tensor {shape} {image.dtype}: must be (3, H, W), uint8 or float in 0..1")
     if image.dtype == np.uint8 and len(shape) == 2:
         return np.stack([image] * 3, axis=2)
     if image.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"array {shape} {image.dtype}: must be uint8, (H, W, 3) RGB or (H, W) gray")
-    return np.ascontiguousarray(image)
+    return np.require(image, requirements=["C", "W"])

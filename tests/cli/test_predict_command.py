@@ -74,6 +74,25 @@ def test_a_bad_source_is_rejected(capfd, trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_image_that_is_too_large_for_its_format_is_drawn_as_png(trained, tmp_path):
+    Image.new("RGB", (70_000, 3)).save(tmp_path / "long.jpg", "PNG")
+    coco = predict(trained, tmp_path / "long.jpg", tmp_path / "out")
+    assert [image["file_name"] for image in coco.imgs.values()] == ["long.jpg"]
+    assert picture_names(tmp_path / "out") == ["long.jpg.png"]
+
+
+def test_a_truncated_video_is_named(capfd, trained, frames, tmp_path):
+    path = tmp_path / "clip.avi"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
+    for frame in frames:
+        video.write(frame)
+    video.release()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    coco = predict(trained, path, tmp_path / "out")
+    assert f"{path}: states 3 frames, of which {len(coco.imgs)} could be read" in capfd.readouterr().err
+
+
 def test_a_score_is_a_fraction(capfd, trained, data, tmp_path):
     command = ["predict", data / "images", "--checkpoint", trained / "best.ckpt", "--out", tmp_path / "out"]
     assert_rejected(capfd, [*command, "--score", "50"], "score 50: must be from 0 to 1")

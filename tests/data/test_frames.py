@@ -5,7 +5,7 @@ import os
 import pytest
 from PIL import Image
 
-from mvit_det.data.frames import find_images, find_video, read_frames
+from mvit_det.data.frames import find_images, find_video, open_video, read_frames
 from mvit_det.errors import ImageError, InputError
 
 
@@ -19,6 +19,12 @@ def test_images_of_a_folder_and_the_folders_within_it_are_named_by_their_path(tm
         touch(tmp_path / "photos" / name)
     photos = tmp_path / "photos"
     assert find_images([photos]) == {name: photos / name for name in ("a.jpg", "b.PNG", "sub/a.jpg")}
+
+
+def test_hidden_files_and_the_output_are_left_out(tmp_path):
+    for name in ("a.jpg", "._a.jpg", ".cache/b.jpg", "out/pictures/a.jpg"):
+        touch(tmp_path / name)
+    assert list(find_images([tmp_path], left_out=tmp_path / "out")) == ["a.jpg"]
 
 
 def test_several_sources_have_different_names(tmp_path):
@@ -45,6 +51,11 @@ def test_a_video_is_the_only_source(tmp_path):
     video, image = tmp_path / "a.MP4", tmp_path / "a.png"
     assert find_video([video]) == video
     assert find_video([image, tmp_path]) is None
+    (tmp_path / "folder.mp4").mkdir()
+    assert find_video([tmp_path / "folder.mp4"]) is None
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(InputError, match="is a pipe, a socket or a device; expected a video"):
+        open_video(tmp_path / "pipe.mp4")
     with pytest.raises(InputError, match=r"a\.MP4: is a video, which must be the only source"):
         find_video([image, video])
 

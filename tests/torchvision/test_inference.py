@@ -86,6 +86,9 @@ def test_images_are_turned_upright_and_gray_ones_become_rgb(images, tmp_path):
         (np.zeros((8, 9, 3)), r"array \(8, 9, 3\) float64"),
         (torch.zeros(8, 9, 3), r"tensor \(8, 9, 3\) torch.float32: must be \(3, H, W\)"),
         (torch.zeros(3, 8, 9, dtype=torch.int64), r"tensor \(3, 8, 9\) torch.int64"),
+        (torch.full((3, 8, 9), 255.0), "values from 255 to 255: must be in 0..1"),
+        (torch.full((3, 8, 9), float("nan")), "values from nan to nan"),
+        (np.zeros((0, 5, 3), np.uint8), r"image \(0, 5, 3\): is empty"),
     ],
 )
 def test_an_array_of_another_shape_or_type_is_refused(detector, image, message):
@@ -140,6 +143,12 @@ def test_detections_are_drawn(detector, images):
     assert (np.asarray(drawn) != images[0]).any()
     nothing = detector(images[0])[:0]
     assert np.array_equal(np.asarray(detector.draw(images[0], nothing)), images[0])
+    with pytest.raises(ValueError, match=r"masks \(5, 64, 96\): must have the size \(64, 70\)"):
+        detector.draw(images[1], detector(images[0]))
+    other = detector(images[0])
+    other.class_id = other.class_id + 100
+    with pytest.raises(ValueError, match=r"must be among \[3, 7\]"):
+        detector.draw(images[0], other)
 
 
 def test_half_precision_gives_similar_scores(checkpoint, detector, images):
@@ -157,6 +166,7 @@ def test_half_precision_gives_similar_scores(checkpoint, detector, images):
         ({"max_detections": 0}, "max_detections 0: must be at least 1"),
         ({"soft_nms": "hard"}, "hard"),
         ({"precision": "half"}, "unknown precision 'half'"),
+        ({"device": "gpu"}, "device 'gpu': must be auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_values_that_are_not_valid_are_refused(checkpoint, options, message):
