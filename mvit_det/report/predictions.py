@@ -97,11 +97,11 @@ def _write_detections(
         is_strict = options.strict or len(images) == 1
         frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = _ImageWriter(options.out / run_folder.PICTURES, draw)
+    start = time.monotonic()
     predictions = iter(track(detect(frames), total, "detecting", console))
     first = next(predictions, None)  # before the folder is cleared
     if first is None:
         raise InputError(f"none of the {total} images can be read")
-    start = time.monotonic()
     run_folder.clear_output(options.out, run_folder.RESULT_FILES)
     num_images, num_drawn = _write_all(options, writer, chain([first], predictions), categories)
     rate = num_images / (time.monotonic() - start)
