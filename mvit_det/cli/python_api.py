@@ -1,4 +1,4 @@
-"""The commands ``train`` and ``eval`` as functions, whose keywords are the flags of the commands."""
+"""The commands ``train`` and ``eval`` as functions that take the flags as keywords."""
 
 import argparse
 import re

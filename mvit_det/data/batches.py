@@ -29,16 +29,8 @@ def apply_in_batches(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be at least 1")
-    return _apply(function, iter(items), batch_size, key)
-
-
-def _apply(
-    function: Callable[[list[T]], list[R]],
-    items: Iterator[T],
-    batch_size: int,
-    key: Callable[[T], Hashable],
-) -> Iterator[tuple[T, R]]:
-    while taken := list(islice(items, batch_size)):
+    iterator = iter(items)
+    while taken := list(islice(iterator, batch_size)):
         batches: dict[Hashable, list[int]] = {}
         for index, item in enumerate(taken):
             batches.setdefault(key(item), []).append(index)

@@ -11,7 +11,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the dtype for ``torch.autocast``, or None for float32.
 
     Args:
-        precision: "float32", "bf16", "fp16", or or "auto": on a GPU, bf16 if it has it, else fp16; on a
+        precision: "float32", "bf16", "fp16", or "auto": on a GPU, bf16 if it has it, else fp16; on a
             CPU, bf16 if it has AMX or AVX512-BF16, else float32.
         device: the device of the model.
 

@@ -15,7 +15,7 @@ def to_entries(image_id: int, detections: sv.Detections) -> list[dict[str, Any]]
 
     Args:
         image_id: id of the image.
-        detections: detections with scores, whose class ids are category ids.
+        detections: detections with scores. Their class ids are category ids.
     """
     objects: Any = detections  # supervision declares its fields as optional
     masks = None if objects.mask is None else np.asarray(objects.mask)
@@ -29,7 +29,7 @@ def draw_detections(
 
     Args:
         image: (H, W, 3) RGB.
-        detections: detections whose class ids are category ids.
+        detections: the detections. Their class ids are category ids.
         categories: category id -> name.
         min_score: the lowest score of a detection that is drawn.
 

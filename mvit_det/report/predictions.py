@@ -1,37 +1,28 @@
 """Detection on images and videos, with annotated copies and a COCO results file as output."""
 
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import supervision as sv
 from rich.console import Console
 
-from mvit_det.data.frames import Frame, Video, find_images, find_video, open_video, read_frames
-from mvit_det.data.images import SUFFIXES
+from mvit_det.data.frames import Frame, find_images, find_video, open_video, read_frames
 from mvit_det.data.json_files import growing_json_list
 from mvit_det.errors import ImageError, InputError, RunError, counted
-from mvit_det.files import describe_space
 from mvit_det.report import run_folder
 from mvit_det.report.console import print_line, track
 from mvit_det.report.detections import draw_detections, to_entries
-from mvit_det.report.drawing import RgbImage, write_image
+from mvit_det.report.drawing import RgbImage
+from mvit_det.report.prediction_writers import ImageWriter, VideoWriter
 from mvit_det.report.run_lock import run_lock
 
 # Takes images; yields each with its detections, highest score first. Class ids are category ids.
 Detect = Callable[[Iterable[Frame]], Iterator[tuple[Frame, sv.Detections]]]
-MAX_WRITERS = 4  # threads that draw and write images
-MAX_WAITING = 16  # images that wait to be written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +77,17 @@ def _write_detections(
     def draw(frame: Frame, detections: sv.Detections) -> RgbImage:
         return draw_detections(frame.image, detections, categories, options.score)
 
-    writer: _VideoWriter | _ImageWriter
+    writer: VideoWriter | ImageWriter
     path = find_video(options.sources)
     if path is not None:
         video = open_video(path)
         frames, total = video.frames, video.num_frames
-        writer = _VideoWriter(options.out / run_folder.PICTURES, video, draw)
+        writer = VideoWriter(options.out / run_folder.PICTURES, video, draw)
     else:
         images = find_images(options.sources, left_out=options.out)
         is_strict = options.strict or len(images) == 1
         frames, total = read_frames(images, None if is_strict else report), len(images)
-        writer = _ImageWriter(options.out / run_folder.PICTURES, draw)
+        writer = ImageWriter(options.out / run_folder.PICTURES, draw)
     start = time.monotonic()
     predictions = iter(track(detect(frames), total, "detecting", console))
     first = next(predictions, None)  # before the folder is cleared
@@ -118,7 +109,7 @@ def _write_detections(
 
 def _write_all(
     options: PredictOptions,
-    writer: "_VideoWriter | _ImageWriter",
+    writer: VideoWriter | ImageWriter,
     predictions: Iterable[tuple[Frame, sv.Detections]],
     categories: Mapping[int, str],
 ) -> tuple[int, int]:
@@ -150,67 +141,6 @@ def _check_output(options: PredictOptions) -> None:
     run_folder.refuse_training_run(options.out)
     inputs = (*options.sources, options.checkpoint)
     run_folder.check_output(options.out, run_folder.RESULT_FILES, options.overwrite, inputs)
-
-
-class _ImageWriter:
-    """Draws and writes images in several threads."""
-
-    def __init__(self, folder: Path, draw: Callable[[Frame, sv.Detections], RgbImage]) -> None:
-        self.folder, self.draw = folder, draw
-        self.pending: deque[Future[None]] = deque()
-        self.pool = ThreadPoolExecutor(min(MAX_WRITERS, os.cpu_count() or 1))
-
-    def __enter__(self) -> "_ImageWriter":
-        return self
-
-    def write(self, frame: Frame, detections: sv.Detections) -> None:
-        self.pending.append(self.pool.submit(self._write, frame, detections))
-        while len(self.pending) > MAX_WAITING:
-            self.pending.popleft().result()
-
-    def _write(self, frame: Frame, detections: sv.Detections) -> None:
-        drawn, png = self.draw(frame, detections), self.folder / f"{frame.name}.png"
-        if Path(frame.name).suffix.lower() not in SUFFIXES:
-            write_image(png, drawn)
-            return
-        try:
-            write_image(self.folder / frame.name, drawn)
-        except OSError as error:
-            if error.errno:
-                raise
-            write_image(png, drawn)  # the image is too large for its format, such as JPEG
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.pool.shutdown(cancel_futures=kind is not None)
-        if kind is None:
-            for future in self.pending:
-                future.result()
-
-
-class _VideoWriter:
-    """Draws and writes the frames of a video. An incomplete video is removed."""
-
-    def __init__(self, folder: Path, video: Video, draw: Callable[[Frame, sv.Detections], RgbImage]) -> None:
-        self.path, self.draw = folder / f"{video.path.stem}.mp4", draw
-        info = sv.VideoInfo(video.width, video.height, video.rate, video.num_frames or None)
-        self.sink = sv.VideoSink(str(self.path), info)
-
-    def __enter__(self) -> "_VideoWriter":
-        self.path.parent.mkdir(exist_ok=True)
-        self.sink.__enter__()
-        return self
-
-    def write(self, frame: Frame, detections: sv.Detections) -> None:
-        drawn = self.draw(frame, detections)
-        self.sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
-
-    def __exit__(self, *error: Any) -> None:
-        self.sink.__exit__(*error)
-        if error[0] is not None:
-            self.path.unlink(missing_ok=True)
-        elif not cv2.VideoCapture(str(self.path)).read()[0]:  # OpenCV does not report errors when it writes
-            self.path.unlink(missing_ok=True)
-            raise RunError(f"{self.path}: could not be written: {describe_space(self.path.parent)}")
 
 
 @contextmanager

@@ -7,26 +7,22 @@ from typing import Any, overload
 import numpy as np
 import supervision as sv
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.batches import apply_in_batches
 from mvit_det.data.frames import Frame, find_images, find_video, open_video, read_frames
-from mvit_det.data.images import read_image, upright_rgb
 from mvit_det.engine.precision import autocast_dtype
 from mvit_det.errors import ImageError
 from mvit_det.nms import check_soft_nms
 from mvit_det.report.detections import draw_detections
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.run_folder import find_checkpoint
+from mvit_det.torchvision.data.image_arrays import ImageLike, to_array
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
 from mvit_det.weights import local_file
-
-TOLERANCE = 0.01  # by which the values of a float image may leave 0..1, for example after interpolation
-ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 
 
 class Detector:
@@ -40,9 +36,9 @@ class Detector:
     The checkpoint says which backbone, head, classes and image size the detector has.
 
     Args:
-        checkpoint: a file that ``mvit-det train``, ``mvit-det convert`` or ``tools/train_net.py`` wrote, the
-            folder of a run, whose best checkpoint is used, a published detector of Detectron2, or a URL of
-            such a file. Nothing in the file is executed.
+        checkpoint: a file that ``mvit-det train``, ``mvit-det convert`` or ``tools/train_net.py`` wrote; the
+            folder of a run, for its best checkpoint; a published detector of Detectron2; or a URL of such a
+            file. Nothing in the file is executed.
         device: a device of PyTorch, such as ``"cuda:1"``, or "auto" for a GPU if there is one.
         precision: "float32", "bf16", "fp16" or "auto"; see
             :func:`mvit_det.engine.precision.autocast_dtype`.
@@ -205,43 +201,3 @@ def _choose_device(device: str | torch.device) -> torch.device:
     if chosen.type == "cuda" and not has_gpu:
         raise ValueError(f"device {device!r}: PyTorch finds no GPU")
     return chosen
-
-
-def to_array(image: ImageLike) -> RgbImage:
-    """Return an image as (H, W, 3) RGB.
-
-    Args:
-        image: see :meth:`Detector.__call__`.
-
-    Raises:
-        ImageError: if a file cannot be read.
-        TypeError: for an object of another type.
-        ValueError: for an empty image, or an array or a tensor of another shape, dtype or range.
-    """
-    if isinstance(image, str | Path):
-        return np.array(read_image(Path(image)))
-    if isinstance(image, Image.Image):
-        if 0 in image.size:
-            raise ValueError(f"image of {image.width} x {image.height} px: is empty")
-        return np.array(upright_rgb(image))
-    if not isinstance(image, np.ndarray | Tensor):
-        kinds = "a path, a PIL image, an array or a tensor, or a list of these"
-        raise TypeError(f"image of type {type(image).__name__}: must be {kinds}")
-    shape = tuple(image.shape)
-    if 0 in shape:
-        raise ValueError(f"image {shape}: is empty")
-    if isinstance(image, Tensor):
-        if len(shape) == 3 and shape[0] == 3 and (image.dtype == torch.uint8 or image.is_floating_point()):
-            pixels = image.detach().cpu()
-            if pixels.is_floating_point():
-                low, high = (float(value) for value in pixels.aminmax())
-                if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
-                    raise ValueError(f"tensor with values from {low:g} to {high:g}: must be in 0..1")
-                pixels = F.to_dtype(pixels.clamp(0, 1), torch.uint8, scale=True)
-            return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-        raise ValueError(f"tensor {shape} {image.dtype}: must be (3, H, W), uint8 or float in 0..1")
-    if image.dtype == np.uint8 and len(shape) == 2:
-        return np.stack([image] * 3, axis=2)
-    if image.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
-        raise ValueError(f"array {shape} {image.dtype}: must be uint8, (H, W, 3) RGB or (H, W) gray")
-    return np.require(image, requirements=["C", "W"])

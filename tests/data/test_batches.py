@@ -31,4 +31,4 @@ def test_results_come_after_one_batch():
 
 def test_a_batch_has_an_item():
     with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
-        apply_in_batches(list, [1], 0, key=int)
+        list(apply_in_batches(list, [1], 0, key=int))

@@ -8,8 +8,8 @@ from PIL import ExifTags, Image
 
 import mvit_det
 from mvit_det.errors import ImageError, InputError
+from mvit_det.torchvision.data.image_arrays import to_array
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
-from mvit_det.torchvision.inference import to_array
 
 
 @pytest.fixture(scope="module")

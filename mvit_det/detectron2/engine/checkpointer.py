@@ -19,7 +19,7 @@ BEST = "model_best.pth"
 
 
 class Checkpointer(DetectionCheckpointer):
-    """Detectron2's ``DetectionCheckpointer``, whose files are complete or absent.
+    """Detectron2's ``DetectionCheckpointer``, but it never leaves an incomplete file.
 
     Args:
         config: what :func:`mvit_det.detectron2.data.user_data.detector_config` returns.

@@ -89,5 +89,5 @@ def _set_processed(progress: Progress) -> None:
 
 
 def _repeat_evaluation(progress: Progress) -> None:
-    """Make Lightning evaluate before it continues: it repeats an evaluation whose first batch has started."""
+    """Make Lightning repeat the evaluation, as it does if a batch has started and none is processed."""
     progress["total"].update(ready=1, started=1, processed=0, completed=0)
