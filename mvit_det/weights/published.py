@@ -2,19 +2,18 @@
 
 The addresses are those of the publishers' own lists:
 
-- the README of https://github.com/facebookresearch/mvit for the backbones, and the configs of Detectron2, which
-  stores copies of most of them;
-- ``projects/MViTv2/README.md`` and ``projects/ViTDet/README.md`` in Detectron2's repository for the detectors;
-- ``MODEL_ZOO.md`` of https://github.com/facebookresearch/SlowFast for MViTv1.
+- for the backbones, the README of https://github.com/facebookresearch/mvit, and the configs of Detectron2,
+  which stores copies of most of them;
+- for the detectors, ``projects/MViTv2/README.md`` and ``projects/ViTDet/README.md`` of Detectron2;
+- for MViTv1, ``MODEL_ZOO.md`` of https://github.com/facebookresearch/SlowFast.
 
-None of these lists states the size or a digest of a file, and the six digits at the end of the names of Detectron2's
-files are not the start of a SHA-256. :func:`mvit_det.weights.local_file` checks the digest that a URL ends with. The
-size of a file is at least four bytes for each parameter.
+None of these lists states the size or a digest of a file, and the six digits at the end of the names of
+Detectron2's files are not the start of a SHA-256. :func:`mvit_det.weights.local_file` checks a digest that a
+URL ends with. The size of a file is about four bytes for each parameter.
 """
 
 import difflib
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from mvit_det.errors import InputError
 
@@ -55,11 +54,10 @@ def _detector(contents: str, box_ap: float, mask_ap: float, parameters: int, url
     return PublishedModel(f"{contents}: {box_ap} box AP, {mask_ap} mask AP", parameters, url, source)
 
 
-# A detector has the name of its config.
 PUBLISHED = {
     "mvitv1_s": PublishedModel(
         "MViTv1-B-16, ImageNet-1K",
-        36,
+        37,
         "https://drive.google.com/file/d/1dYYqUB-3DSgBVc9d6o-rW8ojtVsrFLgp/view",
         "SlowFast, to be downloaded in a browser",
     ),
@@ -124,14 +122,15 @@ PUBLISHED = {
         f"{LVIS}cascade_mask_rcnn_mvitv2_h_in21k/330445165/model_final_ad4220.pkl",
     ),
 }
+"""The published models by name. The name of a detector is that of its config."""
+
 
 
 def unknown_source(text: str) -> InputError:
     """Return an error for the path of no file that may be meant as a name. It lists the nearest names."""
-    name = PurePath(text).name.lower()
-    names = {PurePath(known).name: known for known in reversed(PUBLISHED)}
-    longer = [known for known in names if name in known]
-    similar = difflib.get_close_matches(name, names, cutoff=0.6)
-    nearest = [names[known] for known in dict.fromkeys(longer + similar)][:MAX_NEAREST]
+    name = text.lower()
+    longer = [known for known in PUBLISHED if known.startswith(name)]
+    similar = difflib.get_close_matches(name, PUBLISHED, cutoff=0.6)
+    nearest = list(dict.fromkeys(longer + similar))[:MAX_NEAREST]
     hint = f"; the nearest names are {', '.join(nearest)}" if nearest else ""
     return InputError(f"{text}: no such file, and no published model of this name{hint}")

@@ -1,8 +1,8 @@
 """Downloads weight files into a cache. A download that broke off is resumed.
 
-``huggingface_hub`` transfers a file: see :mod:`mvit_det.weights.reading.transfer`. What it leaves to its caller
-is here. The incomplete file outlives the process, and the next one continues it. One process downloads a file
-while others wait. A file gets its final name only after its digest and its content were checked.
+``huggingface_hub`` transfers a file: see :mod:`mvit_det.weights.reading.transfer`. What it leaves to its
+caller is here. The incomplete file outlives the process, and the next one continues it. One process downloads
+a file while others wait. A file gets its final name only after its digest and its content were checked.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """Transfers a file from a server.
 
-``huggingface_hub.file_download.http_get`` does the work. It takes any URL, continues after an interruption with
-a range request, starts again if the server ignores ranges, checks the size, and shows a progress bar on a
-terminal. (Pooch, the alternative, checks digests, but starts every download from zero.) It sets no limits: those
-that keep a server from filling the disk or from taking any time are here.
+``huggingface_hub.file_download.http_get`` does the work. It takes any URL, continues after an interruption
+with a range request, starts again if the server ignores ranges, checks the size, and shows progress on a
+terminal. (Pooch, the alternative, checks digests, but starts every download from zero.) It sets no limits:
+those that keep a server from filling the disk or from taking any time are here.
 """
 
 import os
@@ -108,8 +108,10 @@ def receive(url: str, path: Path, size: int | None, name: str) -> None:
         raise InputError(f"{url}: cannot be downloaded: {_reason(error)}")
     if error is not None:
         of_size = "" if size is None else f" of {size:,}"
+        # http_get raises a plain OSError if the connection was closed in an orderly manner, but too early.
+        reason = "the connection was closed" if type(error) is OSError else _reason(error)
         raise BrokenOffError(
-            f"{url}: the download ended after {num_bytes:,}{of_size} bytes: {_reason(error)}; try again"
+            f"{url}: the download ended after {num_bytes:,}{of_size} bytes: {reason}; try again"
         )
 
 
