@@ -45,7 +45,9 @@ def test_a_name_is_downloaded_once_and_its_path_printed(server, tmp_path, capsys
 
 def test_commands_and_the_detector_take_a_name(server, tmp_path, capsys):
     run_command("inspect", NAME)
-    assert "mvitv2_nano, mask_rcnn, 80 classes" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "mvitv2_nano" in output
+    assert "80 classes" in output
     run_command("convert", NAME, tmp_path / "nano.safetensors")
     for source in (NAME, "nano.safetensors"):
         detector = mvit_det.Detector(source, min_score=0, max_detections=3)
@@ -69,4 +71,4 @@ def test_bad_sources_end_in_one_line(server, capfd):
     assert_rejected(capfd, ["download"], "expected the name of a published model, a URL or --list")
     assert_rejected(capfd, ["download", "--list", NAME], "a URL or --list")
     assert_rejected(capfd, ["download", f"{server.url}/none.pkl"], "HTTP status 404")
-    assert_rejected(capfd, ["predict", "a.png", "--checkpoint", "zzz"], "zzz: no such file, and no published")
+    assert_rejected(capfd, ["inspect", "zzz"], "zzz: no such file, and no published")

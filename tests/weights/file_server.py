@@ -15,7 +15,7 @@ class FileServer(ThreadingHTTPServer):
         status_after_break: the status from the first connection on that was closed early.
         continues: whether ranges are sent; otherwise, a response is the whole file.
         answers_head: whether HEAD is allowed.
-        is_open: while this event is cleared, responses pause after ``break_after`` bytes.
+        pause_after: bytes of a response after which it waits for the event ``is_open``, or None.
     """
 
     daemon_threads = True
@@ -25,10 +25,9 @@ class FileServer(ThreadingHTTPServer):
         self.folder = folder
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.requests = []
-        self.break_after = self.status = self.status_after_break = None
+        self.break_after = self.pause_after = self.status = self.status_after_break = None
         self.continues = self.answers_head = True
         self.is_open = threading.Event()
-        self.is_open.set()
 
     def gets(self):
         """Return the ``Range`` of each GET."""
@@ -67,13 +66,15 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(content[start:])
 
     def _send(self, content):
-        end = self.server.break_after or len(content)
+        server = self.server
+        if pause := server.pause_after:
+            self.wfile.write(content[:pause])
+            server.is_open.wait()
+            content = content[pause:]
+        end = server.break_after or len(content)
         self.wfile.write(content[:end])
-        if not self.server.is_open.is_set():
-            self.server.is_open.wait()
-            self.wfile.write(content[end:])
-        elif end < len(content):
-            self.server.status = self.server.status_after_break
+        if end < len(content):
+            server.status = server.status_after_break
 
     def handle(self):
         with suppress(ConnectionError):  # the client has closed the connection

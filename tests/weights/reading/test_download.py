@@ -153,8 +153,7 @@ def test_a_server_may_answer_only_to_get(server, content, cached):
 
 @pytest.mark.slow
 def test_another_process_takes_over_when_the_first_is_killed(server, content, cached):
-    server.break_after = PIECE
-    server.is_open.clear()
+    server.pause_after = PIECE
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     first = subprocess.Popen([sys.executable, "-c", DOWNLOAD, server.file_url], env=environment)
     try:
@@ -163,8 +162,7 @@ def test_another_process_takes_over_when_the_first_is_killed(server, content, ca
             second = pool.submit(download, server.file_url)
             time.sleep(0.2)
             assert len(server.gets()) == 1  # the second one waits
-            server.break_after = None
-            server.is_open.set()
+            server.pause_after = None
             first.send_signal(signal.SIGKILL)
             assert second.result(60).read_bytes() == content
     finally:
@@ -175,8 +173,7 @@ def test_another_process_takes_over_when_the_first_is_killed(server, content, ca
 
 
 def test_two_downloads_at_once_transfer_the_file_once(server, content, cached):
-    server.break_after = PIECE
-    server.is_open.clear()
+    server.pause_after = PIECE
     with ThreadPoolExecutor() as pool:
         downloads = [pool.submit(download, server.file_url) for _ in range(2)]
         wait_for(server.gets)
