@@ -36,7 +36,7 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, out: Path) -> None
         required=True,
         metavar="SOURCE",
         help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), the folder of a run, a "
-        "URL or detectron2://...",
+        "URL, or the name of a published model (see mvit-det download)",
     )
     parser.add_argument(
         "--soft-nms",

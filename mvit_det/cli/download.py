@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="?",
         metavar="NAME",
-        help="name of a published model, a URL or detectron2://...; a download that broke off is continued",
+        help="name of a published model, or a URL; a download that broke off is continued",
     )
     parser.add_argument("--list", action="store_true", help="print the names of the published models")
 

@@ -94,8 +94,8 @@ def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--weights",
         metavar="SOURCE",
-        help="initial weights of a backbone or a detector: a file, a URL or detectron2://...; "
-        "default: random",
+        help="initial weights of a backbone or a detector: a file, a URL, or the name of a published model "
+        "(see mvit-det download); default: random",
     )
     parser.add_argument(
         "--recompute",

@@ -125,7 +125,6 @@ PUBLISHED = {
 """The published models by name. The name of a detector is that of its config."""
 
 
-
 def unknown_source(text: str) -> InputError:
     """Return an error for the path of no file that may be meant as a name. It lists the nearest names."""
     name = text.lower()
