@@ -9,7 +9,7 @@ import torch
 from mvit_det import build_classifier
 from mvit_det.detectron2.config_files import config_names
 from mvit_det.detectron2.lazy_config import build, load_config
-from mvit_det.torchvision.engine.detector_checkpoint import config_of
+from mvit_det.torchvision.engine.detector_checkpoint import VITDET_KEY, config_of
 from mvit_det.weights import PUBLISHED, load_checkpoint, to_torchvision
 from mvit_det.weights.checkpoint import identify_checkpoint
 from mvit_det.weights.published import DETECTRON2
@@ -73,6 +73,12 @@ def test_a_backbone_has_the_name_of_its_variant_and_the_stated_size(name):
     with torch.device("meta"):
         classifier = build_classifier(name.removesuffix("_in21k"))
     assert PUBLISHED[name].parameters == pytest.approx(num_millions(classifier), rel=0.03)
+
+
+def test_detectors_of_vitdets_recipe_are_recognized():
+    with torch.device("meta"):
+        names = {name: build(load_config(name).model).state_dict() for name in (ZOO[1], DETECTORS[-3])}
+    assert [VITDET_KEY in state for state in names.values()] == [False, True]
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -82,10 +82,10 @@ def _fetch(url: str, path: Path, sha256: str) -> None:
         _check(url, incomplete, size, sha256)
     except BrokenOffError:
         if not version:
-            incomplete.unlink()
+            incomplete.unlink(missing_ok=True)
         raise
     except (InputError, OSError):
-        incomplete.unlink()
+        incomplete.unlink(missing_ok=True)
         raise
     incomplete.replace(path)
 
