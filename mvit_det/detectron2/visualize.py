@@ -20,6 +20,7 @@ from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
 from mvit_det.detectron2.data.user_data import categories_of
+from mvit_det.detectron2.engine.half_precision import with_precision
 from mvit_det.detectron2.engine.inference import detect_frames
 from mvit_det.detectron2.engine.run_checks import check_classes
 from mvit_det.detectron2.engine.tta_settings import with_tta
@@ -87,7 +88,7 @@ def visualize_predictions(args: Namespace) -> None:
     categories = _categories(cfg)
     check_classes(cfg, len(categories))
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
-    detector = with_tta(cfg, model)  # before the mapper, which it may change
+    detector = with_precision(cfg, with_tta(cfg, model))  # before the mapper, which it may change
     options = PredictOptions(
         sources=[args.source],
         checkpoint=Path(checkpoint),
