@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from mvit_det.engine.precision import autocast_dtype
 
 
-def with_precision(cfg: DictConfig, model: nn.Module) -> nn.Module:
-    """Return a model that computes in ``train.eval_precision``; see :func:`inference_dtype`."""
-    dtype = inference_dtype(cfg)
+def with_precision(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
+    """Return a detector that computes in half precision, or the detector itself if ``dtype`` is None."""
     return model if dtype is None else HalfPrecision(model, dtype)
 
 
-def inference_dtype(cfg: DictConfig) -> torch.dtype | None:
+def evaluation_dtype(cfg: DictConfig) -> torch.dtype | None:
     """Return the dtype of autocast that ``train.eval_precision`` names, or None for float32.
 
     Raises:

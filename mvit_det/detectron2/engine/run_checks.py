@@ -14,7 +14,7 @@ from mvit_det.detectron2.data.lvis import check_lvis
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.user_data import has_validation_set
 from mvit_det.detectron2.engine.checkpointer import check_start
-from mvit_det.detectron2.engine.half_precision import inference_dtype
+from mvit_det.detectron2.engine.half_precision import evaluation_dtype
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.engine.launchers import count_cores, find_launch
@@ -60,7 +60,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     run_folder.check_output(Path(cfg.train.output_dir), names=(), overwrite=False, inputs=())
     if args.eval_only:
         check_tta(cfg, model)
-        inference_dtype(cfg)
+        evaluation_dtype(cfg)
         _check_detector_weights(model, cfg.train.init_checkpoint)
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)

@@ -8,9 +8,7 @@ from mvit_det.detectron2.engine.launch import leave_processes
 def comm(tmp_path):
     """Detectron2's module ``comm``, with a process group of this process alone."""
     module = pytest.importorskip("detectron2.utils.comm")
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1
-    )
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
     yield module
     if distributed.is_initialized():
         distributed.destroy_process_group()
