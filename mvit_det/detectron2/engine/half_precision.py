@@ -24,8 +24,8 @@ def evaluation_dtype(cfg: DictConfig) -> torch.dtype | None:
     Raises:
         InputError: see :func:`autocast_dtype`.
     """
-    settings = cfg.train
-    return autocast_dtype(settings.eval_precision, torch.device(settings.device), "train.eval_precision")
+    precision = cfg.train.get("eval_precision", "float32")  # older configs do not have it
+    return autocast_dtype(precision, torch.device(cfg.train.device), "train.eval_precision")
 
 
 class HalfPrecision(nn.Module):
