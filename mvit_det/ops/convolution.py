@@ -22,9 +22,9 @@ def is_supported(layer: nn.Module) -> bool:
     if not isinstance(layer, nn.Conv2d):
         return False
     side = layer.kernel_size[0]
-    return side in (1, 3) and (layer.kernel_size, layer.padding, layer.stride, layer.dilation, layer.groups) == (
-        (side, side), (side // 2, side // 2), (1, 1), (1, 1), 1
-    )  # fmt: skip
+    geometry = layer.kernel_size, layer.padding, layer.stride, layer.dilation, layer.groups
+    expected = (side, side), (side // 2, side // 2), (1, 1), (1, 1), 1
+    return side in (1, 3) and geometry == expected and layer.padding_mode == "zeros"
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -43,7 +43,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     side = weight.shape[-1]
     x = cast(x)
-    if has_native(x.device.type, x.dtype) and weight.dtype == torch.float32:
+    if has_native(x.device.type, x.dtype, "convolution") and weight.dtype == torch.float32:
         if side == 1:
             return affine(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
         if weight.shape[0] % MULTIPLE == weight.shape[1] % MULTIPLE == 0:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from mvit_det.ops.availability import has_native
@@ -14,7 +13,7 @@ __all__ = ["can_use_native_roi_align", "native_roi_align"]
 def can_use_native_roi_align(maps: Sequence[Tensor]) -> bool:
     """Return whether :func:`native_roi_align` can pool from these levels, each (N, C, h, w)."""
     return (
-        all(has_native(level.device.type, level.dtype) for level in maps)
+        all(has_native(level.device.type, level.dtype, "roi_align") for level in maps)
         and len(maps) <= MAX_LEVELS
         and maps[0].shape[1] % MULTIPLE == 0
     )

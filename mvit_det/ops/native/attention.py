@@ -61,7 +61,9 @@ def _attend(
         check_tensor(name, x, torch.float32)
     pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
     pointers = {name: x.data_ptr() for name, x in maps.items()}
-    call_kernel("attention", "attend", _Arguments(n, heads, channels, *pairs, num_parts, residual, **pointers))
+    call_kernel(
+        "attention", "attend", _Arguments(n, heads, channels, *pairs, num_parts, residual, **pointers)
+    )
 
 
 def _num_parts(q: Tensor, q_window: list[int]) -> int:

@@ -38,7 +38,8 @@ def _call(function: str, shape: torch.Size, out_channels: int, **maps: Tensor | 
 
 
 def _empty_out(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(x.shape[0], *x.shape[2:], weight.shape[0]).permute(0, 3, 1, 2)
+    shape = x.shape[0], weight.shape[0], *x.shape[2:]
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 @operator("native_conv3x3", _empty_out)

@@ -22,23 +22,16 @@ def native_roi_align(
     scales: Sequence[float],
     output_size: int,
 ) -> Tensor:
-    """Pool the features of boxes from the levels of a pyramid by RoIAlign, aligned to half pixels.
-
-    A bin is the mean of samples on a regular grid, at most one cell of the map apart. Samples that are more than
-    a cell outside the map count as zero.
+    """Compute :func:`mvit_det.ops.reference.reference_roi_align`; the result is channels-last.
 
     Args:
-        maps: up to :data:`MAX_LEVELS` levels, each (N, C, h, w) in float32.
-        boxes: (R, 4) XYXY in px, float32.
-        image_index: (R,), the image of each box, int64.
-        levels: (R,), the level of each box, int64.
-        scales: cells per px in each level.
-        output_size: side of the result in bins.
-
-    Returns:
-        (R, C, output_size, output_size), channels-last.
-
-    Source: Mask R-CNN, arXiv 1703.06870, section 3.
+        maps: up to :data:`MAX_LEVELS` levels, each (N, C, h, w) in float32; C is a multiple of
+            :data:`MULTIPLE`.
+        boxes: (R, 4) in float32.
+        image_index: (R,) int64.
+        levels: (R,) int64.
+        scales: as in the reference.
+        output_size: as in the reference.
     """
     sizes = [side for level in maps for side in level.shape[-2:]]
     tensors = boxes.detach(), image_index, levels, list(maps)
@@ -71,7 +64,8 @@ def _call(
     """Run a function of the kernel, on levels (N, h, w, C) and bins (R, output_size, output_size, C)."""
     boxes, image_index, levels = regions
     count, size, _, channels = bins.shape
-    assert channels % MULTIPLE == 0 and len(maps) <= MAX_LEVELS, f"{channels} channels, {len(maps)} levels"
+    assert channels % MULTIPLE == 0, f"{channels} channels"
+    assert len(maps) <= MAX_LEVELS, f"{len(maps)} levels"
     for name, x, dtype in (
         ("bins", bins, torch.float32),
         ("boxes", boxes, torch.float32),
@@ -102,8 +96,8 @@ def _empty_out(
     scales: list[float],
     output_size: int,
 ) -> Tensor:
-    out = maps[0].new_empty(len(boxes), output_size, output_size, maps[0].shape[1])
-    return out.permute(0, 3, 1, 2)
+    x, shape = maps[0], (len(boxes), maps[0].shape[1], output_size, output_size)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 @operator("native_roi_align", _empty_out)
