@@ -15,10 +15,10 @@ from mvit_det.ops.roi_align import can_use_native_roi_align, native_roi_align
 
 
 class RCNN(GeneralizedRCNN):
-    """``GeneralizedRCNN`` whose convolutions and RoIAlign are computed by our kernels on a CPU in float32.
+    """``GeneralizedRCNN`` whose convolutions and RoIAlign run as our kernels on a CPU in float32.
 
-    Modules, parameters and results are the same. What is not supported there, such as other layers in a config
-    of your own, is computed by Detectron2.
+    Modules, parameters and results are the same. Detectron2 computes what our kernels do not support, and
+    everything on a GPU and in half precision.
 
     Args:
         **kwargs: keywords of ``GeneralizedRCNN``.
