@@ -66,7 +66,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions):
         for path in (ROOT / "mvit_det").rglob("*")
         if path.is_file() and path.suffix in (".py", ".c", ".h", ".typed")
     }
-    assert {"mvit_det/py.typed", "mvit_det/ops/native/attention.c"} <= package
+    assert {
+        "mvit_det/py.typed",
+        "mvit_det/ops/native/attention.c",
+        "mvit_det/ops/native/convolution.c",
+    } <= package
     configs = {
         f"mvit_det/{path.relative_to(ROOT).as_posix()}"
         for path in (ROOT / "configs").rglob("*")

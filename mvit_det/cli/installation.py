@@ -21,6 +21,7 @@ from mvit_det.dependencies import (
 from mvit_det.errors import DependencyError
 from mvit_det.ops.availability import unavailable_reason
 
+NATIVE_KERNELS = {"native": "attention", "convolution": "convolution", "roi_align": "RoIAlign"}
 PACKAGES = {  # name for display -> name of the module
     "torchvision": "torchvision",
     "Lightning": "lightning",
@@ -46,7 +47,8 @@ def check_installation() -> bool:
     _print_fact("GPU", _gpus)
     if torch.cuda.is_available():
         _print_fact("  Triton kernels", partial(_kernels, "triton"))
-    _print_fact("C kernel", partial(_kernels, "native"))
+    for kernel, title in NATIVE_KERNELS.items():
+        _print_fact(f"C kernel of {title}", partial(_kernels, kernel))
     for title, module in PACKAGES.items():
         _print_fact(title, partial(_version, module, distributions))
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Which of our kernels this machine can run: those in Triton on a GPU, and the one in C on a CPU."""
+"""Which of our kernels this machine can run: those in Triton on a GPU, and those in C on a CPU."""
 
 import textwrap
 import warnings
@@ -9,7 +9,9 @@ from functools import cache
 import torch
 
 from mvit_det.ops.native.attention import native_attention
-from mvit_det.ops.self_test import check_attention
+from mvit_det.ops.native.convolution import native_conv3x3
+from mvit_det.ops.native.roi_align import native_roi_align
+from mvit_det.ops.self_test import check_attention, check_conv3x3, check_roi_align
 
 
 def has_triton(device: str, dtype: torch.dtype) -> bool:
@@ -17,9 +19,15 @@ def has_triton(device: str, dtype: torch.dtype) -> bool:
     return device == "cuda" and dtype in (torch.bfloat16, torch.float16) and _is_available("triton")
 
 
-def has_native(device: str, dtype: torch.dtype) -> bool:
-    """Return whether to use the C kernel: on a CPU, in float32."""
-    return device == "cpu" and dtype == torch.float32 and _is_available("native")
+def has_native(device: str, dtype: torch.dtype, kernel: str = "native") -> bool:
+    """Return whether to use a C kernel: on a CPU, in float32.
+
+    Args:
+        device: type of the device.
+        dtype: of the tensors.
+        kernel: key of :data:`NATIVE_CHECKS`; by default, attention.
+    """
+    return device == "cpu" and dtype == torch.float32 and _is_available(kernel)
 
 
 def _is_available(backend: str) -> bool:
@@ -46,7 +54,7 @@ def unavailable_reason(backend: str) -> str:
     missing or may compile them wrongly. If they fail, a warning is issued.
 
     Args:
-        backend: ``"triton"`` or ``"native"``.
+        backend: ``"triton"``, or a C kernel: a key of :data:`NATIVE_CHECKS`.
     """
     if backend == "triton":
         if torch.version.cuda is None or not torch.cuda.is_available():
@@ -56,7 +64,7 @@ def unavailable_reason(backend: str) -> str:
         return _self_test("Triton", _check_triton, torch.cuda.current_device())
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return "needs a processor with AVX2"
-    return _self_test("C", _check_native)
+    return _self_test("C", NATIVE_CHECKS[backend])
 
 
 def _self_test(language: str, check: Callable[..., None], *args: int) -> str:
@@ -80,5 +88,9 @@ def _check_triton(device: int) -> None:
         check_triton("cuda", torch.bfloat16)
 
 
-def _check_native() -> None:
-    check_attention(native_attention, torch.empty(0, dtype=torch.float32, device="cpu"))
+# C kernel -> function that compares it with PyTorch's operators.
+NATIVE_CHECKS: dict[str, Callable[[], None]] = {
+    "native": lambda: check_attention(native_attention, torch.empty(0, dtype=torch.float32, device="cpu")),
+    "convolution": lambda: check_conv3x3(native_conv3x3),
+    "roi_align": lambda: check_roi_align(native_roi_align),
+}

@@ -1,11 +1,13 @@
 """Compares a kernel with PyTorch operators, forward and backward."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 
-from mvit_det.ops.reference import reference_attention
+from mvit_det.ops.reference import reference_attention, reference_roi_align
 from mvit_det.ops.relative_bias import RelPos
 
 # Relative. Rounding to bfloat16 causes errors of about 0.01, and a wrongly compiled kernel larger ones.
@@ -34,6 +36,40 @@ def check_attention(attention: Callable[..., Tensor], like: Tensor) -> None:
     tensors = [q, k, v, 0.1 * rel_h, 0.1 * rel_w]
     compare("attention", _in_windows(attention), _in_windows(reference_attention), tensors, ())
     compare("wide attention", _globally(attention), _globally(reference_attention), wide_qkv, ())
+
+
+def check_conv3x3(conv3x3: Callable[..., Tensor]) -> None:
+    """Compare an implementation of 3x3 convolution with PyTorch's.
+
+    Args:
+        conv3x3: as :func:`mvit_det.ops.native.convolution.native_conv3x3`.
+
+    Raises:
+        RuntimeError: if the results differ; see :func:`compare`.
+    """
+    like = torch.empty(0, dtype=torch.float32, device="cpu")
+    tensors = random_tensors(like, (2, 32, 9, 12), (64, 32, 3, 3), (64,))
+    compare("3x3 convolution", conv3x3, partial(conv2d, padding=1), tensors, ())
+
+
+def check_roi_align(roi_align: Callable[..., Tensor]) -> None:
+    """Compare an implementation of RoIAlign with the reference.
+
+    Args:
+        roi_align: as :func:`mvit_det.ops.native.roi_align.native_roi_align`.
+
+    Raises:
+        RuntimeError: if the results differ; see :func:`compare`.
+    """
+    like = torch.empty(0, dtype=torch.float32, device="cpu")
+    maps = random_tensors(like, (2, 32, 9, 12), (2, 32, 5, 6))
+    boxes = like.new_tensor([[3, 2, 30, 9], [-5, 0, 50, 40], [7, 7, 7.5, 7.5]])
+    regions = (boxes, torch.tensor([0, 1, 1], device="cpu"), torch.tensor([0, 1, 0], device="cpu"))
+
+    def pool(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda *levels: function(levels, *regions, [1 / 4, 1 / 8], 7)
+
+    compare("RoIAlign", pool(roi_align), pool(reference_roi_align), maps, ())
 
 
 def compare(

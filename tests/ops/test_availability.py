@@ -8,7 +8,7 @@ import torch
 from mvit_det import MViT
 from mvit_det.ops import availability
 from mvit_det.ops.attention import choose_implementation
-from mvit_det.ops.native.attention import load_library
+from mvit_det.ops.native.library import load_library
 from mvit_det.ops.reference import reference_attention
 
 

@@ -7,13 +7,13 @@ from detectron2.modeling.backbone import FPN
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
-from detectron2.modeling.meta_arch import GeneralizedRCNN
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN, StandardRPNHead
 from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 
 from mvit_det.backbone.mvit import variant_keywords
 from mvit_det.detectron2 import MViTBackbone
+from mvit_det.detectron2.models.rcnn import RCNN
 from mvit_det.detectron2.models.roi_heads import BoxPredictor
 from mvit_det.detectron2.models.soft_nms import SoftNMSROIHeads
 
@@ -27,7 +27,7 @@ def roi_pooler(output_size):
     )
 
 
-model = L(GeneralizedRCNN)(
+model = L(RCNN)(
     backbone=L(FPN)(
         bottom_up=L(MViTBackbone)(
             **variant_keywords("mvitv2_t"), out_features=["scale2", "scale3", "scale4", "scale5"]

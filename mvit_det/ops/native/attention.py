@@ -1,22 +1,15 @@
 """Attention for CPUs in float32: a kernel in C, compiled on first use, as a PyTorch operator."""
 
 import ctypes
-import os
-import shlex
-import subprocess
-import tempfile
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mvit_det.ops.custom_op import empty_grads, operator, register_gradients
+from mvit_det.ops.native.library import call_kernel, check_tensor
 from mvit_det.ops.relative_bias import RelPos, relative_axes
 from mvit_det.ops.windows import count_windows
-
-SOURCE = Path(__file__).with_name("attention.c")
 
 
 def native_attention(
@@ -32,30 +25,6 @@ def native_attention(
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     rel_h, rel_w = (None, None) if rel_pos is None else (axis.contiguous() for axis in rel_pos)
     return _forward(q, k, v, rel_h, rel_w, list(q_window), list(kv_window), residual)
-
-
-@cache
-def load_library() -> ctypes.CDLL:
-    """Compile the kernel for this processor and load it; this takes about half a second.
-
-    The compiler is the one that the environment variable ``CC`` names, or ``cc``.
-
-    Raises:
-        OSError: if there is no compiler, or if the library cannot be loaded.
-        RuntimeError: if the compiler fails; its output is in the message.
-    """
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    options = ["-std=gnu11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
-    with tempfile.TemporaryDirectory() as folder:
-        out = os.path.join(folder, "attention.so")
-        result = subprocess.run(
-            [*compiler, *options, SOURCE, "-o", out, "-lm"], capture_output=True, text=True
-        )
-        if result.returncode != 0:
-            raise RuntimeError(f"{shlex.join(compiler)}: {result.stderr.strip()}")
-        loaded = ctypes.CDLL(out)
-    loaded.attend.argtypes = [ctypes.POINTER(_Arguments)]
-    return loaded
 
 
 class _Arguments(ctypes.Structure):
@@ -89,12 +58,12 @@ def _attend(
     assert count_windows(q, q_window) == count_windows(k, kv_window), f"windows {q_window} and {kv_window}"
     maps = {name: x for name, x in {"q": q, "k": k, "v": v, **others}.items() if x is not None}
     for name, x in maps.items():
-        is_valid = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
-        assert is_valid, f"{name}: {x.dtype} on {x.device}, strides {x.stride()}"
+        check_tensor(name, x, torch.float32)
     pairs = ((ctypes.c_int64 * 2)(*hw) for hw in (q_map, q_window, kv_map, kv_window))
     pointers = {name: x.data_ptr() for name, x in maps.items()}
-    if load_library().attend(_Arguments(n, heads, channels, *pairs, num_parts, residual, **pointers)) != 0:
-        raise MemoryError("attention: not enough memory for a tile of scores; smaller images need less")
+    call_kernel(
+        "attention", "attend", _Arguments(n, heads, channels, *pairs, num_parts, residual, **pointers)
+    )
 
 
 def _num_parts(q: Tensor, q_window: list[int]) -> int:

@@ -14,6 +14,7 @@ from mvit_det.backbone.mvit import build_mvit
 from mvit_det.errors import unknown_name
 from mvit_det.heads import HEADS, Head
 from mvit_det.nms import check_soft_nms
+from mvit_det.ops.convolution import use_fast_convolutions
 from mvit_det.recipes import Recipe, recipe_for
 from mvit_det.torchvision.models.box_heads import build_box_heads, build_box_predictors
 from mvit_det.torchvision.models.feature_pyramid import MViTWithFPN
@@ -91,6 +92,7 @@ def build_detector(
     model.rpn = ProposalNetwork(model.rpn)
     model.roi_heads = DetectionHeads(model.roi_heads, spec)
     model.roi_heads.soft_nms = soft_nms
+    use_fast_convolutions(model)
     for module in model.modules():
         if isinstance(module, RPNHead | FastRCNNPredictor | MaskRCNNPredictor):
             module.register_forward_hook(_to_float32)

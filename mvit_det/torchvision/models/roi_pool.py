@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, box_area, roi_align
 
+from mvit_det.ops.roi_align import can_use_native_roi_align, native_roi_align
+
 BOX_SIZE, MASK_SIZE = 7, 14  # side of the pooled features for box heads and mask heads, in cells
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}  # px, of the levels that regions are pooled from
 CANONICAL_SIDE = 224  # px; a region of this size belongs to p4
@@ -34,9 +36,13 @@ class RegionPool(MultiScaleRoIAlign):
         """
         all_boxes = torch.cat(boxes)
         counts = torch.tensor([len(image_boxes) for image_boxes in boxes], device=all_boxes.device)
-        image_index = torch.repeat_interleave(counts).to(all_boxes)  # 0, 0, ..., 1, ...
-        regions = torch.cat([image_index[:, None], all_boxes], dim=1)
+        image_index = torch.repeat_interleave(counts)  # 0, 0, ..., 1, ...
         levels = region_levels(all_boxes)
+        maps = [x[name] for name in STRIDES]
+        if can_use_native_roi_align(maps):
+            scales = [1 / stride for stride in STRIDES.values()]
+            return native_roi_align(maps, all_boxes, image_index, levels, scales, self.output_size[0])
+        regions = torch.cat([image_index[:, None].to(all_boxes), all_boxes], dim=1)
         finest = x["p2"]
         pooled = finest.new_zeros(len(regions), finest.shape[1], *self.output_size)
         for level, (name, stride) in enumerate(STRIDES.items()):

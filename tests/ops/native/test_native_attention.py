@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mvit_det.ops.native import attention as native_attention
+from mvit_det.ops.native.library import load_library
 from tests.ops.attention_cases import CASES, attend, inputs, with_gradients
 
 pytestmark = pytest.mark.usefixtures("native")
@@ -14,14 +15,14 @@ pytestmark = pytest.mark.usefixtures("native")
 def library(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CC", request.param)
-        return native_attention.load_library.__wrapped__()
+        return load_library.__wrapped__("attention")
 
 
 @pytest.mark.parametrize("parts", [1, 3])  # work items per window
 @pytest.mark.parametrize("channels", [6, 72])
 @pytest.mark.parametrize("case", CASES)
 def test_matches_the_reference(case, channels, parts, library, monkeypatch):
-    monkeypatch.setattr(native_attention, "load_library", lambda: library)
+    monkeypatch.setattr("mvit_det.ops.native.library.load_library", lambda name: library)
     monkeypatch.setattr(native_attention, "_num_parts", lambda q, q_window: parts)
     tensors, *windows = inputs(case, torch.float32, channels)
     for arguments, residual in ((tensors, False), (tensors, True), ([*tensors[:3], None, None], True)):

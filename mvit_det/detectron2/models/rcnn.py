@@ -1,0 +1,71 @@
+"""Detectron2's R-CNN with the layers that compute it faster on a CPU."""
+
+from typing import Any
+
+import torch
+from detectron2 import layers
+from detectron2.layers import ROIAlign
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels
+from detectron2.structures import Boxes
+from torch import Tensor, nn
+
+from mvit_det.ops.convolution import conv2d, is_supported, use_fast_convolutions
+from mvit_det.ops.roi_align import can_use_native_roi_align, native_roi_align
+
+
+class RCNN(GeneralizedRCNN):
+    """``GeneralizedRCNN`` whose convolutions and RoIAlign run as our kernels on a CPU in float32.
+
+    Modules, parameters and results are the same. Detectron2 computes what our kernels do not support, and
+    everything on a GPU and in half precision.
+
+    Args:
+        **kwargs: keywords of ``GeneralizedRCNN``.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        use_fast_convolutions(self)
+        for module in self.modules():
+            if type(module) is layers.Conv2d and is_supported(module):
+                module.__class__ = Conv2d
+            elif type(module) is ROIPooler and all(map(_is_adaptive, module.level_poolers)):
+                module.__class__ = RegionPooler
+
+
+class Conv2d(layers.Conv2d):
+    """``detectron2.layers.Conv2d`` that computes :func:`mvit_det.ops.convolution.conv2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = conv2d(x, self.weight, self.bias)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
+
+
+class RegionPooler(ROIPooler):
+    """``ROIPooler`` that pools from all levels at once."""
+
+    def forward(self, x: list[Tensor], box_lists: list[Boxes]) -> Tensor:
+        """Return features (R, C, output_size, output_size) for the boxes of all images.
+
+        Args:
+            x: the levels, each (N, C, h, w).
+            box_lists: the boxes of each image.
+        """
+        if not can_use_native_roi_align(x):
+            return super().forward(x, box_lists)
+        boxes = Boxes.cat(box_lists).tensor
+        counts = torch.tensor([len(image_boxes) for image_boxes in box_lists])
+        levels = assign_boxes_to_levels(
+            box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
+        )
+        scales = [pooler.spatial_scale for pooler in self.level_poolers]
+        image_index = torch.repeat_interleave(counts)
+        return native_roi_align(x, boxes, image_index, levels, scales, self.output_size[0])
+
+
+def _is_adaptive(pooler: nn.Module) -> bool:
+    """Return whether a pooler has samples that are aligned to half pixels, as many as a box needs."""
+    return isinstance(pooler, ROIAlign) and pooler.aligned and pooler.sampling_ratio == 0

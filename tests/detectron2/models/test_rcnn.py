@@ -1,0 +1,67 @@
+import pytest
+import torch
+from detectron2.config import instantiate
+from detectron2.layers import Conv2d
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.structures import Boxes
+from torch import nn
+
+from mvit_det.detectron2 import get_config
+from mvit_det.detectron2.models import rcnn
+
+SCALES = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+
+
+def with_plain_layers(name):
+    """The model of a config with our layers, and the same with Detectron2's."""
+    config = get_config(name).model
+    config.roi_heads.num_classes = 3
+    model = instantiate(config).eval()
+    config._target_ = GeneralizedRCNN
+    plain = instantiate(config).eval()
+    plain.load_state_dict(model.state_dict())
+    for heads in (model.roi_heads, plain.roi_heads):
+        heads.box_predictor.test_score_thresh = 0.0
+    return model, plain
+
+
+@pytest.mark.usefixtures("native")
+def test_detects_the_same_objects_with_the_same_gradients():
+    model, plain = with_plain_layers("mask_rcnn_mvitv2_nano")
+    assert not any(type(module) in (Conv2d, ROIPooler) for module in model.roi_heads.modules())
+    image = {"image": 255 * torch.rand(3, 96, 130), "height": 96, "width": 130}
+    with torch.no_grad():
+        (result,), (expected,) = ([x["instances"] for x in detector([image])] for detector in (model, plain))
+    assert len(result) == len(expected) > 10
+    torch.testing.assert_close(result.scores, expected.scores, rtol=0, atol=1e-5)
+    torch.testing.assert_close(result.pred_boxes.tensor, expected.pred_boxes.tensor, rtol=0, atol=1e-2)
+    channels = model.backbone._out_feature_channels["p2"]
+    levels = [torch.randn(1, channels, 24 >> n, 32 >> n, requires_grad=True) for n in range(4)]
+    boxes = [Boxes(torch.tensor([[4.0, 8, 60, 50], [0, 0, 130, 96]]))]
+    gradients = []
+    for heads in (model.roi_heads, plain.roi_heads):
+        logits = heads.mask_head.layers(heads.mask_pooler(levels, boxes))
+        gradients.append(torch.autograd.grad(logits.square().sum(), levels))
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
+def test_the_pooler_falls_back_to_detectron2s():
+    pooler = ROIPooler(output_size=7, scales=SCALES, sampling_ratio=0, pooler_type="ROIAlignV2")
+    for channels, dtype in ((5, torch.float32), (32, torch.float64)):
+        boxes = [Boxes(torch.tensor([[4.0, 8, 60, 50], [0, 0, 150, 120]], dtype=dtype))]
+        features = [torch.randn(1, channels, 32 >> n, 40 >> n, dtype=dtype) for n in range(4)]
+        pooler.__class__ = ROIPooler
+        expected = pooler(features, boxes)
+        pooler.__class__ = rcnn.RegionPooler
+        assert torch.equal(pooler(features, boxes), expected)
+
+
+def test_layers_that_are_not_supported_are_left_as_they_are():
+    model, _ = with_plain_layers("mask_rcnn_mvitv2_nano")
+    parts = {name: getattr(model, name) for name in ("backbone", "proposal_generator", "roi_heads")}
+    strided = Conv2d(32, 32, 3, stride=2, padding=1)
+    others = [strided, ROIPooler(7, SCALES, 2, "ROIAlignV2"), ROIPooler(7, SCALES, 0, "ROIPool")]
+    model.roi_heads.others = nn.ModuleList(others)
+    rcnn.RCNN(**parts, pixel_mean=[0.0, 0, 0], pixel_std=[1.0, 1, 1])
+    assert [type(module) for module in others] == [Conv2d, ROIPooler, ROIPooler]
