@@ -40,9 +40,6 @@ typedef struct {
   lanes *weights, *grad_scores;    // [keys]
 } workspace;
 
-static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 
 // The index of a token in a map (N, H, W, heads).
 static int64_t token_index(const problem *p, const item *it, const int64_t *map, int64_t y, int64_t x) {

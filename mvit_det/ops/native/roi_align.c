@@ -4,7 +4,6 @@
 // therefore a sum over the cells of the map with one weight per row and one per column.
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "vectors.h"
 
@@ -30,9 +29,6 @@ typedef struct {
 // with the weights from `weights[i * cells]` on.
 typedef struct { int64_t cells, *first, *count; float *weights; } axis;
 
-static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE vector load(const float *from) { vector v; memcpy(&v, from, sizeof v); return v; }
-INLINE void store(float *to, vector v) { memcpy(to, &v, sizeof v); }
 
 static int allocate(axis *a, int64_t size, int64_t cells) {
   a->first = malloc(size * sizeof *a->first), a->count = malloc(size * sizeof *a->count);

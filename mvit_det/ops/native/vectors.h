@@ -1,5 +1,6 @@
 // SIMD vectors of floats, written with the extensions that GCC and Clang share, and a matrix product.
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __AVX512F__
 #define VECTOR 16  // floats in a register; AVX-512 has 32 registers
@@ -17,6 +18,14 @@
 typedef float vector __attribute__((vector_size(4 * VECTOR)));
 typedef int32_t integers __attribute__((vector_size(4 * VECTOR)));
 typedef struct { vector half[2]; } lanes;  // one value per query of a tile
+
+static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+
+// Loads and stores of floats that need not be aligned.
+INLINE vector load(const float *from) { vector v; memcpy(&v, from, sizeof v); return v; }
+INLINE void store(float *to, vector v) { memcpy(to, &v, sizeof v); }
 
 // acc[ROWS][vectors] += a @ b. The element (row, d) of a is at a[row * a_row + d * a_depth], and row d of b
 // begins at b[d * b_depth].
