@@ -57,7 +57,7 @@ class PartClock:
         for node in _nodes(loss):
             index = bisect_right(self._starts, node._sequence_nr()) - 1
             # Nodes that accumulate gradients of parameters have no number; they count to the node before.
-            if 0 <= index and node.name() != "torch::autograd::AccumulateGrad":
+            if index >= 0 and node.name() != "torch::autograd::AccumulateGrad":
                 node.register_prehook(lambda _, part=self._started_parts[index]: self._switch(part))
 
     def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def clocked_parts(model: nn.Module, parts: Mapping[str, Sequence[str]], clock: P
 
 
 def find_owner(model: nn.Module, path: str) -> tuple[Any, str]:
-    """Return the object that has the function of a path as an attribute, None if there is none, and its name."""
+    """Return the object that has the function of a path, or None if there is none, and its name."""
     module, _, path = path.rpartition(":")
     root: Any = import_module(module) if module else model
     parents, _, name = path.rpartition(".")

@@ -37,7 +37,7 @@ def compare_detectors(
         ``peak_mb``: the most memory allocated in addition to the parameters, 10^6 bytes; None on a CPU;
         ``parts_ms``: for each part the milliseconds of its forward and its backward pass.
     """
-    runs = {name: _Run(detector, mode, dtype, device) for name, detector in detectors.items()}
+    runs = {name: Run(detector, mode, dtype, device) for name, detector in detectors.items()}
     seconds: dict[str, list[float | None]] = {name: [] for name in runs}
     for _ in range(WARM_UPS + repeats):
         for name, run in runs.items():
@@ -57,7 +57,7 @@ def compare_detectors(
         yield row
 
 
-class _Run:
+class Run:
     """Runs of one detector in one mode and dtype."""
 
     def __init__(self, detector: Detector, mode: str, dtype: str, device: str) -> None:
@@ -87,6 +87,19 @@ class _Run:
             part: {"forward": 1e3 * clock.forward[part], "backward": 1e3 * clock.backward[part]}
             for part in (*clock.forward, *(clock.backward.keys() - clock.forward.keys()))
         }
+
+    def profile(self) -> str:
+        """Return a table of the operators and, on a GPU, of the kernels that take the most time."""
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if self.device == "cuda":
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        for _ in range(WARM_UPS):
+            self.seconds()
+        self._prepare()
+        with torch.profiler.profile(activities=activities) as profiler:
+            self._run()
+        key = f"self_{self.device}_time_total"
+        return profiler.key_averages().table(sort_by=key, row_limit=40, max_name_column_width=80)
 
     def _prepare(self) -> None:
         self.detector.module.train(self.is_step)

@@ -13,9 +13,17 @@ def header(machine: dict[str, Any], settings: dict[str, Any]) -> str:
     allocator = ", freed memory kept" if settings["keep_freed_memory"] else ""
     return (
         f"Mask R-CNN {settings['variant']}, {settings['batch']} x 3 x {height} x {width}, on {gpu}"
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}; "
-        f"{settings['repeats']} repeats after {WARM_UPS} warm-ups{allocator}"
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"torch {machine['torch']}; {settings['repeats']} repeats after {WARM_UPS} warm-ups{allocator}"
     )
+
+
+def agreement_line(name: str, reference: str, found: dict[str, Any]) -> str:
+    """Return a sentence about the result of :func:`mvit_det.benchmark.agreement.compare_detections`."""
+    numbers = f"{found['matched']} of {found['detections']} detections"
+    if not found["agree"]:
+        return f"WRONG: only {numbers} of {name} are those of {reference}, although their weights are equal."
+    return f"{name} and {reference}: {numbers} agree, with scores within {found['score_difference']:.1e}."
 
 
 def times_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ from mvit_det.benchmark.opponents import (
     variants_of,
 )
 from mvit_det.benchmark.output import header, plot, table_line
-from mvit_det.errors import DependencyError, InputError, unknown_name
+from mvit_det.errors import DependencyError, InputError
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.ops.attention import choose_implementation
 

@@ -15,7 +15,7 @@ MASK_THRESHOLD = 0.5
 SCALES = {  # factors of random weights
     "cls_logits.weight": 30,
     "rpn.head.bbox_pred.weight": 5,
-    "cls_score.weight": 8,
+    "cls_score.weight": 3,
     "mask_fcn_logits.weight": 300,
 }
 
@@ -122,7 +122,7 @@ def build_ours(
 
 
 def random_weights(variant: str) -> dict[str, Tensor]:
-    """Return random weights of our detector whose predictions differ between locations, as trained ones do."""
+    """Return random weights of our detector whose predictions differ between locations."""
     weights = build_detector(variant, 1 + NUM_CLASSES, "mask_rcnn").state_dict()
     return {
         name: tensor * next((scale for suffix, scale in SCALES.items() if name.endswith(suffix)), 1)
