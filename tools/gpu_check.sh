@@ -54,7 +54,7 @@ step() { # name, limit in seconds, lines of its output for the summary, command
     local seconds=$((SECONDS - start))
     json+=("{\"name\": \"$name\", \"result\": \"$result\", \"seconds\": $seconds}")
     echo "| $name | $result | $seconds |" >>"$temporary/table"
-    { printf '\n## %s: %s\n\n```\n' "$name" "$result" && tail -n "$lines" "$temporary/output" && echo '```'; } \
+    { printf '\n## %s: %s\n\n```\n' "$name" "$result" && tail -n "$lines" "$temporary/output" && printf '\n```\n'; } \
         >>"$temporary/outputs"
     { printf '\n===== %s: %s\n\n' "$name" "$result" && cat "$temporary/output"; } >>"$out/log.txt"
     [[ $name == profile ]] && cp "$temporary/output" "$out/profile.txt"
@@ -78,11 +78,15 @@ if [[ $device == cuda ]]; then
     backbone=(--variants t --batch 8 --sizes 800x1344 --dtypes bf16 --repeats 7)
     backbone+=(--against detectron2-mvit ours:attention=sdpa ours:recompute=cheap)
     detector=(--variant t --batch 8 --size 800x1344 --dtypes bf16)
-    tests=(tests/backbone tests/ops/triton/test_triton_self_test.py -m "not slow")
+    detectors=(detectron2-mvit ours-detectron2 ours-torchvision torchvision-r50)
+    repeats=5
+    tests=(tests/backbone)
 else
     backbone=(--variants nano --sizes 64x96 --repeats 1 --against detectron2-mvit)
     detector=(--variant nano --size 64x96)
-    tests=(tests/backbone -m "not slow")
+    detectors=(detectron2-mvit ours-detectron2 ours-torchvision)
+    repeats=1
+    tests=(tests/backbone/test_layers.py)
 fi
 
 setup() {
@@ -97,8 +101,11 @@ import importlib
 import sys
 
 failed = False
-for name in ("torch", "triton", "torchvision", "pycocotools.mask", "pytest", "detectron2.modeling",
-             "mvit_det.benchmark.detector_main", "mvit_det.detectron2"):
+for name in (
+    "torch triton torchvision numpy PIL safetensors pytest pycocotools.mask matplotlib tqdm yaml "
+    "antlr4 cloudpickle fvcore iopath omegaconf portalocker tabulate termcolor yacs "
+    "detectron2.modeling mvit_det.benchmark.detector_main mvit_det.detectron2"
+).split():
     try:
         module = importlib.import_module(name)
         print(name, getattr(module, "__version__", ""), module.__file__)
@@ -140,9 +147,11 @@ export -f setup self_test
 export device packages temporary
 step setup 60 40 bash -c setup
 step self-test 90 20 bash -c self_test
-step tests 90 20 python3 -m pytest -q -p no:cacheprovider "${tests[@]}"
 step backbone 120 40 "${benchmark[@]}" --device "$device" "${backbone[@]}" --out "$out"
-step detector 200 100 "${benchmark[@]}" detector --device "$device" "${detector[@]}" --repeats 5 --out "$out"
+step detector 200 100 "${benchmark[@]}" detector --device "$device" "${detector[@]}" --repeats "$repeats" \
+    --detectors "${detectors[@]}" --out "$out"
 step profile 90 5 "${benchmark[@]}" detector --device "$device" "${detector[@]}" --profile \
-    --detectors detectron2-mvit ours-detectron2 ours-torchvision
+    --detectors "${detectors[@]:0:3}"
+# Last, because they also run on a CPU.
+step tests 180 20 python3 -m pytest -q -p no:cacheprovider -m "not slow" "${tests[@]}"
 exit "$failed"

@@ -50,7 +50,7 @@ class Detectron2Detector:
     Args:
         module: the model.
         samples: images and objects.
-        device: ``"cpu"`` or ``"cuda"``. The images start on the CPU.
+        device: ``"cpu"`` or ``"cuda"``. The images start on the CPU, as bytes.
     """
 
     parts = PARTS

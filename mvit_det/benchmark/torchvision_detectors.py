@@ -60,7 +60,7 @@ class TorchvisionDetector:
     Args:
         module: the model.
         samples: images and objects.
-        device: ``"cpu"`` or ``"cuda"``. The images start on the CPU.
+        device: ``"cpu"`` or ``"cuda"``. The images start on the CPU, as bytes.
         has_polygons: whether the model takes masks as polygons.
     """
 
@@ -70,7 +70,7 @@ class TorchvisionDetector:
         self, module: nn.Module, samples: Sequence[Sample], device: str, has_polygons: bool = False
     ) -> None:
         self.module, self.device = module.to(device), device
-        self.images = [sample.pixels / 255 for sample in samples]
+        self.pixels = [sample.pixels for sample in samples]
         self.targets = [
             {
                 "boxes": sample.boxes.to(device),
@@ -82,11 +82,11 @@ class TorchvisionDetector:
 
     def detect(self) -> Any:
         """Implement :meth:`Detector.detect`."""
-        return self.module([image.to(self.device) for image in self.images])
+        return self.module(self._images())
 
     def loss(self) -> Tensor:
         """Implement :meth:`Detector.loss`."""
-        losses = self.module([image.to(self.device) for image in self.images], self.targets)
+        losses = self.module(self._images(), self.targets)
         return torch.stack([loss.float() for loss in losses.values()]).sum()
 
     def detections(self) -> list[dict[str, Tensor]]:
@@ -100,6 +100,9 @@ class TorchvisionDetector:
             }
             for image in self.detect()
         ]
+
+    def _images(self) -> list[Tensor]:
+        return [pixels.to(self.device) / 255 for pixels in self.pixels]
 
 
 def build_ours(
