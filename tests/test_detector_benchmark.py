@@ -1,11 +1,13 @@
-"""Tests of the benchmark of detectors: inputs, the clock of parts, agreement, its rows and files, bad flags."""
+"""Tests of the benchmark of detectors: inputs, the clock of parts, agreement, rows and files, bad flags."""
 
 import json
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mvit_det.benchmark import detector_main, torchvision_detectors
@@ -17,6 +19,7 @@ from mvit_det.benchmark.measure import OUT_OF_MEMORY
 from mvit_det.benchmark.samples import NUM_OBJECTS, make_samples
 from mvit_det.errors import DependencyError, InputError, RunError
 
+GPU_CHECK = Path(__file__).parents[1] / "tools" / "gpu_check.sh"
 NANO = ["--variant", "nano", "--device", "cpu", "--size", "64x96", "--repeats", "1"]
 PARTS = {"first": ["first.forward"], "second": ["second.forward"]}
 
@@ -85,8 +88,6 @@ def test_objects_are_inside_the_image_and_their_masks_fill_their_boxes():
 def test_an_image_file_is_scaled_to_the_size(tmp_path):
     with pytest.raises(InputError, match="missing.png: cannot be read"):
         make_samples(1, 32, 32, tmp_path / "missing.png")
-    from PIL import Image
-
     Image.new("RGB", (8, 8), (10, 20, 30)).save(tmp_path / "a.png")
     (sample,) = make_samples(1, 32, 48, tmp_path / "a.png")
     assert sample.pixels[:, 5, 7].tolist() == [10, 20, 30]
@@ -99,8 +100,6 @@ def test_the_clock_divides_the_time_forward_and_backward():
     for part, (forward, backward) in expected.items():  # a busy machine sleeps longer, never shorter
         assert parts[part]["forward"] >= forward
         assert parts[part]["backward"] >= backward
-    assert parts["first"]["forward"] > parts["second"]["forward"]
-    assert parts["other"]["forward"] < 40
 
 
 def test_the_parts_sum_up_to_the_time_of_the_run_and_are_restored():
@@ -168,11 +167,11 @@ def test_every_part_of_a_detector_exists_and_takes_time(name):
         pytest.importorskip("detectron2.modeling", exc_type=ImportError)
     samples = make_samples(1, 64, 96)
     detector = build_detector(name, "mvitv2_nano", random_weights("mvitv2_nano"), samples, "cpu")
-    other = {"_select_detections", "select_training_samples", "match_boxes", "postprocess_detections"}
+    only_in_ours = {"_select_detections"}
     for paths in detector.parts.values():
         for path in paths:
             owner, attribute = find_owner(detector.module, path)
-            assert owner is not None or attribute in other, path
+            assert owner is not None or attribute in only_in_ours, path
     step = Run(detector, "step", "float32", "cpu").parts()
     inference = Run(detector, "inference", "float32", "cpu").parts()
     trained = {"backbone", "FPN", "RPN", "RoIAlign", "box head", "mask head"}
@@ -255,3 +254,20 @@ def test_a_missing_image_is_one_line():
         detector_main.main(
             [*NANO, "--detectors", "ours-torchvision", "--image", str(Path("no-such-file.png"))]
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected 2 arguments, got 0"),
+        (["--cpu", "packages"], "expected 2 arguments, got 1"),
+        (["no-such-folder", "out"], "PACKAGES no-such-folder is not a folder"),
+        ([".", "file/out"], "OUT file/out cannot be created"),
+    ],
+)
+def test_gpu_check_refuses_bad_arguments_in_one_line(arguments, message, tmp_path):
+    (tmp_path / "file").touch()
+    ended = subprocess.run([GPU_CHECK, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -27,7 +27,7 @@ if [[ ${1-} == --cpu ]]; then
 fi
 (($# == 2)) || usage "expected 2 arguments, got $#"
 packages=$(cd "$1" 2>/dev/null && pwd) || usage "PACKAGES $1 is not a folder"
-mkdir -p "$2" && out=$(cd "$2" && pwd) || usage "OUT $2 cannot be created"
+mkdir -p "$2" 2>/dev/null && out=$(cd "$2" && pwd) || usage "OUT $2 cannot be created"
 cd "$(dirname "$0")/.." || exit 2
 
 temporary=$(mktemp -d)
@@ -102,7 +102,7 @@ import sys
 
 failed = False
 for name in (
-    "torch triton torchvision numpy PIL safetensors pytest pycocotools.mask matplotlib tqdm yaml "
+    "torch triton torchvision numpy PIL safetensors pytest pycocotools.mask tqdm yaml "
     "antlr4 cloudpickle fvcore iopath omegaconf portalocker tabulate termcolor yacs "
     "detectron2.modeling mvit_det.benchmark.detector_main mvit_det.detectron2"
 ).split():
