@@ -45,7 +45,7 @@ def match(a: Detections, b: Detections) -> list[tuple[int, int]]:
         return []
     is_equal = (a["classes"][:, None] == b["classes"]) & (box_iou(a["boxes"], b["boxes"]) >= MIN_IOU)
     is_equal &= (a["scores"][:, None] - b["scores"]).abs() <= MAX_SCORE_DIFFERENCE
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     is_taken = torch.zeros_like(b["classes"], dtype=torch.bool)
     for row, column in is_equal.nonzero().tolist():
         has_partner = bool(pairs) and pairs[-1][0] == row

@@ -36,7 +36,7 @@ class PartClock:
         self.forward: dict[str, float] = defaultdict(float)
         self.backward: dict[str, float] = defaultdict(float)
         self._synchronize = torch.get_device_module(device).synchronize
-        self._seconds = self.forward
+        self._seconds: dict[str, float] = self.forward
         self._part, self._since = OTHER, 0.0
         # Autograd numbers its nodes in the order of their creation; the part of a node is that of the last
         # start at or below its number.
@@ -77,7 +77,7 @@ class PartClock:
 
     def _enter(self, part: str) -> None:
         self._switch(part)
-        self._starts.append(torch.autograd._get_sequence_nr())
+        self._starts.append(torch._C._autograd._get_sequence_nr())
         self._started_parts.append(part)
 
     def _switch(self, part: str, is_end: bool = False) -> None:

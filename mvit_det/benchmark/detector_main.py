@@ -78,7 +78,7 @@ def _measure(detectors: dict[str, Detector], args: argparse.Namespace) -> None:
 
 
 def _build_detectors(args: argparse.Namespace) -> dict[str, Detector]:
-    samples = make_samples(args.batch, *args.size, args.image)
+    samples = make_samples(args.batch, args.size[0], args.size[1], args.image)
     weights = random_weights(args.variant)
     return {
         name: build_detector(name, args.variant, weights, samples, args.device) for name in args.detectors
