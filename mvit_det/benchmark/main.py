@@ -1,9 +1,8 @@
-"""The command line of ``tools/benchmark.py``."""
+"""The command line of ``tools/benchmark.py`` for backbones."""
 
 import argparse
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import torch
 
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.benchmark.compare import WARM_UPS, compare_all
-from mvit_det.benchmark.machine import MATRIX_SIZE, describe_machine
+from mvit_det.benchmark.arguments import add_common_flags, check_common_flags, make_folder, parse_size
+from mvit_det.benchmark.compare import compare_all
+from mvit_det.benchmark.machine import describe_machine
 from mvit_det.benchmark.measure import DTYPES, MODES
 from mvit_det.benchmark.opponents import (
     PACKAGE_MODELS,
@@ -22,7 +22,7 @@ from mvit_det.benchmark.opponents import (
     variants_of,
 )
 from mvit_det.benchmark.output import header, plot, table_line
-from mvit_det.errors import DependencyError, InputError, unknown_name
+from mvit_det.errors import DependencyError, InputError
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.ops.attention import choose_implementation
 
@@ -65,35 +65,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         DependencyError: if the package of an opponent is missing or cannot be imported.
     """
     args = _build_parser().parse_args(argv)
-    args.variants = [name if name.startswith("mvit") else f"mvitv2_{name}" for name in args.variants]
-    checks: list[tuple[str, Iterable[str], list[str]]] = [
-        ("variant", VARIANTS, args.variants),
-        ("dtype", DTYPES, args.dtypes),
-        ("mode", MODES, args.modes),
-        ("device", MATRIX_SIZE, [args.device]),
-    ]
-    for kind, known, values in checks:
-        for value in values:
-            if value not in known:
-                raise unknown_name(kind, value, known)
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda': torch finds no GPU, expected cpu")
-    if args.device == "cpu" and "fp16" in args.dtypes:
-        raise InputError("dtype 'fp16': runs on cuda only, expected float32 or bf16")
-    for flag, number in (("batch", args.batch), ("repeats", args.repeats)):
-        if number < 1:
-            raise InputError(f"--{flag} {number}: must be at least 1")
-    args.sizes = [_parse_size(text) for text in args.sizes]
+    check_common_flags(args, MODES)
+    args.sizes = [parse_size(text) for text in args.sizes]
     args.against = args.against or _installed_opponents(args)
     for name in args.against:
         _check_opponent(name, args)
     if args.out:
         if len(args.sizes) > 1:
             import_module("matplotlib.figure")  # fails now if it is missing, not after the run
-        try:
-            args.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {args.out}: cannot create the folder ({error.strerror})") from error
+        make_folder(args.out)
     return args
 
 
@@ -112,16 +92,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     add("--against", nargs="+", metavar="NAME", help=known)
     add("--sizes", nargs="+", default=["800x1216"], metavar="HxW", help="image sizes, px; default: 800x1216")
-    add("--batch", type=int, default=1, help="images per batch; default: %(default)s")
-    known = f"dtypes: {', '.join(DTYPES)}; default: float32"
-    add("--dtypes", nargs="+", default=["float32"], metavar="DTYPE", help=known)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    add("--device", default=device, help="cpu or cuda; default on this machine: %(default)s")
-    known = f"modes: {', '.join(MODES)}; default: all"
-    add("--modes", nargs="+", default=list(MODES), metavar="MODE", help=known)
-    repeats = f"measurements of each model, after {WARM_UPS} warm-up runs; default: %(default)s"
-    add("--repeats", type=int, default=7, help=repeats)
-    add("--keep-freed-memory", action="store_true", help="make glibc keep freed memory, as training does")
+    add_common_flags(parser, MODES, repeats=7)
     out = "folder for benchmark.json and, with several sizes, benchmark.png"
     add("--out", type=Path, metavar="FOLDER", help=out)
     return parser
@@ -155,10 +126,3 @@ def _check_opponent(name: str, args: argparse.Namespace) -> None:
         known = variants_of(name)
         if not set(args.variants) & set(known):
             raise InputError(f"{name} has no {', '.join(args.variants)}: expected one of {', '.join(known)}")
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or min(int(match[1]), int(match[2])) < 32:
-        raise InputError(f"size {text!r}: expected HxW with both at least 32 px, such as 800x1216")
-    return int(match[1]), int(match[2])
