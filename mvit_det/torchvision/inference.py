@@ -1,8 +1,9 @@
 """A detector for use from Python: from image files and arrays to boxes, masks and class names."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import supervision as sv
@@ -22,7 +23,11 @@ from mvit_det.report.run_folder import find_checkpoint
 from mvit_det.torchvision.data.image_arrays import ImageLike, to_array
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
+from mvit_det.torchvision.slicing import detect_in_slices
 from mvit_det.weights import local_file
+
+T = TypeVar("T")
+MIN_SLICE = 32  # px
 
 
 class Detector:
@@ -43,8 +48,14 @@ class Detector:
         precision: "float32", "bf16", "fp16" or "auto"; see
             :func:`mvit_det.engine.precision.autocast_dtype`.
         min_score: the lowest score of a detection, in 0..1.
-        max_detections: the largest number of detections in an image; those with the highest scores are kept.
+        max_detections: the largest number of detections in an image, or in each slice; those with the highest
+            scores are kept.
         soft_nms: "linear" or "gaussian" for soft-NMS (arXiv 1704.04503), or None for non-maximum suppression.
+        slice_size: width and height of a slice in pixels, to find small objects in large images: an image is
+            cut into overlapping slices, which are detected like images, and their detections are merged. An
+            image that is not larger is detected whole. None for whole images.
+        overlap: the part of a slice that the next one covers, at least 0 and less than 1. Objects that are
+            smaller than the overlap are seen whole by one of the slices.
 
     Attributes:
         categories: category id -> name, in the order of the model's classes.
@@ -65,12 +76,18 @@ class Detector:
         min_score: float = 0.5,
         max_detections: int = 100,
         soft_nms: str | None = None,
+        slice_size: int | None = None,
+        overlap: float = 0.2,
     ) -> None:
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score {min_score:g}: must be from 0 to 1")
-        if max_detections < 1:
-            raise ValueError(f"max_detections {max_detections}: must be at least 1")
+        _check_integer("max_detections", max_detections, 1)
+        if slice_size is not None:
+            _check_integer("slice_size", slice_size, MIN_SLICE)
+        if not 0 <= overlap < 1:
+            raise ValueError(f"overlap {overlap:g}: must be at least 0 and less than 1")
         check_soft_nms(soft_nms)
+        self.slice_size, self.overlap = slice_size, overlap
         self.device = _choose_device(device)
         self._autocast_dtype = autocast_dtype(precision, self.device)
         model, config = load_detector(find_checkpoint(local_file(checkpoint)))
@@ -111,11 +128,10 @@ class Detector:
             TypeError: for an object of another type.
             ValueError: for an empty image, or an array or a tensor of another shape, dtype or range.
         """
-        if isinstance(images, list | tuple):
-            arrays = map(to_array, images)
-            detected = apply_in_batches(self._detect_batch, arrays, batch_size, self._padded_shape)
-            return [detections for _, detections in detected]
-        return self._detect_batch([to_array(images)])[0]
+        is_list = isinstance(images, list | tuple)
+        arrays = map(to_array, images if isinstance(images, list | tuple) else [images])
+        results = [detections for _, detections in self._detect(arrays, lambda image: image, batch_size)]
+        return results if is_list else results[0]
 
     def stream(
         self,
@@ -152,16 +168,36 @@ class Detector:
         self, frames: Iterable[Frame], batch_size: int
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Detect the objects in images that have been read; see :meth:`stream`."""
-        return apply_in_batches(
-            lambda batch: self._detect_batch([frame.image for frame in batch]),
-            frames,
-            batch_size,
-            lambda frame: self._padded_shape(frame.image),
-        )
+        return self._detect(frames, lambda frame: frame.image, batch_size)
 
     def draw(self, image: ImageLike, detections: sv.Detections) -> Image.Image:
         """Return a copy of an image with the boxes, masks, class names and scores of detections."""
         return Image.fromarray(draw_detections(to_array(image), detections, self.categories))
+
+    def _detect(
+        self, items: Iterable[T], image_of: Callable[[T], RgbImage], batch_size: int
+    ) -> Iterator[tuple[T, sv.Detections]]:
+        """Detect the objects in the images of items, whole or in slices."""
+        _check_integer("batch_size", batch_size, 1)
+        if self.slice_size is None:
+            return self._detect_whole(items, image_of, batch_size)
+        return detect_in_slices(
+            lambda slices: self._detect_whole(slices, lambda part: part.pixels, batch_size),
+            items,
+            image_of,
+            self.slice_size,
+            self.overlap,
+        )
+
+    def _detect_whole(
+        self, items: Iterable[T], image_of: Callable[[T], RgbImage], batch_size: int
+    ) -> Iterator[tuple[T, sv.Detections]]:
+        return apply_in_batches(
+            lambda batch: self._detect_batch([image_of(item) for item in batch]),
+            items,
+            batch_size,
+            lambda item: self._padded_shape(image_of(item)),
+        )
 
     @torch.inference_mode()
     def _detect_batch(self, images: Sequence[RgbImage]) -> list[sv.Detections]:
@@ -188,6 +224,11 @@ class Detector:
         shape = scaled_shape((image.shape[0], image.shape[1]), transform.min_size[-1], transform.max_size)
         height, width = (-(-side // transform.size_divisible) for side in shape)
         return height, width
+
+
+def _check_integer(name: str, value: int, minimum: int) -> None:
+    if not isinstance(value, Integral) or value < minimum:
+        raise ValueError(f"{name} {value!r}: must be an integer of at least {minimum}")
 
 
 def _choose_device(device: str | torch.device) -> torch.device:
