@@ -19,6 +19,7 @@ from mvit_det.report.masks import draw_masks
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3) RGB
 MAX_CAPTION = 40  # characters of the name of a class
+OBJECT_SIDE = 50  # px; side of an object that suits the lines and text of an image of 1000 px
 MIN_SIDE = 640  # px; the minimum of the longer side of an image in which captions are legible
 
 
@@ -59,6 +60,7 @@ def draw_objects(
     labels: NDArray[Any],
     names: Mapping[int, str],
     scores: NDArray[Any] | None = None,
+    track_ids: Sequence[int | None] | None = None,
 ) -> RgbImage:
     """Return a copy of an image with a box, a caption and, optionally, a colored mask for each object.
 
@@ -72,6 +74,8 @@ def draw_objects(
         names: label -> name. If there are several, each class has its own color. If there is only one,
             each object has its own color, and captions omit the name.
         scores: (K,) in 0..1, added to the captions.
+        track_ids: K numbers of tracks, or None for an object in no track. They are added to the captions, and
+            each track has its own color.
     """
     height, width, _ = image.shape
     has_classes = len(names) > 1
@@ -79,10 +83,15 @@ def draw_objects(
     captions = [printable(names[label], MAX_CAPTION) if has_classes else "" for label in labels.tolist()]
     if scores is not None:
         captions = [f"{name} {score:.2f}".strip() for name, score in zip(captions, scores, strict=True)]
-    scale = min(max(height, width) / 1000, min(height, width) / 100)  # lines and text grow with the image
-    thickness = max(1, round(2 * scale))
+    for index, track_id in enumerate(track_ids or ()):
+        if track_id is not None:
+            colors[index], captions[index] = color_of(track_id), f"#{track_id} {captions[index]}".strip()
     drawn = image.copy() if masks is None else draw_masks(image, masks, colors)
     corners = boxes.reshape(-1, 4).clip(0, [width, height] * 2).round().astype(int)
+    scale = min(max(height, width) / 1000, min(height, width) / 100)  # lines and text grow with the image
+    if scale > 1 and len(corners):  # unless the objects are small
+        scale = min(scale, max(1, np.median(corners[:, 2:] - corners[:, :2]) / OBJECT_SIDE))
+    thickness = max(1, round(2 * scale))
     for (left, top, right, bottom), color in zip(corners.tolist(), colors, strict=True):
         cv2.rectangle(drawn, (left, top), (right - 1, bottom - 1), color, thickness)
     draw_captions(drawn, corners, captions, colors, scale, thickness)

@@ -1,8 +1,8 @@
 """Detection in overlapping slices of a large image.
 
-Supervision's InferenceSlicer is not used because it compares the detections of slices by their IoU, or by the
-part of the smaller one that the larger one covers. The former keeps the pieces of an object that a slice cuts,
-and the latter also removes small objects next to large ones.
+Supervision's InferenceSlicer is not used. It compares detections by their IoU, which keeps the pieces of objects
+that a slice cuts, or by the part of the smaller one that the larger one covers, which also removes whole
+objects.
 """
 
 from collections import defaultdict
@@ -171,18 +171,14 @@ def _find_matches(
         rows, columns = members[one], members[other]
         regions = [detections.xyxy[indexes].clip([*low, *low], [*high, *high]) for indexes in (rows, columns)]
         classes = detections.class_id
-        is_same = (sv.box_iou_batch(*regions) > IOU_THRESHOLD) & (
-            classes[rows][:, None] == classes[columns]
-        )
+        is_same = (sv.box_iou_batch(*regions) > IOU_THRESHOLD) & (classes[rows][:, None] == classes[columns])
         for row, column in np.argwhere(is_same).tolist():
             matches[int(rows[row])].add(int(columns[column]))
             matches[int(columns[column])].add(int(rows[row]))
     return matches
 
 
-def _group(
-    ranks: Sequence[int], slice_of: NDArray[np.int_], matches: dict[int, set[int]]
-) -> list[list[int]]:
+def _group(ranks: Sequence[int], slice_of: NDArray[np.int_], matches: dict[int, set[int]]) -> list[list[int]]:
     """Divide detections into objects, each with at most one detection of each slice, the best one first."""
     position = {index: position for position, index in enumerate(ranks)}
     groups: dict[int, list[int]] = {}  # detection -> its group
