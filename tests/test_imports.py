@@ -27,7 +27,7 @@ RULES = {
     "data": ({"errors", "files", "recipes"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
     "report": (
         {"data", "errors", "files"},
-        {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},
+        {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision", "trackers"},
     ),
     "torchvision": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
     "detectron2": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),

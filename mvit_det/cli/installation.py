@@ -30,6 +30,7 @@ PACKAGES = {  # name for display -> name of the module
     "pycocotools": "pycocotools",
     "OpenCV": "cv2",
     "supervision": "supervision",
+    "trackers": "trackers",
     "Detectron2": "detectron2",
 }
 

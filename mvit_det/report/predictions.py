@@ -20,6 +20,7 @@ from mvit_det.report.detections import draw_detections, to_entries
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.prediction_writers import ImageWriter, VideoWriter
 from mvit_det.report.run_lock import run_lock
+from mvit_det.report.tracking import not_a_video, track_objects
 
 # Takes images; yields each with its detections, highest score first. Class ids are category ids.
 Detect = Callable[[Iterable[Frame]], Iterator[tuple[Frame, sv.Detections]]]
@@ -35,6 +36,7 @@ class PredictOptions:
     score: float = 0.5
     overwrite: bool = False
     strict: bool = False
+    track: bool = False
 
 
 def write_detections(
@@ -45,6 +47,7 @@ def write_detections(
     Writes three things to ``options.out``: copies of the images or the video, with detections drawn that have
     a score of at least ``options.score``; a COCO results file of all detections; and a COCO file of the
     images and categories that the results refer to. Reading, detection and writing of images overlap.
+    With ``options.track``, the objects of a video have numbers that are constant over its frames.
 
     Args:
         options: the input, the output folder and the score.
@@ -82,9 +85,13 @@ def _write_detections(
     if path is not None:
         video = open_video(path)
         frames, total = video.frames, video.num_frames
+        if options.track:
+            detect = _with_tracks(detect, video.rate, options.score)
         writer = VideoWriter(options.out / run_folder.PICTURES, video, draw)
     else:
         images = find_images(options.sources, left_out=options.out)
+        if options.track:
+            raise not_a_video(options.sources)
         is_strict = options.strict or len(images) == 1
         frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = ImageWriter(options.out / run_folder.PICTURES, draw)
@@ -105,6 +112,10 @@ def _write_detections(
         print_line(console, f"{path}: states {total} frames, of which {num_images} could be read")
     if unreadable:
         raise RunError(f"{counted(len(unreadable), 'image')} of {total} could not be read; see above")
+
+
+def _with_tracks(detect: Detect, rate: float, min_score: float) -> Detect:
+    return lambda frames: track_objects(detect(frames), rate, min_score)
 
 
 def _write_all(

@@ -20,6 +20,7 @@ from mvit_det.nms import check_soft_nms
 from mvit_det.report.detections import draw_detections
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.run_folder import find_checkpoint
+from mvit_det.report.tracking import not_a_video, track_objects
 from mvit_det.torchvision.data.image_arrays import ImageLike, to_array
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
@@ -87,7 +88,7 @@ class Detector:
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap {overlap:g}: must be at least 0 and less than 1")
         check_soft_nms(soft_nms)
-        self.slice_size, self.overlap = slice_size, overlap
+        self.min_score, self.slice_size, self.overlap = min_score, slice_size, overlap
         self.device = _choose_device(device)
         self._autocast_dtype = autocast_dtype(precision, self.device)
         model, config = load_detector(find_checkpoint(local_file(checkpoint)))
@@ -138,6 +139,7 @@ class Detector:
         source: str | Path | Sequence[str | Path],
         batch_size: int = 8,
         on_error: Callable[[ImageError], None] | None = None,
+        track: bool = False,
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Detect the objects in the images of a folder or in the frames of a video, one batch at a time.
 
@@ -150,19 +152,28 @@ class Detector:
             batch_size: see :meth:`__call__`.
             on_error: function that is called for an image that cannot be read, which is then left out. By
                 default, the error is raised.
+            track: whether to track the objects of a video. ``tracker_id`` of its detections is then constant
+                for an object; see :func:`mvit_det.report.tracking.track_objects`.
 
         Returns:
             an iterator over the images or frames in their order, as :class:`mvit_det.data.frames.Frame` with
             ``path``, ``name`` and ``image``, each with its detections.
 
         Raises:
-            InputError: if the source does not exist, contains no images, or is a video that cannot be read.
+            InputError: if the source does not exist, contains no images, or is a video that cannot be read; or
+                if ``track`` is set and it is not a video.
             ImageError: for an image that cannot be read.
         """
         sources = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-        video = find_video(sources)
-        frames = open_video(video).frames if video else read_frames(find_images(sources), on_error)
-        return self.detect_frames(frames, batch_size)
+        _check_integer("batch_size", batch_size, 1)
+        if path := find_video(sources):
+            video = open_video(path)
+            predictions = self.detect_frames(video.frames, batch_size)
+            return track_objects(predictions, video.rate, self.min_score) if track else predictions
+        images = find_images(sources)
+        if track:
+            raise not_a_video(sources)
+        return self.detect_frames(read_frames(images, on_error), batch_size)
 
     def detect_frames(
         self, frames: Iterable[Frame], batch_size: int

@@ -1,8 +1,8 @@
 """Detection in overlapping slices of a large image.
 
-Supervision's InferenceSlicer is not used. It compares detections by their IoU, which keeps the pieces of objects
-that a slice cuts, or by the part of the smaller one that the larger one covers, which also removes whole
-objects.
+Supervision's InferenceSlicer is not used. It compares detections by their IoU, which keeps the pieces of
+objects that a slice cuts, or by the part of the smaller one that the larger one covers, which also removes
+whole objects.
 """
 
 from collections import defaultdict
@@ -93,7 +93,7 @@ def _starts(side: int, size: int, overlap: float) -> list[int]:
 
 def _to_image(detections: sv.Detections, part: Slice) -> sv.Detections:
     """Move detections from a slice to its image, with masks that take memory only where the objects are."""
-    moved = detections[:]
+    moved: Any = detections[:]
     left, top, *_ = part.box
     moved.xyxy = moved.xyxy + np.array([left, top] * 2, moved.xyxy.dtype)
     if isinstance(moved.mask, np.ndarray):
@@ -130,7 +130,7 @@ def merge_slices(
     ranks = np.lexsort((-merged.confidence, is_cut))  # whole objects first
     groups = _group(ranks.tolist(), slice_of, _find_matches(merged, slice_of, slices))
     groups.sort(key=lambda group: -merged.confidence[group[0]])
-    result = merged[[group[0] for group in groups]]
+    result = merged[np.array([group[0] for group in groups], int)]
     objects = [group if is_cut[group[0]] else group[:1] for group in groups]
     result.xyxy = np.array([_union_of_boxes(merged.xyxy[members]) for members in objects]).reshape(-1, 4)
     if merged.mask is not None and objects:
