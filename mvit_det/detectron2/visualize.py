@@ -95,6 +95,7 @@ def visualize_predictions(args: Namespace) -> None:
         score=args.score,
         overwrite=args.overwrite,
         strict=args.strict,
+        track=args.track,
     )
     detect = partial(detect_frames, detector, build(cfg.dataloader.test.mapper), list(categories))
     write_detections(options, detect, categories, _console())
@@ -174,6 +175,9 @@ def _parser() -> ArgumentParser:
         "--strict",
         action="store_true",
         help="stop at an image that cannot be read; by default, it is left out, and the exit status is 1",
+    )
+    predict.add_argument(
+        "--track", action="store_true", help="number the objects of a video, and follow them over its frames"
     )
     for command in (data, predict):
         command.add_argument(

@@ -44,10 +44,10 @@ def _to_rle(masks: CompactMask, index: int) -> dict[str, Any]:
     columns = np.zeros((height, crop.shape[1]), bool)
     columns[top : top + crop.shape[0]] = crop
     runs: Any = sv.mask_to_rle(columns)  # lengths of background, object, background, ..., column by column
-    if len(runs) % 2 == 0:
-        runs.append(0)
     runs[0] += left * height
-    runs[-1] += (width - left - crop.shape[1]) * height
+    if right := (width - left - crop.shape[1]) * height:
+        runs += [0] * (len(runs) % 2 == 0)  # the columns end with the object
+        runs[-1] += right
     rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode()}
 

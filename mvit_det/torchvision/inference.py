@@ -160,7 +160,7 @@ class Detector:
             ``path``, ``name`` and ``image``, each with its detections.
 
         Raises:
-            InputError: if the source does not exist, contains no images, or is a video that cannot be read; or
+            InputError: if the source does not exist, contains no images or is a video that cannot be read, or
                 if ``track`` is set and it is not a video.
             ImageError: for an image that cannot be read.
         """

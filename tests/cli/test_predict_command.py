@@ -62,6 +62,34 @@ def test_a_video(trained, frames, tmp_path):
     assert written.get(cv2.CAP_PROP_FPS) == 5
 
 
+def test_slices_and_tracks(capfd, trained, frames, tmp_path):
+    video = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
+    for _ in range(3):
+        video.write(frames[0])
+    video.release()
+    options = ["--checkpoint", trained / "last.ckpt", "--out", tmp_path / "out", "--score", 0]
+    run_command("predict", tmp_path / "clip.avi", *options, "--track", "--slice", 48, "--overlap", 0.3)
+    assert "slices had no effect" not in capfd.readouterr().err
+    entries = json.loads((tmp_path / "out" / "detections.json").read_text())
+    tracks = [
+        {entry.get("track_id") for entry in entries if entry["image_id"] == number} for number in (1, 2, 3)
+    ]
+    assert tracks[0] == {None}
+    assert len(tracks[1] & tracks[2]) > 1
+    assert all(entry["segmentation"]["size"] == [64, 96] for entry in entries)
+    options.append("--overwrite")
+    run_command("predict", tmp_path / "clip.avi", *options, "--slice", 96)
+    assert "no image is larger than a slice of 96 px: slices had no effect" in capfd.readouterr().err
+    contents = file_contents(tmp_path / "out")
+    Image.fromarray(frames[0]).save(tmp_path / "a.png")
+    for arguments, message in (
+        (["--track"], "a.png: is not a video, and only the objects of a video can be tracked"),
+        (["--overlap", 0.3], "--overlap needs --slice"),
+    ):
+        assert_rejected(capfd, ["predict", tmp_path / "a.png", *options, *arguments], message)
+    assert file_contents(tmp_path / "out") == contents
+
+
 def test_a_bad_source_is_rejected(capfd, trained, tmp_path):
     options = ["--checkpoint", trained / "best.ckpt", "--out", tmp_path / "out"]
     (tmp_path / "bad.png").write_text("no image")
