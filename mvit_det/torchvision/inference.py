@@ -116,13 +116,14 @@ class Detector:
 
         Args:
             images: an image, or a list of images of any sizes.
-            batch_size: the largest number of images in a batch. Only images that the model scales and pads to
-                the same size share a batch, so that it changes the results only by rounding errors.
+            batch_size: the largest number of images, or of slices, in a batch. Only those that the model
+                scales and pads to the same size share a batch, so that it changes the results only by
+                rounding errors.
 
         Returns:
             for each image, ``xyxy`` (K, 4) in pixels, ``mask`` (K, H, W) bool or None, ``confidence`` (K,)
             in 0..1, ``class_id`` (K,), the keys of :attr:`categories`, and ``data["class_name"]`` (K,); the
-            highest score first.
+            highest score first. With slices, ``mask`` is supervision's ``CompactMask``.
 
         Raises:
             ImageError: if a file cannot be read.

@@ -123,7 +123,7 @@ def test_a_part_of_an_object_that_another_slice_sees_better_is_removed():
 
 
 def merged_boxes(*slices):
-    """Merge the detections of two slices of an image of 100 x 170 px, each from (left, right, score, class id)."""
+    """Merge the detections of two slices, each from (left, right, score, class id)."""
     detections = [
         sv.Detections(
             np.array([[left, 20, right, 60] for left, right, *_ in objects], np.float32),
