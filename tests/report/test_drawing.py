@@ -105,3 +105,11 @@ def test_small_images_are_enlarged_by_a_whole_factor():
         640,
         900,
     ]
+
+
+def test_lines_suit_the_objects_of_a_large_image():
+    for side, is_thick in ((20, False), (1500, True)):
+        boxes = np.array([[100, 100, 100 + side, 100 + side]])
+        drawn = draw_objects(np.zeros((2000, 3000, 3), np.uint8), boxes, None, np.array([1]), {1: "nut"})
+        assert drawn[110, 100].any()
+        assert drawn[110, 98].any() == is_thick
