@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.batches import apply_in_batches
-from mvit_det.data.frames import Frame, find_images, find_video, open_video, read_frames
+from mvit_det.data.frame_sources import find_images, find_video, open_source_video
+from mvit_det.data.frames import Frame, read_frames
 from mvit_det.engine.precision import autocast_dtype
 from mvit_det.errors import ImageError
 from mvit_det.nms import check_soft_nms
@@ -119,7 +120,7 @@ class Detector:
 
     def stream(
         self,
-        source: str | Path | Sequence[str | Path],
+        source: str | Path | int | Sequence[str | Path],
         batch_size: int = 8,
         on_error: Callable[[ImageError], None] | None = None,
     ) -> Iterator[tuple[Frame, sv.Detections]]:
@@ -129,9 +130,10 @@ class Detector:
         few images are in memory.
 
         Args:
-            source: an image, a folder, which is searched with its subfolders, or a video; or a list of images
-                and folders.
-            batch_size: see :meth:`__call__`.
+            source: an image, a folder, which is searched with its subfolders, a video, the URL of an image or
+                a video, or the number of a camera, 0 for the first one; or a list of images, their URLs and
+                folders. Videos in folders are left out.
+            batch_size: see :meth:`__call__`. With 1, the frames of a camera have their results soonest.
             on_error: function that is called for an image that cannot be read, which is then left out. By
                 default, the error is raised.
 
@@ -143,9 +145,11 @@ class Detector:
             InputError: if the source does not exist, contains no images, or is a video that cannot be read.
             ImageError: for an image that cannot be read.
         """
-        sources = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+        if isinstance(source, int):
+            source = f"camera:{source}"
+        sources = [source] if isinstance(source, str | Path) else source
         video = find_video(sources)
-        frames = open_video(video).frames if video else read_frames(find_images(sources), on_error)
+        frames = open_source_video(video).frames if video else read_frames(find_images(sources), on_error)
         return self.detect_frames(frames, batch_size)
 
     def detect_frames(
