@@ -16,8 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="source",
-        help="images, their URLs, and folders, which are searched with their subfolders; or a video or its URL "
-        "(.avi, .m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm or .wmv); or a camera (0 or camera:0 for the first)",
+        help="images, their URLs, and folders, which are searched with their subfolders; or a video or its "
+        "URL (.avi, .m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm or .wmv); or a camera (0 or camera:0 is the "
+        "first one)",
     )
     add_checkpoint_arguments(parser, Path("runs/predictions"))
     parser.add_argument(
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status is 1",
+        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status "
+        "is 1",
     )
     add_overwrite_argument(parser)
 

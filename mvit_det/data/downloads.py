@@ -30,8 +30,8 @@ def download(url: str, path: Path, max_bytes: int) -> None:
         max_bytes: the largest number of bytes.
 
     Raises:
-        InputError: if the server cannot be reached, responds with an error, or sends more bytes, fewer than it
-            states, or less than ``MIN_RATE`` bytes a second.
+        InputError: if the server cannot be reached, responds with an error, or sends more bytes, fewer than
+            it states, or less than ``MIN_RATE`` bytes a second.
     """
     try:
         with _open(url) as response, path.open("wb") as file:

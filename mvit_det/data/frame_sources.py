@@ -17,7 +17,7 @@ MAX_NAME = 100  # characters of a part of a URL in the name of an image
 
 
 def find_video(sources: Sequence[Source]) -> Source | None:
-    """Return the video or the camera if the only source is one, or None if the sources are images and folders.
+    """Return the video or the camera if the only source is one, or None if the sources are images.
 
     Raises:
         InputError: if one of several sources is a video or a camera.

@@ -74,7 +74,7 @@ def visualize_data(args: Namespace) -> None:
 
 
 def visualize_predictions(args: Namespace) -> None:
-    """Detect objects in an image, a folder of images, a video or with a camera; see :func:`write_detections`."""
+    """Detect objects in an image, a folder, a video or with a camera; see :func:`write_detections`."""
     cfg = load_config(args.config_file, args.overrides)
     checkpoint = cfg.train.init_checkpoint
     if not checkpoint:
@@ -175,7 +175,8 @@ def _parser() -> ArgumentParser:
     predict.add_argument(
         "--strict",
         action="store_true",
-        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status is 1",
+        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status "
+        "is 1",
     )
     for command in (data, predict):
         command.add_argument(

@@ -1,6 +1,6 @@
 """Progress bars and tables for the terminal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -52,7 +52,9 @@ class _RateColumn(ProgressColumn):
         return Text("" if rate is None else f"{rate:.3g} images/s")
 
 
-def track(items: Iterable[T], total: int | None, description: str, console: Console) -> Iterator[T]:
+def track(
+    items: Iterable[T], total: int | None, description: str, console: Console
+) -> Generator[T, None, None]:
     """Return images, and show a progress bar with their rate while they are consumed.
 
     Nothing is shown if the console is no terminal.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -84,7 +84,7 @@ def _write_detections(
     def draw(frame: Frame, detections: sv.Detections) -> RgbImage:
         return draw_detections(frame.image, detections, categories, options.score)
 
-    writer: AbstractContextManager[Writer]
+    writer: AbstractContextManager[Writer]  # made here, and entered when the folder has been cleared
     pictures = options.out / run_folder.PICTURES
     source = find_video(options.sources)
     if source is not None:
@@ -93,31 +93,29 @@ def _write_detections(
         writer = video_writer(pictures, video, draw)
     else:
         images = _find_images(options, console)
-        frames, total = (
-            read_frames(images, None if options.strict or len(images) == 1 else report),
-            len(images),
-        )
+        is_strict = options.strict or len(images) == 1
+        frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = image_writer(pictures, images, draw)
     start = time.monotonic()
-    predictions = iter(track(detect(frames), total, "detecting", console))
-    first = next(predictions, None)  # before the folder is cleared
-    if first is None:
-        raise InputError(f"none of the {total} images can be read")
-    run_folder.clear_output(options.out, run_folder.RESULT_FILES)
-    results = _Results()
-    try:
-        _write_all(options, writer, chain([first], predictions), categories, results)
-    finally:
-        rate = results.num_images / (time.monotonic() - start)
+    with closing(track(detect(frames), total, "detecting", console)) as predictions:
+        first = next(predictions, None)  # before the folder is cleared
+        if first is None:
+            raise InputError(f"none of the {total} images can be read")
+        run_folder.clear_output(options.out, run_folder.RESULT_FILES)
+        written = _write_all(options, writer, chain([first], predictions), categories)
+    num_images, num_drawn, error = written
+    rate = num_images / (time.monotonic() - start)
+    print_line(
+        console,
+        f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
+        f"on {counted(num_images, 'image')}; {rate:.3g} images per second",
+    )
+    if error is not None:
+        raise error
+    if source is not None and num_images < MIN_FRAMES * (total or 0):
         print_line(
             console,
-            f"wrote {options.out}: {counted(results.num_drawn, 'detection')} with a score of at least "
-            f"{options.score:g} on {counted(results.num_images, 'image')}; {rate:.3g} images per second",
-        )
-    if source is not None and results.num_images < MIN_FRAMES * (total or 0):
-        print_line(
-            console,
-            f"{source}: is damaged or truncated: of {total} frames, {results.num_images} could be read",
+            f"{source}: is damaged or truncated: of {total} frames, {num_images} could be read",
         )
     if unreadable:
         raise RunError(f"{counted(len(unreadable), 'image')} of {total} could not be read; see above")
@@ -130,7 +128,8 @@ def _find_images(options: PredictOptions, console: Console) -> dict[str, Path | 
     if videos:
         print_line(
             console,
-            f"{videos[0]}: {counted(len(videos), 'video')} in folders left out; a video must be the only source",
+            f"{videos[0]}: {counted(len(videos), 'video')} in folders left out; a video must be the only "
+            "source",
         )
     if options.strict and len(images) > 1:  # a single image is read before anything is written
         for _ in track(read_frames(images), len(images), "checking images", console):
@@ -143,44 +142,40 @@ def _write_all(
     writer: AbstractContextManager[Writer],
     predictions: Iterable[tuple[Frame, sv.Detections]],
     categories: Mapping[int, str],
-    results: "_Results",
-) -> None:
-    """Write the detections as they come, and count them. After an error or an interrupt, all files are complete."""
+) -> tuple[int, int, BaseException | None]:
+    """Write the detections as they come.
+
+    Returns:
+        the number of images, the number of detections that were drawn, and the error or interrupt that ended
+        ``predictions`` early, in spite of which the files are complete.
+    """
     data = {
         "annotations": [],
         "categories": [{"id": id_, "name": name} for id_, name in categories.items()],
         "images": [],
     }
+    num_images = num_drawn = 0
     stopped: BaseException | None = None
-    with _removed_if_empty(options.out / run_folder.PICTURES), writer as drawings:
-        with (
-            growing_json_list(options.out / run_folder.IMAGES, data) as append_image,
-            growing_json_list(options.out / run_folder.DETECTIONS) as append_detection,
-        ):
-            try:
-                for frame, detections in predictions:
-                    with deferred_interrupts():  # the files agree about each image
-                        results.num_images += 1
-                        height, width = frame.image.shape[:2]
-                        image = {"id": results.num_images, "file_name": frame.name}
-                        append_image(image | {"width": width, "height": height})
-                        for entry in to_entries(results.num_images, detections):
-                            append_detection(entry)
-                            results.num_drawn += entry["score"] >= options.score
-                        drawings.write(frame, detections)
-            except BaseException as error:
-                stopped = error
-        # The JSON files are complete before the drawings that are still in memory are written.
-    if stopped is not None:
-        raise stopped
-
-
-@dataclass
-class _Results:
-    """Numbers of the images, and of the detections that are drawn."""
-
-    num_images: int = 0
-    num_drawn: int = 0
+    with (
+        _removed_if_empty(options.out / run_folder.PICTURES),
+        writer as drawings,  # ends after the JSON files: drawings may take long
+        growing_json_list(options.out / run_folder.IMAGES, data) as append_image,
+        growing_json_list(options.out / run_folder.DETECTIONS) as append_detection,
+    ):
+        try:
+            for frame, detections in predictions:
+                with deferred_interrupts():  # all files contain the same images
+                    num_images += 1
+                    height, width = frame.image.shape[:2]
+                    image = {"id": num_images, "file_name": frame.name}
+                    append_image(image | {"width": width, "height": height})
+                    for entry in to_entries(num_images, detections):
+                        append_detection(entry)
+                        num_drawn += entry["score"] >= options.score
+                    drawings.write(frame, detections)
+        except BaseException as error:
+            stopped = error
+    return num_images, num_drawn, stopped
 
 
 def _check_output(options: PredictOptions) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
+import numpy as np
 
 from mvit_det.data.videos import Video
 from mvit_det.report.drawing import RgbImage
@@ -55,7 +55,7 @@ class VideoFile:
     def write(self, image: RgbImage, time: float) -> None:
         """Write a frame that is shown from ``time`` on, in seconds since the start of the source."""
         if any(self._padding):
-            image = cv2.copyMakeBorder(image, 0, self._padding[0], 0, self._padding[1], cv2.BORDER_REPLICATE)
+            image = np.pad(image, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), "edge")
         frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
             format="yuv420p", dst_colorspace="ITU709"
         )

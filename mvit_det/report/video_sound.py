@@ -27,7 +27,7 @@ class SoundCopy:
     def __init__(self, source: Path, start: float, output: Any) -> None:
         self._input: Any = av.open(f"file:{source}", options={"protocol_whitelist": "file"})
         self._start, self._output = start, output
-        self._source = self._input.streams.best("audio")
+        self._source: Any = self._input.streams.best("audio")
         if self._source is None:
             self._input.close()
             raise ValueError(f"{source}: has no sound")
