@@ -108,7 +108,7 @@ def _open(url: str, source: Path | str, name: str, file: Path | None, **options:
         raise InputError(f"{source}: is not {expected}: {error.strerror}") from None
     stream = container.streams.best("video")
     if stream is None:
-        raise InputError(f"{source}: contains no video stream")
+        raise InputError(f"{source}: contains no video, or is truncated")
     stream.thread_type = "AUTO"
     images = _decode(container, stream)
     first = next(images, None)
