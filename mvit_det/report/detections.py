@@ -39,17 +39,16 @@ def draw_detections(
     objects: Any = detections
     if objects.confidence is not None:
         objects = objects[objects.confidence >= min_score]
-    label_of = {category_id: label for label, category_id in enumerate(categories, start=1)}
     ids = objects.class_id
-    if ids is None or not label_of.keys() >= set(ids.tolist()):
-        raise ValueError(f"class ids {ids}: must be among {list(label_of)}")
+    if ids is None or not categories.keys() >= set(ids.tolist()):
+        raise ValueError(f"class ids {ids}: must be among {list(categories)}")
     if objects.mask is not None and objects.mask.shape[1:] != image.shape[:2]:
         raise ValueError(f"masks {objects.mask.shape}: must have the size {image.shape[:2]} of the image")
     return draw_objects(
         image,
         objects.xyxy,
         None if objects.mask is None else np.asarray(objects.mask),
-        np.array([label_of[id_] for id_ in ids.tolist()], int),
-        dict(enumerate(categories.values(), start=1)),
+        ids,
+        categories,
         objects.confidence,
     )

@@ -25,7 +25,7 @@ def detections():
 
 
 def detect_until(number, error):
-    """Return a function that detects one object in each image, and raises an error at the image ``number``."""
+    """Return a function that detects an object in each image, and raises an error at the image ``number``."""
 
     def detect(frames):
         for index, frame in enumerate(frames, start=1):
@@ -42,14 +42,14 @@ def options(tmp_path, *sources, **more):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of memory")])
 def test_what_was_detected_is_written(tmp_path, console, error):
-    write_video(tmp_path / "clip.avi", shades(9), audio_codec="mp3")
+    write_video(tmp_path / "clip.mkv", shades(9), audio_codec="mp3")
     with pytest.raises(type(error)):
         write_detections(
-            options(tmp_path, str(tmp_path / "clip.avi")), detect_until(7, error), {7: "cat"}, console
+            options(tmp_path, str(tmp_path / "clip.mkv")), detect_until(7, error), {7: "cat"}, console
         )
     out = tmp_path / "out"
     images = json.loads((out / "images.json").read_text())
-    assert [image["file_name"] for image in images["images"]] == [f"clip.avi#{n}" for n in range(1, 7)]
+    assert [image["file_name"] for image in images["images"]] == [f"clip.mkv#{n}" for n in range(1, 7)]
     entries = json.loads((out / "detections.json").read_text())
     assert [entry["image_id"] for entry in entries] == [1, 2, 3, 4, 5, 6]
     assert entries[0]["bbox"] == [1, 2, 10, 20]
