@@ -1,4 +1,4 @@
-"""``mvit-det predict``: detect objects in images, in the images of folders, or in a video."""
+"""``mvit-det predict``: detect objects in images, in folders of images, in a video, or with a camera."""
 
 import argparse
 from pathlib import Path
@@ -12,7 +12,7 @@ from mvit_det.cli.arguments import (
     positive,
 )
 
-HELP = "detect objects in images or in a video"
+HELP = "detect objects in images, in a video or with a camera"
 EXAMPLE = "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt"
 
 
@@ -20,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         "sources",
-        type=Path,
         nargs="+",
         metavar="source",
-        help="images and folders, which are searched with their subfolders; or a video (.avi, .m4v, .mkv, "
-        ".mov, .mp4 or .webm)",
+        help="images, their URLs, and folders, which are searched with their subfolders; or a video or its "
+        "URL (.avi, .m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm or .wmv); or a camera (0 or camera:0 is the "
+        "first one)",
     )
     add_checkpoint_arguments(parser, Path("runs/predictions"))
     parser.add_argument(
@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="stop at an image that cannot be read; by default, it is left out, and the exit status is 1",
+        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status "
+        "is 1",
     )
     parser.add_argument(
         "--slice",

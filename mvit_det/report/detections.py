@@ -69,18 +69,17 @@ def draw_detections(
     objects: Any = detections
     if objects.confidence is not None:
         objects = objects[objects.confidence >= min_score]
-    label_of = {category_id: label for label, category_id in enumerate(categories, start=1)}
     ids, track_ids = objects.class_id, objects.tracker_id
-    if ids is None or not label_of.keys() >= set(ids.tolist()):
-        raise ValueError(f"class ids {ids}: must be among {list(label_of)}")
+    if ids is None or not categories.keys() >= set(ids.tolist()):
+        raise ValueError(f"class ids {ids}: must be among {list(categories)}")
     if objects.mask is not None and objects.mask.shape[1:] != image.shape[:2]:
         raise ValueError(f"masks {objects.mask.shape}: must have the size {image.shape[:2]} of the image")
     return draw_objects(
         image,
         objects.xyxy,
         objects.mask,
-        np.array([label_of[id_] for id_ in ids.tolist()], int),
-        dict(enumerate(categories.values(), start=1)),
+        ids,
+        categories,
         objects.confidence,
         None if track_ids is None else [None if id_ == NO_TRACK else id_ for id_ in track_ids.tolist()],
     )

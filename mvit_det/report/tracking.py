@@ -54,6 +54,6 @@ def track_objects(
         yield frame, objects
 
 
-def not_a_video(sources: Sequence[Path]) -> InputError:
+def not_a_video(sources: Sequence[str | Path]) -> InputError:
     """Return the error for images whose objects are to be tracked."""
     return InputError(f"{sources[0]}: is not a video, and only the objects of a video can be tracked")

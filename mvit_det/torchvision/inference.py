@@ -13,7 +13,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.batches import apply_in_batches
-from mvit_det.data.frames import Frame, find_images, find_video, open_video, read_frames
+from mvit_det.data.frame_sources import find_images, find_video, open_source_video
+from mvit_det.data.frames import Frame, read_frames
 from mvit_det.engine.precision import autocast_dtype
 from mvit_det.errors import ImageError
 from mvit_det.nms import check_soft_nms
@@ -137,7 +138,7 @@ class Detector:
 
     def stream(
         self,
-        source: str | Path | Sequence[str | Path],
+        source: str | Path | int | Sequence[str | Path],
         batch_size: int = 8,
         on_error: Callable[[ImageError], None] | None = None,
         track: bool = False,
@@ -148,9 +149,10 @@ class Detector:
         few images are in memory.
 
         Args:
-            source: an image, a folder, which is searched with its subfolders, or a video; or a list of images
-                and folders.
-            batch_size: see :meth:`__call__`.
+            source: an image, a folder, which is searched with its subfolders, a video, the URL of an image or
+                a video, or the number of a camera, 0 for the first one; or a list of images, their URLs and
+                folders. Videos in folders are left out.
+            batch_size: see :meth:`__call__`. With 1, the frames of a camera have their results soonest.
             on_error: function that is called for an image that cannot be read, which is then left out. By
                 default, the error is raised.
             track: whether to track the objects of a video. ``tracker_id`` of its detections is then constant
@@ -165,10 +167,12 @@ class Detector:
                 if ``track`` is set and it is not a video.
             ImageError: for an image that cannot be read.
         """
-        sources = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
         _check_integer("batch_size", batch_size, 1)
-        if path := find_video(sources):
-            video = open_video(path)
+        if isinstance(source, int):
+            source = f"camera:{source}"
+        sources = [source] if isinstance(source, str | Path) else source
+        if found := find_video(sources):
+            video = open_source_video(found)
             predictions = self.detect_frames(video.frames, batch_size)
             return track_objects(predictions, video.rate, self.min_score) if track else predictions
         images = find_images(sources)

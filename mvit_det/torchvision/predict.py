@@ -1,4 +1,4 @@
-"""Prediction with a detector on images and videos."""
+"""Prediction with a detector on images, videos and cameras."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ MIN_SCORE = 0.05  # of a detection in the results
 
 
 def predict(options: PredictOptions, *, batch_size: int = 8, **detector_options: Any) -> None:
-    """Detect objects in images, in the images of folders, or in a video; see :func:`write_detections`.
+    """Detect objects in images, folders, a video or with a camera; see :func:`write_detections`.
 
     Args:
         options: the input, the checkpoint and the output folder.
