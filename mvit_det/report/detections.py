@@ -39,7 +39,7 @@ def to_entries(image_id: int, detections: sv.Detections) -> list[dict[str, Any]]
 
 def _to_rle(masks: CompactMask, index: int) -> dict[str, Any]:
     """Return a mask as COCO's RLE without decoding the columns of the image to the left and right of it."""
-    height, width = masks.image_shape
+    height, width = masks.shape[1:]
     (left, top), crop = masks.offsets[index].tolist(), masks.crop(index)
     columns = np.zeros((height, crop.shape[1]), bool)
     columns[top : top + crop.shape[0]] = crop

@@ -207,4 +207,4 @@ def _union_of_masks(masks: CompactMask) -> CompactMask:
         crop = masks.crop(index)
         union[0, y : y + crop.shape[0], x : x + crop.shape[1]] |= crop
     box = np.array([[0, 0, right - left, bottom - top]])
-    return CompactMask.from_dense(union, box, union.shape[1:]).with_offset(left, top, masks.image_shape)
+    return CompactMask.from_dense(union, box, union.shape[1:]).with_offset(left, top, masks.shape[1:])
