@@ -8,4 +8,4 @@ from mvit_det.backbone.mvit import variant_keywords
 from .cascade_mask_rcnn_mvitv2_t_3x import dataloader, lr_multiplier, model, optimizer, train
 
 model.backbone.bottom_up.update(variant_keywords("mvitv2_l"), dim_mul_in_att=False)
-train.init_checkpoint = "detectron2://ImageNetPretrained/mvitv2/MViTv2_L_in1k.pyth"
+train.init_checkpoint = "https://dl.fbaipublicfiles.com/mvit/mvitv2_models/MViTv2_L_in1k.pyth"

@@ -23,7 +23,7 @@ RULES = {
     "engine": ({"errors", "files"}, {"numpy", "tensorboard", "torch"}),
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
-    "weights": ({"backbone", "errors", "files", "heads"}, {"torch", "safetensors"}),
+    "weights": ({"backbone", "errors", "files", "heads"}, {"huggingface_hub", "safetensors", "torch"}),
     "data": (
         {"errors", "files", "recipes"},
         {"av", "cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"},

@@ -17,6 +17,7 @@ train = dict(
     seed=0,  # a negative seed is replaced by a random one
     device="cuda",
     amp=dict(enabled=True, precision="fp16"),  # or bf16
+    eval_precision="float32",  # of --eval-only: auto, float32, bf16 or fp16
     accumulate=1,  # number of parts into which a process splits a batch to save memory
     clip_norm=None,  # maximum norm of the gradient; None for no limit
     ema=dict(enabled=False, decay=0.9998),  # moving average of the weights, which is evaluated and kept

@@ -36,7 +36,7 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, out: Path) -> None
         required=True,
         metavar="SOURCE",
         help="weights of a detector: a file (best.ckpt, .safetensors, .pth or .pkl), the folder of a run, a "
-        "URL or detectron2://...",
+        "URL, or the name of a published model (see mvit-det download)",
     )
     parser.add_argument(
         "--soft-nms",
@@ -46,14 +46,19 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, out: Path) -> None
     parser.add_argument("--out", type=Path, default=out, help="folder for the results; default: %(default)s")
 
 
-def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add ``--precision``, ``--devices``, ``--num-nodes`` and ``--workers``."""
+def add_inference_precision(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--precision``; see :func:`mvit_det.engine.precision.autocast_dtype`."""
     parser.add_argument(
         "--precision",
-        choices=("float32", "bf16"),
-        default="float32",
-        help="bf16 is mixed precision; default: %(default)s",
+        choices=("auto", "float32", "bf16", "fp16"),
+        default=default,
+        help="auto is bf16 or fp16 on a GPU, bf16 on a CPU with AMX or AVX512-BF16, else float32; default: "
+        "%(default)s",
     )
+
+
+def add_hardware_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add ``--devices``, ``--num-nodes`` and ``--workers``."""
     parser.add_argument(
         "--devices",
         type=positive(int),

@@ -10,7 +10,7 @@ EXAMPLE = "mvit-det convert runs/demo/best.ckpt runs/demo/best.pth"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "source", help="published weights, or those of a run: a file, a URL or detectron2://..."
+        "source", help="published weights, or those of a run: a file, a URL or the name of a published model"
     )
     parser.add_argument("out", type=Path, help="file to write: NAME.safetensors or, for Detectron2, NAME.pth")
     parser.add_argument(

@@ -9,6 +9,7 @@ from mvit_det.cli.arguments import (
     add_data_arguments,
     add_draw_argument,
     add_hardware_arguments,
+    add_inference_precision,
     add_overwrite_argument,
 )
 
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_checkpoint_arguments(parser, Path("runs/eval"))
     add_data_arguments(parser)
+    add_inference_precision(parser, default="float32")
     add_hardware_arguments(parser)
     add_draw_argument(parser)
     add_overwrite_argument(parser)

@@ -8,7 +8,9 @@ EXAMPLE = "mvit-det inspect runs/demo/best.ckpt"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("source", help="weights: a file, the folder of a run, a URL or detectron2://...")
+    parser.add_argument(
+        "source", help="weights: a file, the folder of a run, a URL or the name of a published model"
+    )
 
 
 def run(source: str) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mvit_det import __version__
-from mvit_det.cli import check, convert, demo, doctor, eval, info, inspect, predict, train
+from mvit_det.cli import check, convert, demo, doctor, download, eval, info, inspect, predict, train
 from mvit_det.cli.parser import SuggestingParser
 from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.interruption import interruptible
@@ -20,6 +20,7 @@ COMMANDS = {
     "train": train,
     "eval": eval,
     "predict": predict,
+    "download": download,
     "convert": convert,
     "inspect": inspect,
     "info": info,

@@ -6,6 +6,7 @@ from typing import Any
 
 from mvit_det.cli.arguments import (
     add_checkpoint_arguments,
+    add_inference_precision,
     add_overwrite_argument,
     image_side,
     overlap,
@@ -33,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help="minimum score of a drawn detection, 0 to 1; default: %(default)s",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bf16", "fp16"),
-        default="auto",
-        help="auto is bf16 or fp16 on a GPU, bf16 on a CPU with AMX or AVX512-BF16, else float32; default: "
-        "%(default)s",
-    )
+    add_inference_precision(parser, default="auto")
     parser.add_argument(
         "--batch-size", type=positive(int), default=8, help="images at a time; default: %(default)s"
     )

@@ -39,7 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_model_arguments(parser.add_argument_group("model"))
     _add_schedule_arguments(parser.add_argument_group("schedule"))
-    add_hardware_arguments(parser.add_argument_group("hardware"))
+    hardware = parser.add_argument_group("hardware")
+    hardware.add_argument(
+        "--precision",
+        choices=("float32", "bf16"),
+        default="float32",
+        help="bf16 is mixed precision; default: %(default)s",
+    )
+    add_hardware_arguments(hardware)
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, help="folder of the run; default: runs/VARIANT")
     output.add_argument(
@@ -94,8 +101,8 @@ def _add_model_arguments(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--weights",
         metavar="SOURCE",
-        help="initial weights of a backbone or a detector: a file, a URL or detectron2://...; "
-        "default: random",
+        help="initial weights of a backbone or a detector: a file, a URL, or the name of a published model "
+        "(see mvit-det download); default: random",
     )
     parser.add_argument(
         "--recompute",

@@ -10,12 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from omegaconf.errors import ConfigAttributeError
-from torch import distributed
 
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.engine.checkpointer import check_new_run
 from mvit_det.detectron2.engine.evaluation import evaluate
-from mvit_det.detectron2.engine.launch import check_once, join_processes, set_processes, start_processes
+from mvit_det.detectron2.engine.launch import (
+    check_once,
+    join_processes,
+    leave_processes,
+    set_processes,
+    start_processes,
+)
 from mvit_det.detectron2.engine.logs import discarded_logs
 from mvit_det.detectron2.engine.run import train
 from mvit_det.detectron2.engine.run_checks import check_run
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if args.num_gpus * args.num_machines > 1:
                 start_processes(args)
         if join_processes(args.dist_url):
-            stack.callback(distributed.destroy_process_group)
+            stack.callback(leave_processes)
             if is_started and not is_child():
                 check_once(prepare)
         elif is_started:  # a single process of torchrun

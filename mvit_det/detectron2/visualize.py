@@ -20,10 +20,12 @@ from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
 from mvit_det.detectron2.data.user_data import categories_of
+from mvit_det.detectron2.engine.half_precision import with_precision
 from mvit_det.detectron2.engine.inference import detect_frames
 from mvit_det.detectron2.engine.run_checks import check_classes
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build, load_config
+from mvit_det.engine.precision import PRECISIONS, autocast_dtype
 from mvit_det.errors import InputError, counted, one_line_errors
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
@@ -83,11 +85,12 @@ def visualize_predictions(args: Namespace) -> None:
         )
     if cfg.train.device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"train.device {cfg.train.device!r}: this machine has no GPU; add train.device=cpu")
+    dtype = autocast_dtype(args.precision, torch.device(cfg.train.device))
     model = build(cfg.model).to(cfg.train.device).eval()
     categories = _categories(cfg)
     check_classes(cfg, len(categories))
     load_all_weights(model, read_checkpoint(local_file(checkpoint)))
-    detector = with_tta(cfg, model)  # before the mapper, which it may change
+    detector = with_precision(with_tta(cfg, model), dtype)  # before the mapper, which it may change
     options = PredictOptions(
         sources=[args.source],
         checkpoint=Path(checkpoint),
@@ -172,6 +175,13 @@ def _parser() -> ArgumentParser:
     )
     predict.add_argument(
         "--score", type=float, default=0.5, help="minimum score of a drawn detection; default: %(default)s"
+    )
+    predict.add_argument(
+        "--precision",
+        choices=("auto", *PRECISIONS),
+        default="auto",
+        help="auto is bf16 or fp16 on a GPU, bf16 on a CPU with AMX or AVX512-BF16, else float32; default: "
+        "%(default)s",
     )
     predict.add_argument(
         "--strict",

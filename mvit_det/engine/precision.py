@@ -7,13 +7,14 @@ from mvit_det.errors import InputError, unknown_name
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+def autocast_dtype(precision: str, device: torch.device, name: str = "precision") -> torch.dtype | None:
     """Return the dtype for ``torch.autocast``, or None for float32.
 
     Args:
         precision: "float32", "bf16", "fp16", or "auto": on a GPU, bf16 if it has it, else fp16; on a
             CPU, bf16 if it has AMX or AVX512-BF16, else float32.
         device: the device of the model.
+        name: what an error calls the precision, such as a key of a config.
 
     Raises:
         InputError: if the precision is unknown, or if the device cannot compute in it.
@@ -21,12 +22,12 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "auto":
         return _fastest(device)
     if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, ["auto", *PRECISIONS])
+        raise unknown_name(name, precision, ["auto", *PRECISIONS])
     dtype = PRECISIONS[precision]
     if dtype == torch.float16 and device.type == "cpu":
-        raise InputError("precision fp16: a CPU computes in float32 or bf16")
+        raise InputError(f"{name} fp16: a CPU computes in float32 or bf16")
     if dtype == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise InputError("precision bf16: this GPU computes in float32 or fp16")
+        raise InputError(f"{name} bf16: this GPU computes in float32 or fp16")
     return dtype
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from rich.console import Console
 from torch.utils.data import DataLoader
 from torchvision.models.detection import FasterRCNN
@@ -15,6 +16,7 @@ from mvit_det.data.average_precision import Metrics
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.json_files import write_json
 from mvit_det.data.sources import read_evaluation_set
+from mvit_det.engine.precision import autocast_dtype
 from mvit_det.report import run_folder
 from mvit_det.report.comparisons import draw_comparisons
 from mvit_det.report.console import check_images_with_progress, metrics_tables, print_line
@@ -38,7 +40,7 @@ class EvalOptions:
     images: Path | None = None
     drop_invalid: bool = False
     soft_nms: str | None = None  # a key of mvit_det.nms.SOFT_NMS
-    precision: str = "float32"
+    precision: str = "float32"  # see mvit_det.engine.precision.autocast_dtype
     devices: int | None = None  # None: those that torchrun or srun started, or 1
     num_nodes: int | None = None  # machines; None: as for devices
     workers: int | None = None
@@ -55,6 +57,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     """
     console = build_console()
     processes = find_processes(options.devices, options.num_nodes)
+    dtype = autocast_dtype(options.precision, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     detector, config = load_detector(options.checkpoint)
     detector.roi_heads.soft_nms = options.soft_nms
     if processes.rank == 0:
@@ -65,7 +68,7 @@ def evaluate_checkpoint(options: EvalOptions) -> Metrics:
     config = config.with_ids_of(dataset.categories, options.checkpoint, dataset.source)
     dataset = check_images_with_progress(dataset, console, drop_invalid=options.drop_invalid)
     with nullcontext() if processes.rank else run_lock(options.out, partial(print_line, console)):
-        return _evaluate(options, config, detector, dataset, processes, console)
+        return _evaluate(options, config, detector, dataset, processes, dtype, console)
 
 
 def _evaluate(
@@ -74,6 +77,7 @@ def _evaluate(
     detector: FasterRCNN,
     dataset: Dataset,
     processes: Processes,
+    dtype: torch.dtype | None,
     console: Console,
 ) -> Metrics:
     if processes.rank == 0:
@@ -89,7 +93,7 @@ def _evaluate(
         workers=options.workers,
         skip_unreadable=options.drop_invalid,
     )
-    trainer = build_trainer(precision=options.precision, processes=processes, console=console, logger=False)
+    trainer = build_trainer(autocast_dtype=dtype, processes=processes, console=console, logger=False)
     module = DetectorModule(config, detector, dataset.coco)
     return evaluate_module(
         module,

@@ -44,8 +44,8 @@ class Detector:
 
     Args:
         checkpoint: a file that ``mvit-det train``, ``mvit-det convert`` or ``tools/train_net.py`` wrote; the
-            folder of a run, for its best checkpoint; a published detector of Detectron2; or a URL of such a
-            file. Nothing in the file is executed.
+            folder of a run, for its best checkpoint; a published detector of Detectron2 or its name; or a URL
+            of such a file. Nothing in the file is executed.
         device: a device of PyTorch, such as ``"cuda:1"``, or "auto" for a GPU if there is one.
         precision: "float32", "bf16", "fp16" or "auto"; see
             :func:`mvit_det.engine.precision.autocast_dtype`.

@@ -14,7 +14,7 @@ from mvit_det.weights.formats import torchvision
 from mvit_det.weights.formats.interface import BACKBONE, Weights
 from mvit_det.weights.load_report import LoadReport
 from mvit_det.weights.positions import resize_positions
-from mvit_det.weights.reading import local_file
+from mvit_det.weights.sources import local_file
 
 MIN_FILLED = 0.9  # fraction of the tensors in a backbone's blocks that a file must fill
 CLASS_MODULES = (  # parts of the names of tensors that have one row per class
@@ -38,7 +38,7 @@ def load_weights(model: nn.Module, source: str | Path, *, allow_partial: bool = 
     Args:
         model: an :class:`mvit_det.MViT`, an :class:`mvit_det.MViTClassifier`, or a detector of Detectron2 or
             torchvision that contains one; on any device.
-        source: a path, a URL (downloaded once), or ``detectron2://`` and a name.
+        source: a path, a URL or the name of a published model; see :func:`mvit_det.weights.local_file`.
         allow_partial: whether to load what fits from a file of another variant or head, instead of raising
             an error.
 

@@ -54,3 +54,10 @@ def test_a_file_that_is_not_a_detector_is_rejected(capfd, data, tmp_path):
     torch.save(build_mvit("mvitv2_nano").state_dict(), checkpoint)
     message = "other.ckpt: holds mvitv2_nano, backbone (mvit_det); expected a whole detector"
     assert_rejected(capfd, arguments, message)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in fp16")
+def test_a_precision_that_the_device_lacks_is_rejected(capfd, trained, data, tmp_path):
+    arguments = [*eval_arguments(data, trained, tmp_path / "out"), "--precision", "fp16"]
+    assert_rejected(capfd, arguments, "precision fp16: a CPU computes in float32 or bf16")
+    assert not (tmp_path / "out").exists()

@@ -9,20 +9,13 @@ import torch
 from mvit_det import build_classifier
 from mvit_det.detectron2.config_files import config_names
 from mvit_det.detectron2.lazy_config import build, load_config
-from mvit_det.torchvision.engine.detector_checkpoint import config_of
-from mvit_det.weights import load_checkpoint, to_torchvision
+from mvit_det.torchvision.engine.detector_checkpoint import VITDET_KEY, config_of
+from mvit_det.weights import PUBLISHED, load_checkpoint, to_torchvision
 from mvit_det.weights.checkpoint import identify_checkpoint
+from mvit_det.weights.published import DETECTRON2
 
-PRETRAINED = "detectron2://ImageNetPretrained/mvitv2/"
-ZOO = [  # whole detectors in Detectron2's model zoo
-    "mask_rcnn_mvitv2_t_3x",
-    "cascade_mask_rcnn_mvitv2_t_3x",
-    "cascade_mask_rcnn_mvitv2_s_3x",
-    "cascade_mask_rcnn_mvitv2_b_3x",
-    "cascade_mask_rcnn_mvitv2_b_in21k_3x",
-    "cascade_mask_rcnn_mvitv2_l_in21k_lsj_50ep",
-    "cascade_mask_rcnn_mvitv2_h_in21k_lsj_3x",
-]
+DETECTORS = [name for name in PUBLISHED if "rcnn" in name]
+ZOO = [name for name in DETECTORS if "/" not in name]  # those that both integrations load
 
 
 def configs():
@@ -31,6 +24,10 @@ def configs():
         # The configs for your own data read the number of classes from the data, which is not needed here.
         is_for_user_data = "nano" in name or name.startswith("finetune")
         yield name, load_config(name, ["model.roi_heads.num_classes=80"] if is_for_user_data else [])
+
+
+def num_millions(model):
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
 def published_classifier(name):
@@ -53,8 +50,8 @@ def test_initial_checkpoint_fills_the_backbone_of_its_config():
         if not source:
             assert "nano" in config or "mvitv1" in config, config
             continue
-        assert source.startswith(PRETRAINED)
-        name = source.removeprefix(PRETRAINED)
+        assert source.replace("detectron2://", DETECTRON2) in {model.url for model in PUBLISHED.values()}
+        name = source.rpartition("/")[2]
         with torch.device("meta"):
             model = build(cfg.model)
             checkpoint = identify_checkpoint(Path(name), published_classifier(name))
@@ -65,6 +62,24 @@ def test_initial_checkpoint_fills_the_backbone_of_its_config():
         assert not report.resized, config
         num_checked += 1
     assert num_checked > 15
+
+
+def test_a_detector_has_the_name_of_its_config():
+    assert {*DETECTORS} <= {*config_names()}
+
+
+@pytest.mark.parametrize("name", sorted({*PUBLISHED} - {*DETECTORS}))
+def test_a_backbone_has_the_name_of_its_variant_and_the_stated_size(name):
+    with torch.device("meta"):
+        classifier = build_classifier(name.removesuffix("_in21k"))
+    assert PUBLISHED[name].parameters == pytest.approx(num_millions(classifier), rel=0.03)
+
+
+def test_detectors_of_vitdets_recipe_are_recognized():
+    with torch.device("meta"):
+        zoo, vitdet = (build(load_config(name).model).state_dict() for name in (ZOO[1], DETECTORS[-3]))
+    assert VITDET_KEY in vitdet
+    assert VITDET_KEY not in zoo
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -80,6 +95,7 @@ def test_detector_of_the_model_zoo_loads_in_both_integrations(name):
         assert not report.unused
         config = config_of(checkpoint)
         detector = config.build()
+    assert PUBLISHED[name].parameters == pytest.approx(num_millions(model), rel=0.03)
     assert config.variant in name.replace("_in21k", "")
     assert config.head == name.partition("_mvitv2")[0]
     assert len(config.categories) == 80

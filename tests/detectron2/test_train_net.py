@@ -254,6 +254,11 @@ def test_out_of_memory_reports_the_need_and_the_remedies(nano_arguments, tmp_pat
         (["train.amp.precision=int8"], "unknown train.amp.precision 'int8'"),
         (["model.roi_heads.num_classes=80"], "model.roi_heads.num_classes is 80, but"),
         (["--eval-only"], "train.init_checkpoint is not set"),
+        (
+            ["--eval-only", "train.eval_precision=fp16"],
+            "train.eval_precision fp16: a CPU computes",
+        ),
+        (["--eval-only", "train.eval_precision=half"], "unknown train.eval_precision 'half'"),
         (["train.init_checkpoint=nothing.pth"], "nothing.pth"),
         (["model.backbone.bottom_up.embed_dim=33", "model.backbone.bottom_up.num_heads=2"], "embed_dim 33"),
     ],

@@ -79,6 +79,13 @@ def test_predictions_refer_to_their_images(nano_arguments, shapes, weights_overr
         assert (image != np.asarray(Image.open(shapes / "images" / name))).any()
 
 
+def test_a_precision_that_the_device_lacks_is_refused(nano_arguments, shapes, weights_override, tmp_path):
+    arguments = [*nano_arguments, weights_override, "train.device=cpu"]
+    with pytest.raises(InputError, match="^precision fp16: a CPU computes in float32 or bf16$"):
+        main(["predict", str(shapes), "--precision", "fp16", "--out", str(tmp_path / "out"), *arguments])
+    assert not (tmp_path / "out").exists()
+
+
 def test_detector_receives_its_channel_order_and_classes_become_category_ids():
     def model(samples):
         height, width = samples[0]["height"], samples[0]["width"]

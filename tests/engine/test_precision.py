@@ -34,3 +34,5 @@ def test_a_precision_that_the_device_lacks_is_refused(monkeypatch):
         autocast_dtype("bf16", GPU)
     with pytest.raises(InputError, match="unknown precision 'half': .*expected one of auto, bf16"):
         autocast_dtype("half", CPU)
+    with pytest.raises(InputError, match="^train.eval_precision fp16: a CPU"):
+        autocast_dtype("fp16", CPU, "train.eval_precision")

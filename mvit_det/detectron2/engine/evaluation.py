@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mvit_det.detectron2.data.user_data import log_data
+from mvit_det.detectron2.engine.half_precision import evaluation_dtype, with_precision
 from mvit_det.detectron2.engine.hooks import Results
 from mvit_det.detectron2.engine.tta_settings import with_tta
 from mvit_det.detectron2.lazy_config import build
@@ -28,7 +29,7 @@ def evaluate(cfg: DictConfig) -> Results:
     model = build(cfg.model).to(cfg.train.device)
     logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
     log_data(cfg, ["val"])
-    return evaluate_model(cfg, with_tta(cfg, model))
+    return evaluate_model(cfg, with_precision(with_tta(cfg, model), evaluation_dtype(cfg)))
 
 
 def evaluate_model(cfg: DictConfig, model: nn.Module) -> Results:

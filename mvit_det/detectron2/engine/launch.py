@@ -13,6 +13,7 @@ from torch import distributed
 
 from mvit_det.engine.children import start_children
 from mvit_det.engine.launchers import find_launch
+from mvit_det.engine.process_group import leave_process_group
 from mvit_det.errors import InputError
 
 
@@ -82,6 +83,14 @@ def join_processes(url: str = "env://") -> bool:
     comm.create_local_process_group(found.local_size)
     comm.synchronize()
     return True
+
+
+def leave_processes() -> None:
+    """Disconnect this process from those that :func:`join_processes` connected it with."""
+    comm._LOCAL_PROCESS_GROUP = None
+    comm.create_local_process_group.cache_clear()
+    comm._get_global_gloo_group.cache_clear()
+    leave_process_group()
 
 
 def check_once(check: Callable[[], None]) -> None:

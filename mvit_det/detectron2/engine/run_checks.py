@@ -14,10 +14,11 @@ from mvit_det.detectron2.data.lvis import check_lvis
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.user_data import has_validation_set
 from mvit_det.detectron2.engine.checkpointer import check_start
-from mvit_det.detectron2.engine.trainer import PRECISIONS
+from mvit_det.detectron2.engine.half_precision import evaluation_dtype
 from mvit_det.detectron2.engine.tta_settings import check_tta
 from mvit_det.detectron2.lazy_config import build
 from mvit_det.engine.launchers import count_cores, find_launch
+from mvit_det.engine.precision import PRECISIONS
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.report import run_folder
@@ -59,6 +60,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
     run_folder.check_output(Path(cfg.train.output_dir), names=(), overwrite=False, inputs=())
     if args.eval_only:
         check_tta(cfg, model)
+        evaluation_dtype(cfg)
         _check_detector_weights(model, cfg.train.init_checkpoint)
         return
     _check_batch(cfg, args.num_gpus * args.num_machines)
@@ -114,8 +116,9 @@ def _check_values(cfg: DictConfig) -> None:
         raise InputError(f"train.ema.decay is {decay!r}: expected a number of at least 0 and below 1")
     if cfg.train.seed >= 2**31:
         raise InputError(f"train.seed is {cfg.train.seed}: expected an integer below 2**31")
-    if cfg.train.amp.precision not in PRECISIONS:
-        raise unknown_name("train.amp.precision", cfg.train.amp.precision, PRECISIONS)
+    half = [name for name, dtype in PRECISIONS.items() if dtype is not None]
+    if cfg.train.amp.precision not in half:
+        raise unknown_name("train.amp.precision", cfg.train.amp.precision, half)
     if not re.fullmatch(METRIC, str(cfg.train.best_metric)):
         raise InputError(
             f"train.best_metric is {cfg.train.best_metric!r}: expected a name such as bbox/AP or segm/AP50"

@@ -14,11 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from mvit_det.detectron2.data.train_loader import Sample, TrainLoader
+from mvit_det.engine.precision import PRECISIONS
 from mvit_det.engine.seeding import seed_generators
 from mvit_det.engine.stop_request import StopRequest
 from mvit_det.errors import ImageError, counted, out_of_memory_summary
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NOT_FINITE = "a lower optimizer.lr, train.clip_norm=1 or train.amp.precision=bf16 may help"
 
 
@@ -53,7 +53,7 @@ class Trainer(SimpleTrainer):
         super().__init__(model, loader, optimizer)
         self.accumulate, self.clip_norm, self.seed = accumulate, clip_norm, seed
         self.stop_request = StopRequest()
-        self.dtype = PRECISIONS[precision] if precision else None
+        self.dtype = PRECISIONS[precision or "float32"]
         self.device = next(model.parameters()).device.type
         # bf16 has the range of float32 and needs no gradient scaling.
         self.scaler = torch.amp.GradScaler(self.device, enabled=precision == "fp16")

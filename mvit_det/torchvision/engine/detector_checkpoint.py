@@ -19,6 +19,7 @@ from mvit_det.weights import Checkpoint, load_all_weights, read_checkpoint
 from mvit_det.weights.checkpoint import CONFIG_KEY
 
 MIN_SIDE, MAX_SIDE = 32, 10_000  # px
+VITDET_KEY = "backbone.fpn_lateral2.norm.weight"  # the feature pyramids of the other detectors have no norms
 COCO_CATEGORIES = {
     category_id: name
     for category_id, name in enumerate(MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
@@ -179,6 +180,11 @@ def load_detector(path: Path) -> tuple[FasterRCNN, DetectorConfig]:
         InputError: if the file cannot be used, or does not name its classes.
     """
     checkpoint = read_checkpoint(path)
+    if VITDET_KEY in checkpoint.weights:
+        raise InputError(
+            f"{path}: has the pyramid and the heads of ViTDet's recipe, with which a detector works only in "
+            "Detectron2"
+        )
     config = config_of(checkpoint)
     detector = config.build()
     load_all_weights(detector, checkpoint)

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from mvit_det.engine.interruption import is_handled
+from mvit_det.engine.precision import PRECISIONS
 from mvit_det.errors import InputError, out_of_memory_summary
 from mvit_det.ops.allocator import keep_freed_memory
 from mvit_det.report import run_folder
@@ -29,13 +30,17 @@ from mvit_det.torchvision.engine.progress import RunProgress
 from mvit_det.torchvision.engine.resumption import Resumption, SeededBatches
 from mvit_det.torchvision.engine.weight_averaging import AveragedWeights, BestAverage
 
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
+LIGHTNING_PRECISIONS: dict[torch.dtype | None, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    None: "32-true",
+    torch.bfloat16: "bf16-mixed",
+    torch.float16: "16-mixed",
+}
 LOG_INTERVAL = 10  # steps
 
 
 def build_trainer(
     *,
-    precision: str,
+    autocast_dtype: torch.dtype | None,
     processes: Processes,
     console: Console,
     callbacks: tuple[L.Callback, ...] = (),
@@ -44,7 +49,7 @@ def build_trainer(
     """Return a Trainer for GPUs or, without a GPU, for the CPU, with this project's progress bar.
 
     Args:
-        precision: a name in :data:`PRECISIONS`.
+        autocast_dtype: the dtype of autocast, or None for float32.
         processes: the processes of the run; with more than one, they train with DDP.
         console: console for the progress bar.
         callbacks: callbacks besides the progress bar.
@@ -62,7 +67,7 @@ def build_trainer(
         num_nodes=processes.num_nodes,
         plugins=[processes.start(), CheckpointFiles()],
         strategy="ddp" if processes.world_size > 1 else "auto",
-        precision=PRECISIONS[precision],
+        precision=LIGHTNING_PRECISIONS[autocast_dtype],
         callbacks=[RunProgress(console), *callbacks],
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -104,7 +109,7 @@ def fit(
     assert schedule is not None
     last = options.out / run_folder.LAST
     trainer = build_trainer(
-        precision=options.precision,
+        autocast_dtype=PRECISIONS[options.precision],
         processes=processes,
         console=console,
         callbacks=tuple(_build_callbacks(options, sampler, console, keep_best=val_loader is not None)),

@@ -1,5 +1,6 @@
 """The processes of a run: one for each device of each machine."""
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from mvit_det.engine.children import is_child, start_children
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.launchers import count_cores, environment_integer, find_launch
+from mvit_det.engine.process_group import leave_process_group
 from mvit_det.errors import InputError, counted
 from mvit_det.report.console import PlainConsole
 
@@ -49,6 +51,7 @@ class Processes:
         if launch is None:
             launch = start_children(self.devices, machine=_node_rank(), num_machines=self.num_nodes)
         launch.export()
+        atexit.register(leave_process_group)  # Lightning does this for NCCL only
         return TorchElasticEnvironment()
 
 

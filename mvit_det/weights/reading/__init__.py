@@ -18,7 +18,6 @@ add the digest of the file to the URL as ``#sha256=``. Nor does it defend agains
 and safetensors, or another process that changes a file while it is read or mapped into memory.
 """
 
-from mvit_det.weights.reading.download import local_file
 from mvit_det.weights.reading.files import read_config, read_file
 
-__all__ = ["local_file", "read_config", "read_file"]
+__all__ = ["read_config", "read_file"]

@@ -5,6 +5,7 @@ import torch
 
 from mvit_det.errors import InputError
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
+from mvit_det.weights import to_detectron2
 from mvit_det.weights.checkpoint import CONFIG_KEY
 
 
@@ -55,6 +56,14 @@ def test_a_detector_of_another_head_is_refused(trained, tmp_path):
         InputError, match="boxes.pth: holds mvitv2_nano, .*; its head is none of faster_rcnn, "
     ):
         load_detector(tmp_path / "boxes.pth")
+
+
+def test_a_detector_of_vitdets_recipe_is_refused(trained, tmp_path):
+    _, state = trained
+    weights = to_detectron2(state) | {"backbone.fpn_lateral2.norm.weight": torch.ones(64)}
+    torch.save({"model": weights, "__author__": "zoo"}, tmp_path / "vitdet.pth")
+    with pytest.raises(InputError, match="vitdet.pth: has the pyramid and the heads of ViTDet's recipe, .*"):
+        load_detector(tmp_path / "vitdet.pth")
 
 
 def test_categories_of_another_data_set_are_matched_by_name():

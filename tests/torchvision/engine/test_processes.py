@@ -8,6 +8,7 @@ from mvit_det.engine.ending import ENDING, resumable
 from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.interruption import interruptible
 from mvit_det.engine.launchers import TORCHRUN, Launch
+from mvit_det.engine.process_group import leave_process_group
 from mvit_det.errors import InputError, RunError
 from mvit_det.torchvision.engine.processes import (
     Processes,
@@ -49,13 +50,17 @@ def test_several_processes_are_started_and_find_each_other(monkeypatch):
         return Launch(machine * size, size * num_machines, 0, size, "127.0.0.1", 5)
 
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    at_exit = []
     monkeypatch.setattr("mvit_det.torchvision.engine.processes.start_children", start_children)
+    monkeypatch.setattr("mvit_det.torchvision.engine.processes.atexit.register", at_exit.append)
     assert not Processes().start().creates_processes_externally  # a single process needs none
+    assert at_exit == []
     environment = Processes(devices=2, num_nodes=3, rank=2).start()
     assert started == [(2, 0, 3)]
     assert (environment.world_size(), environment.main_port) == (6, 5)
     Processes(devices=2, num_nodes=3, rank=0).start()  # the evaluation after training
     assert len(started) == 1
+    assert leave_process_group in at_exit
 
 
 def test_processes_of_torchrun(monkeypatch):

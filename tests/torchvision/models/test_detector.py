@@ -108,11 +108,12 @@ def test_soft_nms_finds_the_same_best_object_and_more_objects(method, batch):
         assert len(detections["boxes"]) > len(selected["boxes"]) > 0
 
 
-def test_autocast_does_not_round_boxes_to_half_precision(model, batch):
+def test_autocast_does_not_round_detections_to_half_precision(model, batch):
     with torch.autocast("cpu", torch.bfloat16):
-        boxes = predict(model, batch[0])[0]["boxes"]
-    assert boxes.dtype == torch.float32
-    assert (boxes != boxes.bfloat16().float()).any()
+        detections = predict(model, batch[0])[0]
+    for values in (detections[name] for name in ("boxes", "scores", "masks") if name in detections):
+        assert values.dtype == torch.float32
+        assert (values != values.bfloat16().float()).any()
 
 
 def test_a_thin_image_is_not_scaled_to_nothing(model):

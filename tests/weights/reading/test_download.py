@@ -1,145 +1,279 @@
-"""A URL is downloaded once, and only complete weight files are cached."""
+"""A file is downloaded once, a download that broke off is continued, and only checked files are cached."""
 
-import contextlib
 import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
 import threading
 import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
+import mvit_det.files
 from mvit_det import build_mvit
-from mvit_det.errors import InputError
-from mvit_det.weights import load_weights, local_file
-from mvit_det.weights.reading import download
+from mvit_det.errors import InputError, RunError
+from mvit_det.weights.reading import download as download_module
+from mvit_det.weights.reading import transfer
+from mvit_det.weights.reading.download import download
+from tests.weights.file_server import serve
 
-OK = b"HTTP/1.0 200 OK\r\n"
-PARTS = {  # path -> what the server sends first, and then a thousand times, every so many seconds
-    "endless": (OK + b"\r\n", 0, b"x" * 10_000),
-    "large": (OK + b"Content-Length: 9999999\r\n\r\n", 1, b""),
-    "silent": (b"", 0.1, b""),
-    "slow_headers": (OK + b"X: ", 0.1, b"x"),
-    "slow": (OK + b"\r\n", 0.1, b"x"),
-}
+PIECE = 100_000  # bytes
 
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder, closes the connection early below /half, and records the paths of requests."""
-
-    def do_GET(self):
-        self.server.paths.append(self.path)
-        if self.path.startswith("/half"):
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b"x" * 500)
-        elif part := next((each for each in PARTS if self.path.startswith(f"/{each}/")), None):
-            headers, interval, content = PARTS[part]
-            with contextlib.suppress(OSError):  # the client closes the connection
-                self.wfile.write(headers)
-                for _ in range(1000):
-                    self.wfile.write(content)
-                    time.sleep(interval)
-        else:
-            super().do_GET()
-
-    def log_message(self, *_):
-        pass
+DOWNLOAD = """
+import sys
+from huggingface_hub import constants
+from mvit_det.weights.reading.download import download
+constants.DOWNLOAD_CHUNK_SIZE = 10_000
+download(sys.argv[1])
+"""
 
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Yield a server of ``tmp_path/web``, with the cache in ``tmp_path/hub``."""
-    (tmp_path / "web/deep").mkdir(parents=True)
-    save_file(build_mvit("mvitv2_nano").state_dict(), tmp_path / "web/deep/nano.safetensors")
+    """Yield a server of ``tmp_path/web``, with the cache in ``tmp_path/hub``, and retries without pauses."""
+    (tmp_path / "web").mkdir()
+    save_file(build_mvit("mvitv2_nano").state_dict(), tmp_path / "web/nano.safetensors")
     (tmp_path / "web/page.pth").write_text("<html>sorry</html>")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    handler = partial(Handler, directory=tmp_path / "web")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        httpd.paths = []
-        httpd.url = f"http://127.0.0.1:{httpd.server_port}"
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield httpd
-        httpd.shutdown()
+    monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
+    with serve(tmp_path / "web") as server:
+        server.file_url = f"{server.url}/nano.safetensors"
+        yield server
 
 
-def test_a_url_is_downloaded_once(server, tmp_path):
-    url = f"{server.url}/deep/nano.safetensors"
+@pytest.fixture
+def content(server, tmp_path):
+    """Return the content of the file that is served."""
+    content = (tmp_path / "web/nano.safetensors").read_bytes()
+    assert len(content) > 3 * PIECE
+    return content
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """Return a function that returns the files in the cache by name, without the locks."""
+
+    def cached():
+        files = (path for path in (tmp_path / "hub").rglob("*") if path.is_file())
+        return {path.name: path for path in files if path.name != ".lock"}
+
+    return cached
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_url_is_downloaded_once_and_silently(server, content, tmp_path, capfd):
     for _ in range(2):
-        report = load_weights(build_mvit("mvitv2_nano"), url)
-    assert not report.missing
-    assert server.paths == ["/deep/nano.safetensors"]
-    cached = local_file(url)
-    assert cached.is_relative_to(tmp_path / "hub/mvit_det")
-    assert [path.name for path in cached.parent.iterdir()] == ["nano.safetensors"]
+        path = download(server.file_url)
+    assert server.requests == [("HEAD", "/nano.safetensors", None), ("GET", "/nano.safetensors", None)]
+    assert path.is_relative_to(tmp_path / "hub/mvit_det")
+    assert path.name == "nano.safetensors"
+    assert path.read_bytes() == content
+    assert {each.name for each in path.parent.iterdir()} == {"nano.safetensors", ".lock"}
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_different_urls_are_cached_separately(server):
-    urls = [f"{server.url}/deep/nano.safetensors?{query}" for query in ("", "id=1", "id=2")]
-    assert len({local_file(url) for url in urls}) == 3
-    assert len(server.paths) == 3
+    urls = [f"{server.file_url}?{query}" for query in ("", "id=1", "id=2")]
+    assert len({download(url) for url in urls}) == 3
 
 
-def test_a_digest_is_checked(server, tmp_path):
-    url = f"{server.url}/deep/nano.safetensors"
-    digest = hashlib.sha256((tmp_path / "web/deep/nano.safetensors").read_bytes()).hexdigest()
-    assert local_file(f"{url}#sha256={digest}").is_file()
-    with pytest.raises(InputError, match=f"has the digest {digest}, not that of .*; delete it"):
-        local_file(f"{url}#sha256={'0' * 64}")
-    with pytest.raises(InputError, match="expected sha256= and 64 hexadecimal digits"):
-        local_file(f"{url}#md5=00")
+def test_a_connection_that_breaks_off_is_continued(server, content):
+    server.break_after = len(content) // 3 - 5_000
+    assert download(server.file_url).read_bytes() == content
+    first, *others = server.gets()
+    starts = [int(each.removeprefix("bytes=").rstrip("-")) for each in others]
+    assert first is None
+    assert len(starts) == 3
+    assert starts == sorted({*starts})
+    assert starts[0] > server.break_after - 10_000  # at most one chunk is transferred again
 
 
-def test_detectron2_urls_point_to_its_storage(server, monkeypatch):
-    monkeypatch.setattr(download, "DETECTRON2_URL", f"{server.url}/")
-    assert local_file("detectron2://deep/nano.safetensors").is_file()
+def test_the_next_attempt_continues(server, content, cached):
+    server.break_after, server.status_after_break = PIECE, 503
+    with pytest.raises(
+        InputError, match=r"ended after 100,000 of [\d,]+ bytes: HTTP status 503.*; try again"
+    ):
+        download(server.file_url)
+    ((name, path),) = cached().items()
+    assert name.endswith(".incomplete")
+    assert path.read_bytes() == content[:PIECE]
+    server.break_after = server.status = None
+    server.requests.clear()
+    assert download(server.file_url).read_bytes() == content
+    assert server.gets() == ["bytes=100000-"]
+    assert list(cached()) == ["nano.safetensors"]
+
+
+def test_a_file_that_has_changed_on_the_server_is_not_continued(server, content, cached, tmp_path):
+    server.break_after, server.status_after_break = PIECE, 503
+    with pytest.raises(InputError, match="try again"):
+        download(server.file_url)
+    server.break_after = server.status = None
+    os.utime(tmp_path / "web/nano.safetensors", (1, 1))
+    server.requests.clear()
+    assert download(server.file_url).read_bytes() == content
+    assert server.gets() == [None]
+    assert list(cached()) == ["nano.safetensors"]
+
+
+def test_a_server_that_cannot_continue_starts_again_a_few_times(server, content, cached):
+    server.continues, server.break_after = False, PIECE
+    with pytest.raises(InputError, match="it broke off 6 times, and the server does not continue a download"):
+        download(server.file_url)
+    assert len(server.gets()) == 7
+    assert not cached()
+
+
+def test_a_server_may_answer_only_to_get(server, content, cached):
+    server.answers_head = False
+    server.break_after, server.status_after_break = PIECE, 503
+    with pytest.raises(InputError, match="the download ended after 100,000 bytes: HTTP status 503"):
+        download(server.file_url)
+    assert not cached()  # nothing says whether the next response has the same content
+    server.break_after = server.status = None
+    assert download(server.file_url).read_bytes() == content
+
+
+@pytest.mark.slow
+def test_another_process_takes_over_when_the_first_is_killed(server, content, cached):
+    server.pause_after = PIECE
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    first = subprocess.Popen([sys.executable, "-c", DOWNLOAD, server.file_url], env=environment)
+    try:
+        wait_for(lambda: any(path.stat().st_size == PIECE for path in cached().values()))
+        with ThreadPoolExecutor() as pool:
+            second = pool.submit(download, server.file_url)
+            time.sleep(0.2)
+            assert len(server.gets()) == 1  # the second one waits
+            server.pause_after = None
+            first.send_signal(signal.SIGKILL)
+            assert second.result(60).read_bytes() == content
+    finally:
+        first.kill()
+        first.wait()
+    assert server.gets() == [None, "bytes=100000-"]
+    assert list(cached()) == ["nano.safetensors"]
+
+
+def test_two_downloads_at_once_transfer_the_file_once(server, content, cached):
+    server.pause_after = PIECE
+    with ThreadPoolExecutor() as pool:
+        downloads = [pool.submit(download, server.file_url) for _ in range(2)]
+        wait_for(server.gets)
+        server.is_open.set()
+        assert {each.result(60).read_bytes() for each in downloads} == {content}
+    assert server.gets() == [None]
+
+
+def test_the_digest_is_checked(server, content, cached):
+    digest = hashlib.sha256(content).hexdigest()
+    with pytest.raises(InputError, match=f"nano.safetensors: the download has the digest {digest}, not 000"):
+        download(server.file_url, "0" * 64)
+    assert not cached()
+    assert download(server.file_url, digest) == download(server.file_url)
+    with pytest.raises(InputError, match=f"has the digest {digest}, not 000.*; delete it and try again"):
+        download(server.file_url, "0" * 64)
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "message"),
     [
-        ("/page.pth", r"/page.pth: is a web page"),
-        ("/none.pth", r"/none.pth: cannot be downloaded: HTTP Error 404"),
-        ("/half.pth", r"/half.pth: the download ended after 500 of 1,000 bytes"),
+        ("page.pth", r"/page.pth: is a web page"),
+        ("none.pth", r"/none.pth: cannot be downloaded: HTTP status 404 Not Found"),
+        ("none/..", "HTTP status 404"),
+        ("none/" + "a" * 300, "HTTP status 404"),
     ],
 )
-def test_incomplete_or_other_files_are_not_cached(path, words, server, tmp_path):
-    with pytest.raises(InputError, match=words):
-        local_file(server.url + path)
-    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+def test_other_files_are_not_cached(path, message, server, cached):
+    with pytest.raises(InputError, match=message):
+        download(f"{server.url}/{path}")
+    assert not cached()
 
 
-def test_other_urls_are_refused(tmp_path):
-    assert local_file(tmp_path / "a.pth") == tmp_path / "a.pth"
-    with pytest.raises(InputError, match="s3://bucket/a.pth: expected a path, http://"):
-        local_file("s3://bucket/a.pth")
-    for url in ("http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/", "http://[bad/a.pth", "http://a b/c"):
-        with pytest.raises(InputError, match="cannot be downloaded"):
-            local_file(url)
+@pytest.mark.parametrize("address", ["127.0.0.1:9/a.pth", "127.0.0.1:9/", "[bad/a.pth", "a b/c"])
+def test_without_a_connection_nothing_is_cached(address, server, cached):
+    with pytest.raises(InputError, match="cannot be downloaded"):
+        download(f"http://{address}")
+    assert not cached()
 
 
-def test_downloads_are_bounded_in_size_and_time(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "MAX_BYTES", 2**20)
-    monkeypatch.setattr(download, "TIMEOUT", 0.5)
-    for path, words in (
-        ("endless", "has more than 1,048,576 bytes"),
-        ("large", "has 9,999,999 bytes; expected at most 1,048,576"),
-        ("silent", "cannot be downloaded"),
-        ("slow_headers", "the server does not answer"),
-        ("slow", "arrives too slowly"),
-    ):
-        with pytest.raises(InputError, match=words):
-            local_file(f"{server.url}/{path}/a.pth")
-    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+def test_a_full_disk_is_named(server, content, cached, monkeypatch):
+    with monkeypatch.context() as patch:
+        usage = SimpleNamespace(total=10**9, free=1000)
+        patch.setattr(mvit_det.files.shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(RunError, match=r"cannot be written: No space left .* needed, 1 kB free"):
+            download(server.file_url)
+    assert server.gets() == []
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (PIECE, hard))
+    try:
+        with pytest.raises(RunError, match=r"nano.safetensors: cannot be written: File too large"):
+            download(server.file_url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not cached()
 
 
-def test_names_of_urls_stay_in_the_cache(server):
-    with pytest.raises(InputError, match="leads out of Detectron2's model zoo"):
-        local_file("detectron2://a/%2e%2e/../b.pkl")
-    for name in ("..", "a" * 300):
-        with pytest.raises(InputError, match="HTTP Error 404|is a web page"):
-            local_file(f"{server.url}/none/{name}")
+OK = b"HTTP/1.0 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "start", "interval", "part", "message"),
+    [
+        (30, OK + b"\r\n", 0, b"x" * 10_000, "has more than 1,048,576 bytes"),
+        (
+            30,
+            OK + b"Content-Length: 9999999\r\n\r\n",
+            1,
+            b"",
+            "has 9,999,999 bytes; expected at most 1,048,576",
+        ),
+        (0.5, b"", 0.1, b"", "cannot be downloaded: timed out"),
+        (0.5, OK + b"X: ", 0.05, b"x", "the server does not answer|timed out"),
+        (2, OK + b"\r\n", 0.05, b"x", "arrives too slowly: 0 bytes in"),
+    ],
+    ids=["endless", "large", "silent", "slow headers", "slow"],
+)
+def test_size_and_time_are_bounded(timeout, start, interval, part, message, cached, server, monkeypatch):
+    class Raw(BaseRequestHandler):
+        """Sends ``start``, and then ``part`` every ``interval`` seconds."""
+
+        def handle(self):
+            is_head = self.request.recv(2**16).startswith(b"HEAD")  # unread data would reset the connection
+            with suppress(OSError):
+                self.request.sendall(start)
+                if is_head and start.endswith(b"\r\n\r\n"):
+                    return
+                for _ in range(200):
+                    self.request.sendall(part)
+                    time.sleep(interval)
+
+    monkeypatch.setattr(download_module, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(transfer, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(transfer, "TIMEOUT", timeout)
+    with ThreadingTCPServer(("127.0.0.1", 0), Raw) as raw:
+        raw.daemon_threads = True
+        threading.Thread(target=raw.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            with pytest.raises(InputError, match=message):
+                download(f"http://127.0.0.1:{raw.server_address[1]}/a.pth")
+        finally:
+            raw.shutdown()
+    assert not cached()
