@@ -24,10 +24,13 @@ RULES = {
     "ops": ({"errors"}, {"torch"}),
     "backbone": ({"ops", "errors"}, {"torch"}),
     "weights": ({"backbone", "errors", "files", "heads"}, {"huggingface_hub", "safetensors", "torch"}),
-    "data": ({"errors", "files", "recipes"}, {"cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"}),
+    "data": (
+        {"errors", "files", "recipes"},
+        {"av", "cv2", "defusedxml", "numpy", "PIL", "pycocotools", "yaml"},
+    ),
     "report": (
-        {"data", "errors", "files"},
-        {"cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision"},
+        {"data", "engine", "errors", "files"},
+        {"av", "cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision", "trackers"},
     ),
     "torchvision": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
     "detectron2": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),

@@ -115,6 +115,11 @@ def fraction() -> Callable[[str], Any]:
     return _checked(float, lambda value: 0 < value < 1, "must be between 0 and 1")
 
 
+def overlap() -> Callable[[str], Any]:
+    """Return a parser of the part of an object that another one covers, for the ``type`` of an argument."""
+    return _checked(float, lambda value: 0 <= value < 1, "must be at least 0 and less than 1")
+
+
 def image_side() -> Callable[[str], Any]:
     """Return a parser of image sides in pixels, for the ``type`` of an argument."""
     return _checked(int, lambda value: value >= MIN_SIDE, f"must be at least {MIN_SIDE} px")

@@ -30,7 +30,9 @@ PACKAGES = {  # name for display -> name of the module
     "setuptools": "setuptools",
     "pycocotools": "pycocotools",
     "OpenCV": "cv2",
+    "PyAV": "av",
     "supervision": "supervision",
+    "trackers": "trackers",
     "Detectron2": "detectron2",
 }
 

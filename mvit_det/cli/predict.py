@@ -1,4 +1,4 @@
-"""``mvit-det predict``: detect objects in images, in the images of folders, or in a video."""
+"""``mvit-det predict``: detect objects in images, in folders of images, in a video, or with a camera."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,12 @@ from mvit_det.cli.arguments import (
     add_checkpoint_arguments,
     add_inference_precision,
     add_overwrite_argument,
+    image_side,
+    overlap,
     positive,
 )
 
-HELP = "detect objects in images or in a video"
+HELP = "detect objects in images, in a video or with a camera"
 EXAMPLE = "mvit-det predict runs/demo/shapes/images --checkpoint runs/demo/best.ckpt"
 
 
@@ -19,11 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         "sources",
-        type=Path,
         nargs="+",
         metavar="source",
-        help="images and folders, which are searched with their subfolders; or a video (.avi, .m4v, .mkv, "
-        ".mov, .mp4 or .webm)",
+        help="images, their URLs, and folders, which are searched with their subfolders; or a video or its "
+        "URL (.avi, .m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm or .wmv); or a camera (0 or camera:0 is the "
+        "first one)",
     )
     add_checkpoint_arguments(parser, Path("runs/predictions"))
     parser.add_argument(
@@ -39,22 +41,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="stop at an image that cannot be read; by default, it is left out, and the exit status is 1",
+        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status "
+        "is 1",
+    )
+    parser.add_argument(
+        "--slice",
+        type=image_side(),
+        dest="slice_size",
+        metavar="PX",
+        help="cut images that are larger into overlapping slices of this size, to find small objects",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=overlap(),
+        metavar="PART",
+        help="part of a slice that the next one covers, at least 0 and less than 1; default: 0.2",
+    )
+    parser.add_argument(
+        "--track", action="store_true", help="number the objects of a video, and follow them over its frames"
     )
     add_overwrite_argument(parser)
 
 
-def run(checkpoint: str, soft_nms: str | None, precision: str, batch_size: int, **options: Any) -> None:
+def run(
+    checkpoint: str,
+    soft_nms: str | None,
+    precision: str,
+    batch_size: int,
+    slice_size: int | None,
+    overlap: float | None,
+    **options: Any,
+) -> None:
     """Detect objects, and write annotated copies and a COCO results file."""
+    from mvit_det.errors import InputError
     from mvit_det.report.predictions import PredictOptions
     from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.predict import predict
     from mvit_det.weights import local_file
 
+    if overlap is not None and slice_size is None:
+        raise InputError("--overlap needs --slice, the size of a slice")
     path = find_checkpoint(local_file(checkpoint))
     predict(
         PredictOptions(checkpoint=path, **options),
+        batch_size=batch_size,
         soft_nms=soft_nms,
         precision=precision,
-        batch_size=batch_size,
+        slice_size=slice_size,
+        **({} if overlap is None else {"overlap": overlap}),
     )

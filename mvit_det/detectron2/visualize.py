@@ -76,7 +76,7 @@ def visualize_data(args: Namespace) -> None:
 
 
 def visualize_predictions(args: Namespace) -> None:
-    """Detect objects in an image, a folder of images or a video; see :func:`write_detections`."""
+    """Detect objects in an image, a folder, a video or with a camera; see :func:`write_detections`."""
     cfg = load_config(args.config_file, args.overrides)
     checkpoint = cfg.train.init_checkpoint
     if not checkpoint:
@@ -98,6 +98,7 @@ def visualize_predictions(args: Namespace) -> None:
         score=args.score,
         overwrite=args.overwrite,
         strict=args.strict,
+        track=args.track,
     )
     detect = partial(detect_frames, detector, build(cfg.dataloader.test.mapper), list(categories))
     write_detections(options, detect, categories, _console())
@@ -168,7 +169,9 @@ def _parser() -> ArgumentParser:
     )
 
     predict.add_argument(
-        "source", type=Path, help="an image, a folder, which is searched with its subfolders, or a video"
+        "source",
+        help="an image, a folder, which is searched with its subfolders, a video, the URL of an image or a "
+        "video, or a camera (0 or camera:0 for the first)",
     )
     predict.add_argument(
         "--score", type=float, default=0.5, help="minimum score of a drawn detection; default: %(default)s"
@@ -183,7 +186,11 @@ def _parser() -> ArgumentParser:
     predict.add_argument(
         "--strict",
         action="store_true",
-        help="stop at an image that cannot be read; by default, it is left out, and the exit status is 1",
+        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status "
+        "is 1",
+    )
+    predict.add_argument(
+        "--track", action="store_true", help="number the objects of a video, and follow them over its frames"
     )
     for command in (data, predict):
         command.add_argument(

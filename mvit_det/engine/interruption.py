@@ -99,6 +99,19 @@ def defer_interrupts(is_deferred: bool) -> None:
 
 
 @contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Return a context in which a signal raises nothing; it raises a KeyboardInterrupt at the end.
+
+    The context must be short, because the process ends at once after :data:`TIME_LIMIT`.
+    """
+    defer_interrupts(True)
+    try:
+        yield
+    finally:
+        defer_interrupts(False)
+
+
+@contextmanager
 def interruptible(program: str, resume: str = "") -> Iterator[None]:
     """Return a context for a command, in which signals are handled.
 

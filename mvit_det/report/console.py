@@ -1,10 +1,18 @@
 """Progress bars and tables for the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import track as rich_track
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -36,10 +44,31 @@ def print_line(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def track(items: Iterable[T], total: int, description: str, console: Console) -> Iterable[T]:
-    """Return ``items``, and show a progress bar while they are consumed if the console is a terminal."""
-    hidden = not console.is_terminal
-    return rich_track(items, description, total, console=console, transient=True, disable=hidden)
+class _RateColumn(ProgressColumn):
+    """The number of items per second."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate:.3g} images/s")
+
+
+def track(
+    items: Iterable[T], total: int | None, description: str, console: Console
+) -> Generator[T, None, None]:
+    """Return images, and show a progress bar with their rate while they are consumed.
+
+    Nothing is shown if the console is no terminal.
+
+    Args:
+        items: the images, or one item for each.
+        total: their number, or None if it is not known.
+        description: what happens to them.
+        console: where to show it.
+    """
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), TaskProgressColumn(), _RateColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield from progress.track(items, total, description=description)
 
 
 def check_images_with_progress(dataset: Dataset, console: Console, *, drop_invalid: bool = False) -> Dataset:

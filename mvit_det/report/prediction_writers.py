@@ -1,83 +1,103 @@
 """Writers of images and videos on which detections are drawn."""
 
 import os
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
+import av
 import supervision as sv
 
-from mvit_det.data.frames import Frame, Video
+from mvit_det.data.frames import Frame
 from mvit_det.data.images import SUFFIXES
+from mvit_det.data.videos import Video
 from mvit_det.errors import RunError
-from mvit_det.files import describe_space
+from mvit_det.files import replaced_file
 from mvit_det.report.drawing import RgbImage, write_image
+from mvit_det.report.video_file import VideoFile
 
 Draw = Callable[[Frame, sv.Detections], RgbImage]
 MAX_WRITERS = 4  # threads that draw and write images
 MAX_WAITING = 16  # images that wait to be written
 
 
-class ImageWriter:
-    """Draws and writes images in several threads."""
+class Writer:
+    """Draws and writes images in other threads, all of which are written when the context ends.
 
-    def __init__(self, folder: Path, draw: Draw) -> None:
-        self.folder, self.draw = folder, draw
-        self.pending: deque[Future[None]] = deque()
-        self.pool = ThreadPoolExecutor(min(MAX_WRITERS, os.cpu_count() or 1))
+    Args:
+        write: function that draws and writes an image.
+        num_threads: number of threads; with one, the images are written in their order.
+    """
 
-    def __enter__(self) -> "ImageWriter":
+    def __init__(self, write: Callable[[Frame, sv.Detections], None], num_threads: int) -> None:
+        self._write = write
+        self._pending: deque[Future[None]] = deque()
+        self._pool = ThreadPoolExecutor(num_threads)
+
+    def __enter__(self) -> "Writer":
         return self
 
     def write(self, frame: Frame, detections: sv.Detections) -> None:
-        self.pending.append(self.pool.submit(self._write, frame, detections))
-        while len(self.pending) > MAX_WAITING:
-            self.pending.popleft().result()
-
-    def _write(self, frame: Frame, detections: sv.Detections) -> None:
-        drawn, png = self.draw(frame, detections), self.folder / f"{frame.name}.png"
-        if Path(frame.name).suffix.lower() not in SUFFIXES:
-            write_image(png, drawn)
-            return
-        try:
-            write_image(self.folder / frame.name, drawn)
-        except OSError as error:
-            if error.errno:
-                raise
-            write_image(png, drawn)  # the image is too large for its format, such as JPEG
+        """Draw and write an image soon. Raises the error of an earlier image, if there was one."""
+        self._pending.append(self._pool.submit(self._write, frame, detections))
+        while len(self._pending) > MAX_WAITING:
+            self._pending.popleft().result()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.pool.shutdown(cancel_futures=kind is not None)
+        self._pool.shutdown(cancel_futures=kind is not None)
         if kind is None:
-            for future in self.pending:
+            for future in self._pending:
                 future.result()
 
 
-class VideoWriter:
-    """Draws and writes the frames of a video. An incomplete video is removed."""
+def image_writer(folder: Path, names: Iterable[str], draw: Draw) -> Writer:
+    """Return a writer of images, each in its own format, or as PNG if that is not possible.
 
-    def __init__(self, folder: Path, video: Video, draw: Draw) -> None:
-        self.path, self.draw = folder / f"{video.path.stem}.mp4", draw
-        info = sv.VideoInfo(video.width, video.height, video.rate, video.num_frames or None)
-        self.sink = sv.VideoSink(str(self.path), info)
+    Args:
+        folder: the folder of the drawn images.
+        names: the names of all images; names with the added suffix ``.png`` differ from them.
+        draw: function that returns a drawn image.
+    """
+    used, lock = set(names), threading.Lock()
 
-    def __enter__(self) -> "VideoWriter":
-        self.path.parent.mkdir(exist_ok=True)
-        self.sink.__enter__()
-        return self
+    def png_name(name: str) -> str:
+        with lock:
+            numbered = chain([f"{name}.png"], (f"{name}-{number}.png" for number in count(2)))
+            unused = next(png for png in numbered if png not in used)
+            used.add(unused)
+        return unused
 
-    def write(self, frame: Frame, detections: sv.Detections) -> None:
-        drawn = self.draw(frame, detections)
-        self.sink.write_frame(np.ascontiguousarray(drawn[:, :, ::-1]))  # RGB to BGR
+    def write(frame: Frame, detections: sv.Detections) -> None:
+        drawn = draw(frame, detections)
+        if Path(frame.name).suffix.lower() in SUFFIXES:
+            try:
+                write_image(folder / frame.name, drawn)
+                return
+            except OSError as error:
+                if error.errno:
+                    raise  # otherwise, the image is too large for its format, such as JPEG
+        write_image(folder / png_name(frame.name), drawn)
 
-    def __exit__(self, *error: Any) -> None:
-        self.sink.__exit__(*error)
-        if error[0] is not None:
-            self.path.unlink(missing_ok=True)
-        elif not cv2.VideoCapture(str(self.path)).read()[0]:  # OpenCV does not report errors when it writes
-            self.path.unlink(missing_ok=True)
-            raise RunError(f"{self.path}: could not be written: {describe_space(self.path.parent)}")
+    return Writer(write, min(MAX_WRITERS, os.cpu_count() or 1))
+
+
+@contextmanager
+def video_writer(folder: Path, video: Video, draw: Draw) -> Iterator[Writer]:
+    """Return a context with a writer of the frames of a video. The file is complete when the context ends.
+
+    Raises:
+        RunError: if the file cannot be written, in which case it does not exist.
+    """
+    path = folder / f"{Path(video.name).stem}.mp4"
+    try:
+        with replaced_file(path) as part:
+            file = VideoFile(Path(part.name), video)
+            with Writer(lambda frame, found: file.write(draw(frame, found), frame.time), 1) as writer:
+                yield writer
+            file.close()
+    except av.FFmpegError as error:
+        raise RunError(f"{path}: cannot be written: {error}") from None

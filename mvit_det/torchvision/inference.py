@@ -1,8 +1,9 @@
 """A detector for use from Python: from image files and arrays to boxes, masks and class names."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import supervision as sv
@@ -12,17 +13,23 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.batches import apply_in_batches
-from mvit_det.data.frames import Frame, find_images, find_video, open_video, read_frames
+from mvit_det.data.frame_sources import find_images, find_video, open_source_video
+from mvit_det.data.frames import Frame, read_frames
 from mvit_det.engine.precision import autocast_dtype
 from mvit_det.errors import ImageError
 from mvit_det.nms import check_soft_nms
 from mvit_det.report.detections import draw_detections
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.run_folder import find_checkpoint
+from mvit_det.report.tracking import not_a_video, track_objects
 from mvit_det.torchvision.data.image_arrays import ImageLike, to_array
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
 from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
+from mvit_det.torchvision.slicing import detect_in_slices
 from mvit_det.weights import local_file
+
+T = TypeVar("T")
+MIN_SLICE = 32  # px
 
 
 class Detector:
@@ -43,8 +50,14 @@ class Detector:
         precision: "float32", "bf16", "fp16" or "auto"; see
             :func:`mvit_det.engine.precision.autocast_dtype`.
         min_score: the lowest score of a detection, in 0..1.
-        max_detections: the largest number of detections in an image; those with the highest scores are kept.
+        max_detections: the largest number of detections in an image, or in each slice; those with the highest
+            scores are kept.
         soft_nms: "linear" or "gaussian" for soft-NMS (arXiv 1704.04503), or None for non-maximum suppression.
+        slice_size: width and height of a slice in pixels, to find small objects in large images: an image is
+            cut into overlapping slices, which are detected like images, and their detections are merged. An
+            image that is not larger is detected whole. None for whole images.
+        overlap: the part of a slice that the next one covers, at least 0 and less than 1. Objects that are
+            smaller than the overlap are seen whole by one of the slices.
 
     Attributes:
         categories: category id -> name, in the order of the model's classes.
@@ -65,12 +78,18 @@ class Detector:
         min_score: float = 0.5,
         max_detections: int = 100,
         soft_nms: str | None = None,
+        slice_size: int | None = None,
+        overlap: float = 0.2,
     ) -> None:
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score {min_score:g}: must be from 0 to 1")
-        if max_detections < 1:
-            raise ValueError(f"max_detections {max_detections}: must be at least 1")
+        _check_integer("max_detections", max_detections, 1)
+        if slice_size is not None:
+            _check_integer("slice_size", slice_size, MIN_SLICE)
+        if not 0 <= overlap < 1:
+            raise ValueError(f"overlap {overlap:g}: must be at least 0 and less than 1")
         check_soft_nms(soft_nms)
+        self.min_score, self.slice_size, self.overlap = min_score, slice_size, overlap
         self.device = _choose_device(device)
         self._autocast_dtype = autocast_dtype(precision, self.device)
         model, config = load_detector(find_checkpoint(local_file(checkpoint)))
@@ -98,30 +117,31 @@ class Detector:
 
         Args:
             images: an image, or a list of images of any sizes.
-            batch_size: the largest number of images in a batch. Only images that the model scales and pads to
-                the same size share a batch, so that it changes the results only by rounding errors.
+            batch_size: the largest number of images, or of slices, in a batch. Only those that the model
+                scales and pads to the same size share a batch, so that it changes the results only by
+                rounding errors.
 
         Returns:
             for each image, ``xyxy`` (K, 4) in pixels, ``mask`` (K, H, W) bool or None, ``confidence`` (K,)
             in 0..1, ``class_id`` (K,), the keys of :attr:`categories`, and ``data["class_name"]`` (K,); the
-            highest score first.
+            highest score first. With slices, ``mask`` is supervision's ``CompactMask``.
 
         Raises:
             ImageError: if a file cannot be read.
             TypeError: for an object of another type.
             ValueError: for an empty image, or an array or a tensor of another shape, dtype or range.
         """
-        if isinstance(images, list | tuple):
-            arrays = map(to_array, images)
-            detected = apply_in_batches(self._detect_batch, arrays, batch_size, self._padded_shape)
-            return [detections for _, detections in detected]
-        return self._detect_batch([to_array(images)])[0]
+        is_list = isinstance(images, list | tuple)
+        arrays = map(to_array, images if isinstance(images, list | tuple) else [images])
+        results = [detections for _, detections in self._detect(arrays, lambda image: image, batch_size)]
+        return results if is_list else results[0]
 
     def stream(
         self,
-        source: str | Path | Sequence[str | Path],
+        source: str | Path | int | Sequence[str | Path],
         batch_size: int = 8,
         on_error: Callable[[ImageError], None] | None = None,
+        track: bool = False,
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Detect the objects in the images of a folder or in the frames of a video, one batch at a time.
 
@@ -129,39 +149,71 @@ class Detector:
         few images are in memory.
 
         Args:
-            source: an image, a folder, which is searched with its subfolders, or a video; or a list of images
-                and folders.
-            batch_size: see :meth:`__call__`.
+            source: an image, a folder, which is searched with its subfolders, a video, the URL of an image or
+                a video, or the number of a camera, 0 for the first one; or a list of images, their URLs and
+                folders. Videos in folders are left out.
+            batch_size: see :meth:`__call__`. With 1, the frames of a camera have their results soonest.
             on_error: function that is called for an image that cannot be read, which is then left out. By
                 default, the error is raised.
+            track: whether to track the objects of a video. ``tracker_id`` of its detections is then constant
+                for an object; see :func:`mvit_det.report.tracking.track_objects`.
 
         Returns:
             an iterator over the images or frames in their order, as :class:`mvit_det.data.frames.Frame` with
             ``path``, ``name`` and ``image``, each with its detections.
 
         Raises:
-            InputError: if the source does not exist, contains no images, or is a video that cannot be read.
+            InputError: if the source does not exist, contains no images or is a video that cannot be read, or
+                if ``track`` is set and it is not a video.
             ImageError: for an image that cannot be read.
         """
-        sources = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-        video = find_video(sources)
-        frames = open_video(video).frames if video else read_frames(find_images(sources), on_error)
-        return self.detect_frames(frames, batch_size)
+        _check_integer("batch_size", batch_size, 1)
+        if isinstance(source, int):
+            source = f"camera:{source}"
+        sources = [source] if isinstance(source, str | Path) else source
+        if found := find_video(sources):
+            video = open_source_video(found)
+            predictions = self.detect_frames(video.frames, batch_size)
+            return track_objects(predictions, video.rate, self.min_score) if track else predictions
+        images = find_images(sources)
+        if track:
+            raise not_a_video(sources)
+        return self.detect_frames(read_frames(images, on_error), batch_size)
 
     def detect_frames(
         self, frames: Iterable[Frame], batch_size: int
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Detect the objects in images that have been read; see :meth:`stream`."""
-        return apply_in_batches(
-            lambda batch: self._detect_batch([frame.image for frame in batch]),
-            frames,
-            batch_size,
-            lambda frame: self._padded_shape(frame.image),
-        )
+        return self._detect(frames, lambda frame: frame.image, batch_size)
 
     def draw(self, image: ImageLike, detections: sv.Detections) -> Image.Image:
         """Return a copy of an image with the boxes, masks, class names and scores of detections."""
         return Image.fromarray(draw_detections(to_array(image), detections, self.categories))
+
+    def _detect(
+        self, items: Iterable[T], image_of: Callable[[T], RgbImage], batch_size: int
+    ) -> Iterator[tuple[T, sv.Detections]]:
+        """Detect the objects in the images of items, whole or in slices."""
+        _check_integer("batch_size", batch_size, 1)
+        if self.slice_size is None:
+            return self._detect_whole(items, image_of, batch_size)
+        return detect_in_slices(
+            lambda slices: self._detect_whole(slices, lambda part: part.pixels, batch_size),
+            items,
+            image_of,
+            self.slice_size,
+            self.overlap,
+        )
+
+    def _detect_whole(
+        self, items: Iterable[T], image_of: Callable[[T], RgbImage], batch_size: int
+    ) -> Iterator[tuple[T, sv.Detections]]:
+        return apply_in_batches(
+            lambda batch: self._detect_batch([image_of(item) for item in batch]),
+            items,
+            batch_size,
+            lambda item: self._padded_shape(image_of(item)),
+        )
 
     @torch.inference_mode()
     def _detect_batch(self, images: Sequence[RgbImage]) -> list[sv.Detections]:
@@ -188,6 +240,11 @@ class Detector:
         shape = scaled_shape((image.shape[0], image.shape[1]), transform.min_size[-1], transform.max_size)
         height, width = (-(-side // transform.size_divisible) for side in shape)
         return height, width
+
+
+def _check_integer(name: str, value: int, minimum: int) -> None:
+    if not isinstance(value, Integral) or value < minimum:
+        raise ValueError(f"{name} {value!r}: must be an integer of at least {minimum}")
 
 
 def _choose_device(device: str | torch.device) -> torch.device:

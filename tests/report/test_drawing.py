@@ -37,6 +37,14 @@ def test_classes_have_the_colors_of_the_palette():
     assert abs(drawn[35:50, 15:30].astype(float) - [127.5, 63.5, 7]).max() <= 0.5
 
 
+def test_colors_follow_the_order_of_the_categories():
+    image, boxes = np.zeros((80, 120, 3), np.uint8), np.array([[10, 30, 40, 60], [70, 30, 100, 60]])
+    drawn = draw_objects(image, boxes, None, np.array([90, 4]), {4: "nut", 90: "bolt"})
+    expected = draw_objects(image, boxes, None, np.array([2, 1]), {1: "nut", 2: "bolt"})
+    assert (drawn == expected).all()
+    assert (drawn[30, 10] != drawn[30, 70]).any()
+
+
 def test_objects_of_a_single_class_have_different_colors():
     drawn = draw_objects(
         np.zeros((80, 120, 3), np.uint8),
@@ -105,3 +113,11 @@ def test_small_images_are_enlarged_by_a_whole_factor():
         640,
         900,
     ]
+
+
+def test_lines_suit_the_objects_of_a_large_image():
+    for side, is_thick in ((20, False), (1500, True)):
+        boxes = np.array([[100, 100, 100 + side, 100 + side]])
+        drawn = draw_objects(np.zeros((2000, 3000, 3), np.uint8), boxes, None, np.array([1]), {1: "nut"})
+        assert drawn[110, 100].any()
+        assert drawn[110, 98].any() == is_thick

@@ -42,7 +42,7 @@ def assert_equal(one, two):
     np.testing.assert_allclose(one.xyxy, two.xyxy, atol=1e-3)
     np.testing.assert_allclose(one.confidence, two.confidence, atol=1e-5)
     assert np.array_equal(one.class_id, two.class_id)
-    assert (one.mask != two.mask).mean() < 1e-3
+    assert (np.asarray(one.mask) != np.asarray(two.mask)).mean() < 1e-3
 
 
 def test_detections_are_those_of_the_model(checkpoint, detector, images):
@@ -137,6 +137,48 @@ def test_a_stream_reads_a_video(detector, images, tmp_path):
     assert_equal(detections, detector(frame.image))
 
 
+def test_a_batch_size_is_an_integer(detector, images, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    for batch_size in (0, 2.5, None):
+        for detect in (detector, detector.stream):
+            with pytest.raises(
+                ValueError, match=f"batch_size {batch_size}: must be an integer of at least 1"
+            ):
+                detect(tmp_path / "a.png", batch_size=batch_size)
+
+
+def test_slices_of_an_image_are_detected_as_images_are(checkpoint, detector, images):
+    sliced = mvit_det.Detector(
+        checkpoint, precision="float32", min_score=0.1, max_detections=5, slice_size=64, overlap=0.0
+    )
+    image = np.concatenate([images[0][:, :64], images[2][:, :64]], axis=1)
+    small = images[1][:50, :60]
+    detections, whole = sliced([image, small], batch_size=3)
+    parts = [detector(np.ascontiguousarray(image[:, left : left + 64])) for left in (0, 64)]
+    scores = np.concatenate([part.confidence for part in parts])
+    assert 0 < len(detections) <= 10
+    assert np.isclose(detections.confidence[:, None], scores, atol=1e-5).any(1).all()
+    assert detections.mask.shape == (len(detections), 64, 128)
+    assert set(detections["class_name"]) <= {"cat", "dog"}
+    assert_equal(whole, detector(np.ascontiguousarray(small)))
+    assert_equal(detections, sliced(image, batch_size=1))
+
+
+def test_a_stream_tracks_the_objects_of_a_video(detector, images, tmp_path):
+    pytest.importorskip("trackers")
+    path = tmp_path / "clip.avi"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
+    for _ in range(3):
+        video.write(images[0])
+    video.release()
+    first, second, third = (detections for _, detections in detector.stream(path, track=True))
+    assert first.tracker_id.tolist() == [-1] * 5
+    assert sorted(second.tracker_id) == sorted(third.tracker_id) == [1, 2, 3, 4, 5]
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: is not a video, and only the objects of a video can be"):
+        detector.stream(tmp_path / "a.png", track=True)
+
+
 def test_detections_are_drawn(detector, images):
     drawn = detector.draw(images[0], detector(images[0]))
     assert drawn.size == (96, 64)
@@ -163,7 +205,11 @@ def test_half_precision_gives_similar_scores(checkpoint, detector, images):
     ("options", "message"),
     [
         ({"min_score": 50}, "min_score 50: must be from 0 to 1"),
-        ({"max_detections": 0}, "max_detections 0: must be at least 1"),
+        ({"max_detections": 0}, "max_detections 0: must be an integer of at least 1"),
+        ({"max_detections": 10.0}, r"max_detections 10\.0: must be an integer"),
+        ({"slice_size": 20}, "slice_size 20: must be an integer of at least 32"),
+        ({"slice_size": "640"}, "slice_size '640': must be an integer"),
+        ({"slice_size": 64, "overlap": 1}, "overlap 1: must be at least 0 and less than 1"),
         ({"soft_nms": "hard"}, "hard"),
         ({"precision": "half"}, "unknown precision 'half'"),
         ({"device": "gpu"}, "device 'gpu': must be auto, cpu, cuda or cuda:N"),
