@@ -11,7 +11,7 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from mvit_det.ops.convolution import conv2d, is_supported, use_fast_convolutions
-from mvit_det.ops.roi_align import can_use_native_roi_align, native_roi_align
+from mvit_det.ops.roi_align import can_pool_levels, pool_levels
 
 
 class RCNN(GeneralizedRCNN):
@@ -54,7 +54,7 @@ class RegionPooler(ROIPooler):
             x: the levels, each (N, C, h, w).
             box_lists: the boxes of each image.
         """
-        if not can_use_native_roi_align(x):
+        if not can_pool_levels(x):
             return super().forward(x, box_lists)
         boxes = Boxes.cat(box_lists).tensor
         counts = torch.tensor([len(image_boxes) for image_boxes in box_lists])
@@ -63,7 +63,7 @@ class RegionPooler(ROIPooler):
         )
         scales = [pooler.spatial_scale for pooler in self.level_poolers]
         image_index = torch.repeat_interleave(counts)
-        return native_roi_align(x, boxes, image_index, levels, scales, self.output_size[0])
+        return pool_levels(x, boxes, image_index, levels, scales, self.output_size[0])
 
 
 def _is_adaptive(pooler: nn.Module) -> bool:
