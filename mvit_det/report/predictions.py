@@ -18,7 +18,7 @@ from mvit_det.data.json_files import growing_json_list
 from mvit_det.engine.interruption import deferred_interrupts
 from mvit_det.errors import ImageError, InputError, RunError, counted
 from mvit_det.report import run_folder
-from mvit_det.report.console import print_line, track
+from mvit_det.report.console import print_line, progress_bar
 from mvit_det.report.detections import draw_detections, to_entries
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.prediction_writers import Writer, image_writer, video_writer
@@ -104,7 +104,7 @@ def _write_detections(
         frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = image_writer(pictures, images, draw)
     start = time.monotonic()
-    with closing(track(detect(frames), total, "detecting", console)) as predictions:
+    with closing(progress_bar(detect(frames), total, "detecting", console)) as predictions:
         first = next(predictions, None)  # before the folder is cleared
         if first is None:
             raise InputError(f"none of the {total} images can be read")
@@ -143,7 +143,7 @@ def _find_images(options: PredictOptions, console: Console) -> dict[str, Path | 
             "source",
         )
     if options.strict and len(images) > 1:  # a single image is read before anything is written
-        for _ in track(read_frames(images), len(images), "checking images", console):
+        for _ in progress_bar(read_frames(images), len(images), "checking images", console):
             pass
     return images
 
