@@ -112,12 +112,11 @@ def _images_in_folder(
     files = sorted(_files_in(folder, left_out))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not images and videos:
+        number = counted(len(videos), "video")
+        raise InputError(f"{folder}: contains no images, but {number}, each of which must be the only source")
     if not images:
-        there = (
-            f"no images, but {counted(len(videos), 'video')}, each of" if videos else "no images; expected"
-        )
-        expected = "which must be the only source" if videos else ", ".join(sorted(SUFFIXES))
-        raise InputError(f"{folder}: contains {there} {expected}")
+        raise InputError(f"{folder}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
     if on_video is not None:
         for video in videos:
             on_video(video)

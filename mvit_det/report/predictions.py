@@ -25,11 +25,10 @@ from mvit_det.report.prediction_writers import Writer, image_writer, video_write
 from mvit_det.report.run_lock import run_lock
 from mvit_det.report.tracking import not_a_video, track_objects
 
+MIN_FRAMES = 0.95  # of the number of frames that a video states, which is often not exact
+
 # Takes images; yields each with its detections, highest score first. Class ids are category ids.
 Detect = Callable[[Iterable[Frame]], Iterator[tuple[Frame, sv.Detections]]]
-
-
-MIN_FRAMES = 0.95  # of the frames that a video states, which are often not exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,8 @@ def write_detections(
     Writes three things to ``options.out``: copies of the images or the video, with detections drawn that have
     a score of at least ``options.score``; a COCO results file of all detections; and a COCO file of the
     images and categories that the results refer to. Reading, detection and writing overlap. After an
-    interrupt or an error, the files contain all images until then.
-    With ``options.track``, the objects of a video have numbers that are constant over its frames.
+    interrupt or an error, the files contain all images until then. With ``options.track``, the objects of a
+    video have numbers that are constant over its frames.
 
     Args:
         options: the input, the output folder and the score.
@@ -87,7 +86,7 @@ def _write_detections(
     def draw(frame: Frame, detections: sv.Detections) -> RgbImage:
         return draw_detections(frame.image, detections, categories, options.score)
 
-    writer: AbstractContextManager[Writer]  # made here, and entered when the folder has been cleared
+    writer: AbstractContextManager[Writer]  # writes nothing until it is entered
     pictures = options.out / run_folder.PICTURES
     source = find_video(options.sources)
     if source is not None:
@@ -109,8 +108,7 @@ def _write_detections(
         if first is None:
             raise InputError(f"none of the {total} images can be read")
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
-        written = _write_all(options, writer, chain([first], predictions), categories)
-    num_images, num_drawn, error = written
+        num_images, num_drawn, error = _write_all(options, writer, chain([first], predictions), categories)
     rate = num_images / (time.monotonic() - start)
     print_line(
         console,
@@ -121,8 +119,7 @@ def _write_detections(
         raise error
     if source is not None and num_images < MIN_FRAMES * (total or 0):
         print_line(
-            console,
-            f"{source}: is damaged or truncated: of {total} frames, {num_images} could be read",
+            console, f"{source}: is damaged or truncated: of {total} frames, {num_images} could be read"
         )
     if unreadable:
         raise RunError(f"{counted(len(unreadable), 'image')} of {total} could not be read; see above")
