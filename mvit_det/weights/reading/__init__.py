@@ -15,9 +15,10 @@ names that they need. Pickles of torch are interpreted in the same way before
 
 :mod:`mvit_det.weights.sources` refuses URLs of other schemes than ``http``, ``https`` and ``detectron2``.
 
-The package does not defend against weights that were trained to mislead a model: use a source that you trust, and
-add the digest of the file to the URL as ``#sha256=``. Nor does it defend against bugs in the parsers of torch
-and safetensors, or another process that changes a file while it is read or mapped into memory.
+The package does not defend against weights that were trained to mislead a model: use a source that you
+trust, and add the digest of the file to the URL as ``#sha256=``. Nor does it defend against bugs in the
+parsers of torch and safetensors, or another process that changes a file while it is read or mapped into
+memory.
 """
 
 from mvit_det.weights.reading.files import read_config, read_file
