@@ -102,7 +102,7 @@ def find_images(
     for url in dict.fromkeys(str(source) for source in sources if is_url(source)):
         parts = _url_names(url)
         name = PurePosixPath(*(parts if len(sources) > 1 else parts[-1:]))
-        images[_unused(name, images)] = url
+        images[unused_name(name, images)] = url
     return images
 
 
@@ -144,7 +144,7 @@ def _url_names(url: str) -> list[str]:
     return [split.hostname or "", *(part for part in parts if part not in ("", ".", ".."))]
 
 
-def _unused(name: PurePosixPath, used: Container[str]) -> str:
-    """Return a name that is not used, with a number before its suffix if necessary."""
+def unused_name(name: PurePosixPath, used: Container[str]) -> str:
+    """Return the name of an image with, if it is used, a number before its suffix."""
     names = chain([name], (name.with_name(f"{name.stem}-{number}{name.suffix}") for number in count(2)))
     return next(str(name) for name in names if str(name) not in used)
