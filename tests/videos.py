@@ -27,7 +27,9 @@ def write_video(path, frames, *, rate=5, times=None, codec="mjpeg", audio_codec=
         audio_codec: name of the audio encoder.
     """
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate)
+        # A constant quality, so that equal images remain equal as frames.
+        options = {"qmin": "2", "qmax": "2"} if codec == "mjpeg" else {}
+        stream = container.add_stream(codec, rate, options=options)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000) if times else Fraction(1, rate)

@@ -1,1 +1,1 @@
-"""Compares the time and memory of backbones; ``tools/benchmark.py`` runs it."""
+"""Compares the time and memory of backbones and of whole detectors; ``tools/benchmark.py`` runs it."""

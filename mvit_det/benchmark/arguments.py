@@ -35,15 +35,25 @@ def add_common_flags(parser: argparse.ArgumentParser, modes: Sequence[str], repe
     add("--keep-freed-memory", action="store_true", help="make glibc keep freed memory, as training does")
 
 
+def parse_variant(name: str) -> str:
+    """Complete the name of a variant, which may lack ``"mvitv2_"``.
+
+    Raises:
+        InputError: if there is no such variant.
+    """
+    full_name = name if name.startswith("mvit") else f"mvitv2_{name}"
+    if full_name not in VARIANTS:
+        raise unknown_name("variant", full_name, VARIANTS)
+    return full_name
+
+
 def check_common_flags(args: argparse.Namespace, modes: Sequence[str]) -> None:
-    """Check the flags of :func:`add_common_flags`, and ``args.variants``, which may lack their prefix.
+    """Check the flags of :func:`add_common_flags`.
 
     Raises:
         InputError: if a value cannot be used.
     """
-    args.variants = [name if name.startswith("mvit") else f"mvitv2_{name}" for name in args.variants]
     checks: list[tuple[str, Iterable[str], list[str]]] = [
-        ("variant", VARIANTS, args.variants),
         ("dtype", DTYPES, args.dtypes),
         ("mode", modes, args.modes),
         ("device", MATRIX_SIZE, [args.device]),

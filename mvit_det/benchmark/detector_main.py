@@ -10,7 +10,13 @@ from typing import Any
 import torch
 
 from mvit_det.benchmark.agreement import compare_detections
-from mvit_det.benchmark.arguments import add_common_flags, check_common_flags, make_folder, parse_size
+from mvit_det.benchmark.arguments import (
+    add_common_flags,
+    check_common_flags,
+    make_folder,
+    parse_size,
+    parse_variant,
+)
 from mvit_det.benchmark.detector_compare import MODES, Run, compare_detectors
 from mvit_det.benchmark.detector_output import agreement_line, header, parts_table, times_table
 from mvit_det.benchmark.detectors import (
@@ -108,9 +114,8 @@ def _detections_of(detector: Detector) -> list[Detections]:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     args = _build_parser().parse_args(argv)
-    args.variants = [args.variant]
+    args.variant = parse_variant(args.variant)
     check_common_flags(args, MODES)
-    (args.variant,) = args.variants
     args.size = parse_size(args.size)
     if args.detectors:
         for name in args.detectors:

@@ -52,7 +52,7 @@ def parts_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _sum(row: dict[str, Any], part: str) -> float:
-    return sum(row["parts_ms"].get(part, {"none": 0.0}).values())
+    return sum(row["parts_ms"].get(part, {}).values())
 
 
 def _cell(row: dict[str, Any], part: str) -> str:

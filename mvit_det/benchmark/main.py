@@ -10,7 +10,13 @@ import torch
 
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.backbone.variants import VARIANTS
-from mvit_det.benchmark.arguments import add_common_flags, check_common_flags, make_folder, parse_size
+from mvit_det.benchmark.arguments import (
+    add_common_flags,
+    check_common_flags,
+    make_folder,
+    parse_size,
+    parse_variant,
+)
 from mvit_det.benchmark.compare import compare_all
 from mvit_det.benchmark.machine import describe_machine
 from mvit_det.benchmark.measure import DTYPES, MODES
@@ -65,6 +71,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         DependencyError: if the package of an opponent is missing or cannot be imported.
     """
     args = _build_parser().parse_args(argv)
+    args.variants = [parse_variant(name) for name in args.variants]
     check_common_flags(args, MODES)
     args.sizes = [parse_size(text) for text in args.sizes]
     args.against = args.against or _installed_opponents(args)

@@ -116,7 +116,7 @@ def fraction() -> Callable[[str], Any]:
 
 
 def overlap() -> Callable[[str], Any]:
-    """Return a parser of the part of an object that another one covers, for the ``type`` of an argument."""
+    """Return a parser of the part of a slice that the next one covers, for the ``type`` of an argument."""
     return _checked(float, lambda value: 0 <= value < 1, "must be at least 0 and less than 1")
 
 

@@ -16,14 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name of a published model, or a URL; a download that broke off is continued",
     )
-    parser.add_argument("--list", action="store_true", help="print the names of the published models")
+    parser.add_argument(
+        "--list", action="store_true", dest="is_list", help="print the names of the published models"
+    )
 
 
-def run(source: str | None, list: bool) -> None:
+def run(source: str | None, is_list: bool) -> None:
     """Download a file and print its path, or print the table of published models."""
     from mvit_det.weights import PUBLISHED, local_file
 
-    if list == (source is not None):
+    if is_list == (source is not None):
         raise InputError("expected the name of a published model, a URL or --list")
     if source is not None:
         print(local_file(source))

@@ -1,4 +1,8 @@
-"""Downloads of single images and videos."""
+"""Downloads of single images and videos, which are not kept.
+
+:mod:`mvit_det.weights.reading.download` downloads weight files, which are kept and much larger: it also shows
+progress, and continues a download that broke off.
+"""
 
 import threading
 import time
@@ -6,10 +10,10 @@ from concurrent.futures import Future
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from mvit_det.errors import InputError
+from mvit_det.errors import DISK_ERRORS, InputError
 
 TIMEOUT = 30  # seconds that the server may take to respond, and between parts of the file
 MIN_RATE = 10_000  # bytes a second on average, after the first TIMEOUT seconds
@@ -36,7 +40,9 @@ def download(url: str, path: Path, max_bytes: int) -> None:
     try:
         with _open(url) as response, path.open("wb") as file:
             _copy(url, response, file, max_bytes)
-    except (URLError, HTTPException, TimeoutError, ConnectionError, UnicodeError) as error:
+    except (OSError, HTTPException, UnicodeError) as error:
+        if getattr(error, "errno", None) in DISK_ERRORS:
+            raise
         reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
         raise InputError(f"{url}: cannot be downloaded: {reason or type(error).__name__}") from None
 

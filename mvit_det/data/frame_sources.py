@@ -102,7 +102,7 @@ def find_images(
     for url in dict.fromkeys(str(source) for source in sources if is_url(source)):
         parts = _url_names(url)
         name = PurePosixPath(*(parts if len(sources) > 1 else parts[-1:]))
-        images[_unused(name, images)] = url
+        images[unused_name(name, images)] = url
     return images
 
 
@@ -112,12 +112,11 @@ def _images_in_folder(
     files = sorted(_files_in(folder, left_out))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not images and videos:
+        number = counted(len(videos), "video")
+        raise InputError(f"{folder}: contains no images, but {number}, each of which must be the only source")
     if not images:
-        there = (
-            f"no images, but {counted(len(videos), 'video')}, each of" if videos else "no images; expected"
-        )
-        expected = "which must be the only source" if videos else ", ".join(sorted(SUFFIXES))
-        raise InputError(f"{folder}: contains {there} {expected}")
+        raise InputError(f"{folder}: contains no images; expected {', '.join(sorted(SUFFIXES))}")
     if on_video is not None:
         for video in videos:
             on_video(video)
@@ -145,7 +144,7 @@ def _url_names(url: str) -> list[str]:
     return [split.hostname or "", *(part for part in parts if part not in ("", ".", ".."))]
 
 
-def _unused(name: PurePosixPath, used: Container[str]) -> str:
-    """Return a name that is not used, with a number before its suffix if necessary."""
+def unused_name(name: PurePosixPath, used: Container[str]) -> str:
+    """Return the name of an image with, if it is used, a number before its suffix."""
     names = chain([name], (name.with_name(f"{name.stem}-{number}{name.suffix}") for number in count(2)))
     return next(str(name) for name in names if str(name) not in used)

@@ -52,7 +52,7 @@ class _RateColumn(ProgressColumn):
         return Text("" if rate is None else f"{rate:.3g} images/s")
 
 
-def track(
+def progress_bar(
     items: Iterable[T], total: int | None, description: str, console: Console
 ) -> Generator[T, None, None]:
     """Return images, and show a progress bar with their rate while they are consumed.
@@ -79,7 +79,7 @@ def check_images_with_progress(dataset: Dataset, console: Console, *, drop_inval
     """
 
     def show_progress(items: Iterable[T], total: int) -> Iterable[T]:
-        return track(items, total, "checking images", console)
+        return progress_bar(items, total, "checking images", console)
 
     return check_images(dataset, show_progress, drop_invalid=drop_invalid)
 

@@ -15,7 +15,7 @@ from mvit_det.data.problems import group_by_kind
 from mvit_det.data.sources import describe
 from mvit_det.errors import InputError, counted
 from mvit_det.files import write_file
-from mvit_det.report.console import PlainConsole, track
+from mvit_det.report.console import PlainConsole, progress_bar
 from mvit_det.report.dataset_plots import draw_statistics
 from mvit_det.report.dataset_samples import draw_samples
 from mvit_det.report.dataset_tables import classes_table, statistics_table
@@ -62,7 +62,7 @@ def run_check(options: CheckOptions) -> bool:
         _check_fix(options.fix)
 
     def show(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
-        return track(items, total, description, progress)
+        return progress_bar(items, total, description, progress)
 
     data = check_data(options.data, options.images, read_images=options.read_images, track=show)
     print_report(data, console)

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import chain, count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import av
 import supervision as sv
 
+from mvit_det.data.frame_sources import unused_name
 from mvit_det.data.frames import Frame
 from mvit_det.data.images import SUFFIXES
 from mvit_det.data.videos import Video
@@ -66,8 +66,7 @@ def image_writer(folder: Path, names: Iterable[str], draw: Draw) -> Writer:
 
     def png_name(name: str) -> str:
         with lock:
-            numbered = chain([f"{name}.png"], (f"{name}-{number}.png" for number in count(2)))
-            unused = next(png for png in numbered if png not in used)
+            unused = unused_name(PurePosixPath(f"{name}.png"), used)
             used.add(unused)
         return unused
 

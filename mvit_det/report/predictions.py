@@ -18,18 +18,17 @@ from mvit_det.data.json_files import growing_json_list
 from mvit_det.engine.interruption import deferred_interrupts
 from mvit_det.errors import ImageError, InputError, RunError, counted
 from mvit_det.report import run_folder
-from mvit_det.report.console import print_line, track
+from mvit_det.report.console import print_line, progress_bar
 from mvit_det.report.detections import draw_detections, to_entries
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.prediction_writers import Writer, image_writer, video_writer
 from mvit_det.report.run_lock import run_lock
 from mvit_det.report.tracking import not_a_video, track_objects
 
+MIN_FRAMES = 0.95  # of the number of frames that a video states, which is often not exact
+
 # Takes images; yields each with its detections, highest score first. Class ids are category ids.
 Detect = Callable[[Iterable[Frame]], Iterator[tuple[Frame, sv.Detections]]]
-
-
-MIN_FRAMES = 0.95  # of the frames that a video states, which are often not exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,8 @@ def write_detections(
     Writes three things to ``options.out``: copies of the images or the video, with detections drawn that have
     a score of at least ``options.score``; a COCO results file of all detections; and a COCO file of the
     images and categories that the results refer to. Reading, detection and writing overlap. After an
-    interrupt or an error, the files contain all images until then.
-    With ``options.track``, the objects of a video have numbers that are constant over its frames.
+    interrupt or an error, the files contain all images until then. With ``options.track``, the objects of a
+    video have numbers that are constant over its frames.
 
     Args:
         options: the input, the output folder and the score.
@@ -87,7 +86,7 @@ def _write_detections(
     def draw(frame: Frame, detections: sv.Detections) -> RgbImage:
         return draw_detections(frame.image, detections, categories, options.score)
 
-    writer: AbstractContextManager[Writer]  # made here, and entered when the folder has been cleared
+    writer: AbstractContextManager[Writer]  # writes nothing until it is entered
     pictures = options.out / run_folder.PICTURES
     source = find_video(options.sources)
     if source is not None:
@@ -104,13 +103,12 @@ def _write_detections(
         frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = image_writer(pictures, images, draw)
     start = time.monotonic()
-    with closing(track(detect(frames), total, "detecting", console)) as predictions:
+    with closing(progress_bar(detect(frames), total, "detecting", console)) as predictions:
         first = next(predictions, None)  # before the folder is cleared
         if first is None:
             raise InputError(f"none of the {total} images can be read")
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
-        written = _write_all(options, writer, chain([first], predictions), categories)
-    num_images, num_drawn, error = written
+        num_images, num_drawn, error = _write_all(options, writer, chain([first], predictions), categories)
     rate = num_images / (time.monotonic() - start)
     print_line(
         console,
@@ -121,8 +119,7 @@ def _write_detections(
         raise error
     if source is not None and num_images < MIN_FRAMES * (total or 0):
         print_line(
-            console,
-            f"{source}: is damaged or truncated: of {total} frames, {num_images} could be read",
+            console, f"{source}: is damaged or truncated: of {total} frames, {num_images} could be read"
         )
     if unreadable:
         raise RunError(f"{counted(len(unreadable), 'image')} of {total} could not be read; see above")
@@ -143,7 +140,7 @@ def _find_images(options: PredictOptions, console: Console) -> dict[str, Path | 
             "source",
         )
     if options.strict and len(images) > 1:  # a single image is read before anything is written
-        for _ in track(read_frames(images), len(images), "checking images", console):
+        for _ in progress_bar(read_frames(images), len(images), "checking images", console):
             pass
     return images
 

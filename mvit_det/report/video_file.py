@@ -34,14 +34,12 @@ class VideoFile:
 
     def __init__(self, path: Path, video: Video) -> None:
         self._container: Any = av.open(f"file:{path}", "w", format="mp4", container_options=CONTAINER_OPTIONS)
-        self._padding = (video.height % 2, video.width % 2)
+        self._padding = video.height % 2, video.width % 2
         rate = Fraction(video.rate).limit_denominator(1001)
         # FFmpeg chooses libx264 where it is built with it, as in PyAV's wheels, and else another encoder.
         self._stream = self._container.add_stream("h264", rate, options=OPTIONS)
-        self._stream.height, self._stream.width = (
-            video.height + video.height % 2,
-            video.width + video.width % 2,
-        )
+        self._stream.height = video.height + self._padding[0]
+        self._stream.width = video.width + self._padding[1]
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
         context.time_base = Fraction(1, CLOCK)

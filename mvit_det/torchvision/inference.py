@@ -167,7 +167,6 @@ class Detector:
                 if ``track`` is set and it is not a video.
             ImageError: for an image that cannot be read.
         """
-        _check_integer("batch_size", batch_size, 1)
         if isinstance(source, int):
             source = f"camera:{source}"
         sources = [source] if isinstance(source, str | Path) else source

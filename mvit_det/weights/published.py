@@ -48,10 +48,10 @@ def _backbone(contents: str, parameters: int, url: str) -> PublishedModel:
     return PublishedModel(contents, parameters, url, source)
 
 
-def _detector(contents: str, box_ap: float, mask_ap: float, parameters: int, url: str) -> PublishedModel:
+def _detector(contents: str, parameters: int, url: str) -> PublishedModel:
     # The heads of ViTDet's recipe have convolutions and layer norms that torchvision's heads lack.
     source = "Detectron2" if url.startswith(COCO) else "Detectron2 (ViTDet), loads only there"
-    return PublishedModel(f"{contents}: {box_ap} box AP, {mask_ap} mask AP", parameters, url, source)
+    return PublishedModel(contents, parameters, url, source)
 
 
 PUBLISHED = {
@@ -69,56 +69,69 @@ PUBLISHED = {
     "mvitv2_l_in21k": _backbone("MViTv2-L, ImageNet-21K", 218, f"{IMAGENET}MViTv2_L_in21k.pyth"),
     "mvitv2_h_in21k": _backbone("MViTv2-H, ImageNet-21K", 667, f"{IMAGENET}MViTv2_H_in21k.pyth"),
     "mask_rcnn_mvitv2_t_3x": _detector(
-        *("Mask R-CNN, MViTv2-T, COCO", 48.3, 43.8, 44),
+        "Mask R-CNN, MViTv2-T, COCO: 48.3 box AP, 43.8 mask AP",
+        44,
         f"{COCO}mask_rcnn_mvitv2_t_3x/f307611773/model_final_1a1c30.pkl",
     ),
     "cascade_mask_rcnn_mvitv2_t_3x": _detector(
-        *("Cascade Mask R-CNN, MViTv2-T, COCO", 52.2, 45.0, 76),
+        "Cascade Mask R-CNN, MViTv2-T, COCO: 52.2 box AP, 45.0 mask AP",
+        76,
         f"{COCO}cascade_mask_rcnn_mvitv2_t_3x/f308344828/model_final_c6967a.pkl",
     ),
     "cascade_mask_rcnn_mvitv2_s_3x": _detector(
-        *("Cascade Mask R-CNN, MViTv2-S, COCO", 53.2, 46.0, 87),
+        "Cascade Mask R-CNN, MViTv2-S, COCO: 53.2 box AP, 46.0 mask AP",
+        87,
         f"{COCO}cascade_mask_rcnn_mvitv2_s_3x/f308344647/model_final_279baf.pkl",
     ),
     "cascade_mask_rcnn_mvitv2_b_3x": _detector(
-        *("Cascade Mask R-CNN, MViTv2-B, COCO", 54.1, 46.7, 103),
+        "Cascade Mask R-CNN, MViTv2-B, COCO: 54.1 box AP, 46.7 mask AP",
+        103,
         f"{COCO}cascade_mask_rcnn_mvitv2_b_3x/f308109448/model_final_421a91.pkl",
     ),
     # The addresses of the models that were pretrained on ImageNet-21K contain "in12k".
     "cascade_mask_rcnn_mvitv2_b_in21k_3x": _detector(
-        *("Cascade Mask R-CNN, MViTv2-B, COCO", 54.9, 47.4, 103),
+        "Cascade Mask R-CNN, MViTv2-B, COCO: 54.9 box AP, 47.4 mask AP",
+        103,
         f"{COCO}cascade_mask_rcnn_mvitv2_b_in12k_3x/f309003202/model_final_be5168.pkl",
     ),
     "cascade_mask_rcnn_mvitv2_l_in21k_lsj_50ep": _detector(
-        *("Cascade Mask R-CNN, MViTv2-L, COCO", 55.8, 48.3, 270),
+        "Cascade Mask R-CNN, MViTv2-L, COCO: 55.8 box AP, 48.3 mask AP",
+        270,
         f"{COCO}cascade_mask_rcnn_mvitv2_l_in12k_lsj_50ep/f308099658/model_final_c41c5a.pkl",
     ),
     "cascade_mask_rcnn_mvitv2_h_in21k_lsj_3x": _detector(
-        *("Cascade Mask R-CNN, MViTv2-H, COCO", 56.1, 48.5, 718),
+        "Cascade Mask R-CNN, MViTv2-H, COCO: 56.1 box AP, 48.5 mask AP",
+        718,
         f"{COCO}cascade_mask_rcnn_mvitv2_h_in12k_lsj_3x/f309013744/model_final_30d36b.pkl",
     ),
     "vitdet/cascade_mask_rcnn_mvitv2_b_in21k_100ep": _detector(
-        *("Cascade Mask R-CNN, MViTv2-B, COCO", 55.6, 48.1, 103),
+        "Cascade Mask R-CNN, MViTv2-B, COCO: 55.6 box AP, 48.1 mask AP",
+        103,
         f"{VITDET}cascade_mask_rcnn_mvitv2_b_in21k/f325820315/model_final_8c3da3.pkl",
     ),
     "vitdet/cascade_mask_rcnn_mvitv2_l_in21k_50ep": _detector(
-        *("Cascade Mask R-CNN, MViTv2-L, COCO", 55.7, 48.3, 265),
+        "Cascade Mask R-CNN, MViTv2-L, COCO: 55.7 box AP, 48.3 mask AP",
+        265,
         f"{VITDET}cascade_mask_rcnn_mvitv2_l_in21k/f325607715/model_final_2141b0.pkl",
     ),
     "vitdet/cascade_mask_rcnn_mvitv2_h_in21k_36ep": _detector(
-        *("Cascade Mask R-CNN, MViTv2-H, COCO", 55.9, 48.3, 718),
+        "Cascade Mask R-CNN, MViTv2-H, COCO: 55.9 box AP, 48.3 mask AP",
+        718,
         f"{VITDET}cascade_mask_rcnn_mvitv2_h_in21k/f326187358/model_final_2234d7.pkl",
     ),
     "lvis/cascade_mask_rcnn_mvitv2_b_in21k_100ep": _detector(
-        *("Cascade Mask R-CNN, MViTv2-B, LVIS", 46.3, 42.0, 107),
+        "Cascade Mask R-CNN, MViTv2-B, LVIS: 46.3 box AP, 42.0 mask AP",
+        107,
         f"{LVIS}cascade_mask_rcnn_mvitv2_b_in21k/329477206/model_final_a00567.pkl",
     ),
     "lvis/cascade_mask_rcnn_mvitv2_l_in21k_50ep": _detector(
-        *("Cascade Mask R-CNN, MViTv2-L, LVIS", 49.4, 44.2, 269),
+        "Cascade Mask R-CNN, MViTv2-L, LVIS: 49.4 box AP, 44.2 mask AP",
+        269,
         f"{LVIS}cascade_mask_rcnn_mvitv2_l_in21k/329661552/model_final_7838a5.pkl",
     ),
     "lvis/cascade_mask_rcnn_mvitv2_h_in21k_50ep": _detector(
-        *("Cascade Mask R-CNN, MViTv2-H, LVIS", 49.5, 44.1, 722),
+        "Cascade Mask R-CNN, MViTv2-H, LVIS: 49.5 box AP, 44.1 mask AP",
+        722,
         f"{LVIS}cascade_mask_rcnn_mvitv2_h_in21k/330445165/model_final_ad4220.pkl",
     ),
 }

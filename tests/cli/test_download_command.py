@@ -12,7 +12,7 @@ from mvit_det.torchvision import build_detector
 from mvit_det.torchvision.engine.detector_checkpoint import COCO_CATEGORIES
 from mvit_det.weights import PUBLISHED, to_detectron2
 from tests.cli.commands import assert_rejected, run_command
-from tests.weights.file_server import serve
+from tests.file_server import serve
 
 NAME = "mask_rcnn_mvitv2_t_3x"
 

@@ -43,6 +43,7 @@ def published_classifier(name):
     return {"model_state": {re.sub(r"^head\.", "head.projection.", key): w for key, w in state.items()}}
 
 
+@pytest.mark.slow
 def test_initial_checkpoint_fills_the_backbone_of_its_config():
     num_checked = 0
     for config, cfg in configs():

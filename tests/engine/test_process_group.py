@@ -3,7 +3,6 @@ import sys
 
 # Prints the threads of the process group before and after the process leaves it.
 PROGRAM = """
-import os
 import sys
 from pathlib import Path
 

@@ -35,28 +35,27 @@ def test_an_image_that_cannot_be_written_is_an_error_once(tmp_path):
         writer.write(frame("a.png", 0), sv.Detections.empty())
 
 
-def test_a_video_is_complete_or_absent(tmp_path):
+def write_clip(tmp_path, draw):
+    """Write a video of six frames again, as ``tmp_path/out/clip.mp4``."""
     write_video(tmp_path / "clip.avi", shades(6))
-    for fails in (False, True):
-        out = tmp_path / f"out{fails}"
+    video = open_video(tmp_path / "clip.avi")
+    with video_writer(tmp_path / "out", video, draw) as writer:
+        for frame in video.frames:
+            writer.write(frame, sv.Detections.empty())
 
-        def draw_or_fail(frame, detections, fails=fails):
-            if fails and frame.name.endswith("#4"):
-                raise RunError("the fourth frame")
-            return frame.image
 
-        video = open_video(tmp_path / "clip.avi")
+def test_a_video_is_complete(tmp_path):
+    write_clip(tmp_path, draw)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
+    assert len(read_streams(tmp_path / "out" / "clip.mp4")[0]) == 6
 
-        def write_all(video=video, out=out, draw=draw_or_fail):
-            with video_writer(out, video, draw) as writer:
-                for frame in video.frames:
-                    writer.write(frame, sv.Detections.empty())
 
-        if fails:
-            with pytest.raises(RunError, match="the fourth frame"):
-                write_all()
-            assert not list(out.iterdir())
-        else:
-            write_all()
-            assert [path.name for path in out.iterdir()] == ["clip.mp4"]
-            assert len(read_streams(out / "clip.mp4")[0]) == 6
+def test_a_video_is_absent_after_an_error(tmp_path):
+    def fail_at_the_fourth(frame, detections):
+        if frame.name.endswith("#4"):
+            raise RunError("the fourth frame")
+        return frame.image
+
+    with pytest.raises(RunError, match="the fourth frame"):
+        write_clip(tmp_path, fail_at_the_fourth)
+    assert not list((tmp_path / "out").iterdir())

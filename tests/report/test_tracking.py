@@ -29,14 +29,10 @@ def test_numbers_are_constant_and_follow_the_order_of_detections():
 
 def test_objects_of_two_classes_in_one_place_keep_their_numbers():
     frames = [frame((10 + 5 * t, 3 + t % 2, 0.9), (12 + 5 * t, 4 - t % 2, 0.6)) for t in range(8)]
-    classes = {}
+    classes = set()  # (track, class) of every detection
     for detections, ids in zip(frames, track(frames), strict=True):
         classes.update(zip(ids, detections.class_id.tolist(), strict=True))
-        classes.pop(-1, None)
-        assert [
-            classes.get(id_, class_id) for id_, class_id in zip(ids, detections.class_id, strict=True)
-        ] == (detections.class_id.tolist())
-    assert classes == {1: 3, 2: 4}
+    assert classes == {(-1, 3), (-1, 4), (1, 3), (2, 4)}
 
 
 def test_low_scores_continue_a_track_but_do_not_start_one():

@@ -1,6 +1,5 @@
 """The detector of the Python API."""
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,6 +9,7 @@ import mvit_det
 from mvit_det.errors import ImageError, InputError
 from mvit_det.torchvision.data.image_arrays import to_array
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
+from tests.videos import write_video
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +127,7 @@ def test_a_stream_reads_a_folder(detector, images, tmp_path):
 
 def test_a_stream_reads_a_video(detector, images, tmp_path):
     path = str(tmp_path / "clip.avi")
-    video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
-    for _ in range(3):
-        video.write(images[0])
-    video.release()
+    write_video(path, [images[0]] * 3)
     predictions = list(detector.stream(path, batch_size=2))
     assert [frame.name for frame, _ in predictions] == ["clip.avi#1", "clip.avi#2", "clip.avi#3"]
     frame, detections = predictions[1]
@@ -167,10 +164,7 @@ def test_slices_of_an_image_are_detected_as_images_are(checkpoint, detector, ima
 def test_a_stream_tracks_the_objects_of_a_video(detector, images, tmp_path):
     pytest.importorskip("trackers")
     path = tmp_path / "clip.avi"
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 64))
-    for _ in range(3):
-        video.write(images[0])
-    video.release()
+    write_video(path, [images[0]] * 3)
     first, second, third = (detections for _, detections in detector.stream(path, track=True))
     assert first.tracker_id.tolist() == [-1] * 5
     assert sorted(second.tracker_id) == sorted(third.tracker_id) == [1, 2, 3, 4, 5]

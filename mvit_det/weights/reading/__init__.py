@@ -10,12 +10,15 @@ names that they need. Pickles of torch are interpreted in the same way before
 - any other name in a pickle, and pickles of too many opcodes or levels;
 - archives that are compressed, or that two readers could understand differently;
 - tensors that are sparse, quantized, or larger than the file;
-- anything but a regular file, and URLs of other schemes than ``http``, ``https`` and ``detectron2``;
+- anything but a regular file;
 - downloads that are larger than 16 GiB, fill the disk, or arrive too slowly.
 
-It does not defend against weights that were trained to mislead a model: use a source that you trust, and
-add the digest of the file to the URL as ``#sha256=``. Nor does it defend against bugs in the parsers of torch
-and safetensors, or another process that changes a file while it is read or mapped into memory.
+:mod:`mvit_det.weights.sources` refuses URLs of other schemes than ``http``, ``https`` and ``detectron2``.
+
+The package does not defend against weights that were trained to mislead a model: use a source that you
+trust, and add the digest of the file to the URL as ``#sha256=``. Nor does it defend against bugs in the
+parsers of torch and safetensors, or another process that changes a file while it is read or mapped into
+memory.
 """
 
 from mvit_det.weights.reading.files import read_config, read_file

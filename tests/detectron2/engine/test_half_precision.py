@@ -1,13 +1,10 @@
-from importlib import import_module
-
 import pytest
 import torch
+from detectron2.layers import mask_ops
+from detectron2.modeling.poolers import ROIPooler
 
 from mvit_det.detectron2.engine.half_precision import HalfPrecision
 from mvit_det.detectron2.lazy_config import build, load_config
-
-# Not their attributes of detectron2.layers, one of which is a function of the same name.
-mask_ops, roi_align = (import_module(f"detectron2.layers.{name}") for name in ("mask_ops", "roi_align"))
 
 
 @pytest.fixture
@@ -24,20 +21,18 @@ def samples():
     return [{"image": torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8), "height": 128, "width": 192}]
 
 
-def recorded(function, argument, dtypes):
-    """Return a function that records the dtype of one of its arguments before it calls ``function``."""
-
-    def call(*args, **kwargs):
-        dtypes.append(args[argument].dtype)
-        return function(*args, **kwargs)
-
-    return call
-
-
 def test_boxes_scores_and_masks_are_computed_in_float32(model, samples, monkeypatch):
-    pooled, pasted = [], []
-    monkeypatch.setattr(roi_align, "roi_align", recorded(roi_align.roi_align, 1, pooled))
-    monkeypatch.setattr(mask_ops, "_do_paste_mask", recorded(mask_ops._do_paste_mask, 0, pasted))
+    pooled, pasted = [], []  # dtypes; Detectron2 pools the features of boxes in their common dtype
+    for module in model.modules():
+        if isinstance(module, ROIPooler):
+            module.register_forward_hook(lambda *call: pooled.append(call[2].dtype))
+    paste_mask = mask_ops._do_paste_mask
+
+    def record_and_paste(masks, *arguments, **keywords):
+        pasted.append(masks.dtype)
+        return paste_mask(masks, *arguments, **keywords)
+
+    monkeypatch.setattr(mask_ops, "_do_paste_mask", record_and_paste)
     with torch.no_grad():
         (output,) = HalfPrecision(model, torch.bfloat16)(samples)
     instances = output["instances"]

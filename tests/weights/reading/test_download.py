@@ -24,7 +24,7 @@ from mvit_det.errors import InputError, RunError
 from mvit_det.weights.reading import download as download_module
 from mvit_det.weights.reading import transfer
 from mvit_det.weights.reading.download import download
-from tests.weights.file_server import serve
+from tests.file_server import serve
 
 PIECE = 100_000  # bytes
 

@@ -17,7 +17,7 @@ from mvit_det.benchmark.opponents import PACKAGE_MODELS, open_opponent
 from mvit_det.benchmark.output import header, table_line
 from mvit_det.errors import DependencyError, InputError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STEP = Case("step", "float32", "cpu", batch=1, height=4, width=4)
 NANO = ["--variants", "nano", "--device", "cpu", "--repeats", "1"]
 
@@ -155,6 +155,7 @@ def test_an_error_names_the_checkout_whose_process_ends(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_timm_runs_at_its_own_size(capsys):
     pytest.importorskip("timm", reason="timm is not installed")
     flags = ["--device", "cpu", "--repeats", "1", "--modes", "forward", "--sizes", "300x350", "300x351"]

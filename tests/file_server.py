@@ -1,4 +1,4 @@
-"""A server of weight files on this machine, whose connections can break off."""
+"""A server of files on this machine, whose connections can break off."""
 
 import threading
 from contextlib import contextmanager, suppress
@@ -14,6 +14,7 @@ class FileServer(ThreadingHTTPServer):
         status: status of all responses to GET, or None for the right one.
         status_after_break: the status from the first connection on that was closed early.
         continues: whether ranges are sent; otherwise, a response is the whole file.
+        states_size: whether a response has a ``Content-Length``.
         answers_head: whether HEAD is allowed.
         pause_after: bytes of a response after which it waits for the event ``is_open``, or None.
     """
@@ -26,7 +27,7 @@ class FileServer(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.requests = []
         self.break_after = self.pause_after = self.status = self.status_after_break = None
-        self.continues = self.answers_head = True
+        self.continues = self.states_size = self.answers_head = True
         self.is_open = threading.Event()
 
     def gets(self):
@@ -58,7 +59,8 @@ class Handler(BaseHTTPRequestHandler):
             start = int(range_.removeprefix("bytes=").rstrip("-")) if range_ and server.continues else 0
             self.send_response(206 if start else 200)
             self.send_header("ETag", etag)
-            self.send_header("Content-Length", str(len(content) - start))
+            if server.states_size:
+                self.send_header("Content-Length", str(len(content) - start))
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             self.end_headers()
