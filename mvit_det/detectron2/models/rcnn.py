@@ -15,10 +15,9 @@ from mvit_det.ops.roi_align import can_pool_levels, pool_levels
 
 
 class RCNN(GeneralizedRCNN):
-    """``GeneralizedRCNN`` whose convolutions and RoIAlign run as our kernels on a CPU in float32.
+    """``GeneralizedRCNN`` whose convolutions, in float32, and RoIAlign run as our kernels on a CPU.
 
-    Modules, parameters and results are the same. Detectron2 computes what our kernels do not support, and
-    everything on a GPU and in half precision.
+    Modules, parameters and results are the same. Detectron2 computes what our kernels do not support.
 
     Args:
         **kwargs: keywords of ``GeneralizedRCNN``.
