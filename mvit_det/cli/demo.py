@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("runs/demo"), help="folder of the run; default: %(default)s"
     )
     parser.add_argument(
-        "--epochs", type=positive(int), default=10, help="number of epochs; default: %(default)s"
+        "--epochs", type=positive(int), default=14, help="number of epochs; default: %(default)s"
     )
     add_overwrite_argument(parser)
 
