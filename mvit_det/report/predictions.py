@@ -112,10 +112,11 @@ def _write_detections(
         written = _write_all(options, writer, chain([first], predictions), categories)
     num_images, num_drawn, error = written
     rate = num_images / (time.monotonic() - start)
+    noun = "image" if source is None else "frame"
     print_line(
         console,
         f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
-        f"on {counted(num_images, 'image')}; {rate:.3g} images per second",
+        f"on {counted(num_images, noun)}; {rate:.3g} {noun}s per second",
     )
     if error is not None:
         raise error
