@@ -49,4 +49,6 @@ def _metadata_values(metadata: dict[str, Any]) -> dict[str, str]:
             values |= dict(re.findall(rf"^\s*({YAML_KEYS}):\s*(\S+)", value, re.MULTILINE))
         else:
             values[key] = value
-    return {printable(key): printable(f"{value!r:.300}") for key, value in values.items() if isinstance(key, str)}
+    return {
+        printable(key): printable(f"{value!r:.300}") for key, value in values.items() if isinstance(key, str)
+    }
