@@ -14,6 +14,7 @@ from mvit_det.benchmark import detector_main, torchvision_detectors
 from mvit_det.benchmark.agreement import compare_detections
 from mvit_det.benchmark.breakdown import PartClock, clocked_parts, find_owner
 from mvit_det.benchmark.detector_compare import Run, compare_detectors
+from mvit_det.benchmark.detector_output import parts_table
 from mvit_det.benchmark.detectors import DETECTORS, build_detector, random_weights
 from mvit_det.benchmark.measure import OUT_OF_MEMORY
 from mvit_det.benchmark.samples import NUM_OBJECTS, make_samples
@@ -179,6 +180,16 @@ def test_every_part_of_a_detector_exists_and_takes_time(name):
     assert all(step[part]["forward"] > 0 for part in ("matching, sampling", "mask targets"))
     assert all(inference[part]["forward"] > 0 for part in trained | {"NMS of boxes", "pasting"})
     assert detector.detections()[0]["masks"].shape == (100, 64, 96)
+
+
+def test_the_table_of_parts_says_what_its_two_numbers_are():
+    step = {"detector": "a", "mode": "step", "parts_ms": {"FPN": {"forward": 7.66, "backward": 8.3}}}
+    inference = step | {"mode": "inference"}
+    assert parts_table([step]).splitlines()[::2] == [
+        "| ms, forward + backward | a         |",
+        "| FPN                    | 7.7 + 8.3 |",
+    ]
+    assert parts_table([inference]).splitlines()[::2] == ["| ms  | a   |", "| FPN | 7.7 |"]
 
 
 @pytest.mark.slow
