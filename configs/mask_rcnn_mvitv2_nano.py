@@ -9,6 +9,7 @@ from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 
 from mvit_det.backbone.mvit import variant_keywords
+from mvit_det.detectron2.data.resize import ResizeShortestEdge
 from mvit_det.recipes import recipe_for, scaled_long_side
 
 from .finetune_mask_rcnn_mvitv2_t import data, dataloader, lr_multiplier, model, optimizer, train
@@ -33,7 +34,7 @@ model.roi_heads.mask_head.update(
 )
 
 dataloader.train.mapper.augmentations = [
-    L(T.ResizeShortestEdge)(
+    L(ResizeShortestEdge)(
         short_edge_length=list(_recipe.train_short_sides),
         max_size=scaled_long_side(max(_recipe.train_short_sides)),
         sample_style="choice",
@@ -41,7 +42,7 @@ dataloader.train.mapper.augmentations = [
     L(T.RandomFlip)(),
 ]
 dataloader.test.mapper.augmentations = [
-    L(T.ResizeShortestEdge)(short_edge_length=_recipe.short_side, max_size=_recipe.long_side)
+    L(ResizeShortestEdge)(short_edge_length=_recipe.short_side, max_size=_recipe.long_side)
 ]
 dataloader.train.total_batch_size = train.reference_batch_size = _recipe.batch_size
 dataloader.train.num_workers = 2

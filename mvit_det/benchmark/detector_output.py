@@ -45,7 +45,8 @@ def parts_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the milliseconds of each part of the detectors; of a step, forward + backward."""
     parts = dict.fromkeys(part for row in rows for part in row["parts_ms"])
     names = sorted(parts, key=lambda part: -max(_sum(row, part) for row in rows))
-    lines = [["ms", *(row["detector"] for row in rows)]]
+    title = "ms, forward + backward" if rows[0]["mode"] == "step" else "ms"
+    lines = [[title, *(row["detector"] for row in rows)]]
     for name in names:
         lines.append([name, *(_cell(row, name) for row in rows)])
     return _markdown(lines)

@@ -20,9 +20,10 @@ def find_video(sources: Sequence[Source]) -> Source | None:
     """Return the video or the camera if the only source is one, or None if the sources are images.
 
     Raises:
-        InputError: if one of several sources is a video or a camera.
+        InputError: if one of several sources is a video or a camera, or if a URL or a camera is malformed.
     """
     for source in sources:
+        _check_scheme(source)
         if _is_video(source):
             if len(sources) > 1:
                 raise InputError(f"{source}: is a video or a camera, which must be the only source")
@@ -40,6 +41,17 @@ def open_source_video(source: Source) -> Video:
         return download_video(str(source), _url_names(str(source))[-1])
     camera = _camera_number(source)
     return open_video(Path(source)) if camera is None else open_camera(camera)
+
+
+def _check_scheme(source: Source) -> None:
+    """Refuse URLs that are not http or https, and cameras without a number, unless a file has this name."""
+    text = str(source)
+    if is_url(source) or os.path.exists(source):
+        return
+    if "://" in text:
+        raise InputError(f"{text}: expected a path, http:// or https://")
+    if text.startswith("camera:") and not CAMERA.fullmatch(text):
+        raise InputError(f"{text}: expected the number of a camera, such as camera:0")
 
 
 def _is_video(source: Source) -> bool:

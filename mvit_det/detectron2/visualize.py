@@ -19,7 +19,7 @@ from mvit_det.data.results import read_results
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
-from mvit_det.detectron2.data.user_data import categories_of
+from mvit_det.detectron2.data.user_data import categories_of, compare_test_size
 from mvit_det.detectron2.engine.half_precision import with_precision
 from mvit_det.detectron2.engine.inference import detect_frames
 from mvit_det.detectron2.engine.run_checks import check_classes
@@ -89,7 +89,10 @@ def visualize_predictions(args: Namespace) -> None:
     model = build(cfg.model).to(cfg.train.device).eval()
     categories = _categories(cfg)
     check_classes(cfg, len(categories))
-    load_all_weights(model, read_checkpoint(local_file(checkpoint)))
+    weights = read_checkpoint(local_file(checkpoint))
+    load_all_weights(model, weights)
+    if warning := compare_test_size(cfg, weights.metadata):
+        _print(warning)
     detector = with_precision(with_tta(cfg, model), dtype)  # before the mapper, which it may change
     options = PredictOptions(
         sources=[args.source],

@@ -110,10 +110,11 @@ def _write_detections(
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
         num_images, num_drawn, error = _write_all(options, writer, chain([first], predictions), categories)
     rate = num_images / (time.monotonic() - start)
+    noun = "image" if source is None else "frame"
     print_line(
         console,
         f"wrote {options.out}: {counted(num_drawn, 'detection')} with a score of at least {options.score:g} "
-        f"on {counted(num_images, 'image')}; {rate:.3g} images per second",
+        f"on {counted(num_images, noun)}; {rate:.3g} {noun}s per second",
     )
     if error is not None:
         raise error

@@ -24,6 +24,7 @@ IMAGENET, COCO, VITDET, LVIS = (
     for folder in ("ImageNetPretrained/mvitv2", "MViTv2", "ViTDet/COCO", "ViTDet/LVIS")
 )
 MAX_NEAREST = 3  # names in an error message
+EXAMPLES = "mvitv2_t or mask_rcnn_mvitv2_t_3x"  # in an error message for a name that is near to none
 
 
 @dataclass(frozen=True)
@@ -144,5 +145,5 @@ def unknown_source(text: str) -> InputError:
     longer = [known for known in PUBLISHED if known.startswith(name)]
     similar = difflib.get_close_matches(name, PUBLISHED, cutoff=0.6)
     nearest = list(dict.fromkeys(longer + similar))[:MAX_NEAREST]
-    hint = f"; the nearest names are {', '.join(nearest)}" if nearest else ""
+    hint = f"; the nearest names are {', '.join(nearest)}" if nearest else f", such as {EXAMPLES}"
     return InputError(f"{text}: no such file, and no published model of this name{hint}")

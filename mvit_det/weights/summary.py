@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mvit_det.errors import counted
+from mvit_det.errors import counted, printable
 from mvit_det.weights.checkpoint import read_checkpoint
 
 # Files of the MViTv2 repository contain a long YAML configuration. The summary shows only these keys of it.
@@ -49,4 +49,6 @@ def _metadata_values(metadata: dict[str, Any]) -> dict[str, str]:
             values |= dict(re.findall(rf"^\s*({YAML_KEYS}):\s*(\S+)", value, re.MULTILINE))
         else:
             values[key] = value
-    return {ascii(key)[1:-1]: f"{value!a:.300}" for key, value in values.items() if isinstance(key, str)}
+    return {
+        printable(key): printable(f"{value!r:.300}") for key, value in values.items() if isinstance(key, str)
+    }

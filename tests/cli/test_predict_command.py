@@ -64,7 +64,9 @@ def test_slices_and_tracks(capfd, trained, frames, tmp_path):
     write_video(tmp_path / "clip.avi", [frames[0]] * 3)
     options = ["--checkpoint", trained / "last.ckpt", "--out", tmp_path / "out", "--score", 0]
     run_command("predict", tmp_path / "clip.avi", *options, "--track", "--slice", 48, "--overlap", 0.3)
-    assert "slices had no effect" not in capfd.readouterr().err
+    printed = capfd.readouterr().err
+    assert "slices had no effect" not in printed
+    assert re.search(r" on 3 frames; \S+ frames per second", printed)
     entries = json.loads((tmp_path / "out" / "detections.json").read_text())
     tracks = [
         {entry.get("track_id") for entry in entries if entry["image_id"] == number} for number in (1, 2, 3)

@@ -56,6 +56,12 @@ def test_a_video_is_the_only_source(tmp_path):
         find_video([image, video])
 
 
+@pytest.mark.parametrize("url", ["ftp://host/a.jpg", "rtsp://host/stream", "file:///a.mp4"])
+def test_a_url_of_another_scheme_is_refused(url):
+    with pytest.raises(InputError, match=f"^{url}: expected a path, http:// or https://$"):
+        find_video(["a.jpg", url])
+
+
 def test_a_number_is_a_camera_unless_a_file_has_this_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_video(["0"]) == "0"
@@ -64,6 +70,8 @@ def test_a_number_is_a_camera_unless_a_file_has_this_name(tmp_path, monkeypatch)
     (tmp_path / "0").mkdir()
     assert find_video(["0"]) is None
     assert find_video(["camera:0"]) == "camera:0"
+    with pytest.raises(InputError, match="^camera:front: expected the number of a camera, such as camera:0$"):
+        find_video(["camera:front"])
     with pytest.raises(InputError, match="camera:977: is not a camera that can be opened: No such file"):
         open_source_video("camera:977")
 

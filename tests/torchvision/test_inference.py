@@ -89,9 +89,10 @@ def test_images_are_turned_upright_and_gray_ones_become_rgb(images, tmp_path):
         (torch.full((3, 8, 9), 255.0), "values from 255 to 255: must be in 0..1"),
         (torch.full((3, 8, 9), float("nan")), "values from nan to nan"),
         (np.zeros((0, 5, 3), np.uint8), r"image \(0, 5, 3\): is empty"),
+        ("http://host/a.jpg", "^http://host/a.jpg: is a URL; expected a file, or use Detector.stream"),
     ],
 )
-def test_an_array_of_another_shape_or_type_is_refused(detector, image, message):
+def test_an_image_of_another_shape_or_type_is_refused(detector, image, message):
     with pytest.raises(ValueError, match=message):
         detector(image)
 

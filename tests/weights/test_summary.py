@@ -10,7 +10,7 @@ def test_a_summary_has_the_model_its_sizes_and_its_training(tmp_path):
     config = "TRAIN:\n  DATASET: imagenet\n  BATCH_SIZE: 256\nSOLVER:\n  MAX_EPOCH: 300\n  GAMMA: 0.1\n"
     weights = mvitv2.from_our_names(classifier.state_dict())
     path = tmp_path / "a.pyth"
-    torch.save({"model_state": weights, "epoch": 299, "cfg": config, "note": "\x1b[31m"}, path)
+    torch.save({"model_state": weights, "epoch": 299, "cfg": config, "note": "Größe\x1b[31m"}, path)
     num_values = sum(weight.numel() for weight in weights.values())
     num_others = 256 * 10 + 10 + 2 * 256 + 32  # of the head, the norm and the class token
     assert inspect(path).splitlines() == [
@@ -24,5 +24,5 @@ def test_a_summary_has_the_model_its_sizes_and_its_training(tmp_path):
         "  DATASET: 'imagenet'",
         "  BATCH_SIZE: '256'",
         "  MAX_EPOCH: '300'",
-        "  note: '\\x1b[31m'",
+        "  note: 'Größe\\x1b[31m'",
     ]

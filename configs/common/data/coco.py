@@ -6,6 +6,7 @@ from detectron2.data import build_detection_test_loader, get_detection_dataset_d
 from detectron2.evaluation import COCOEvaluator
 
 from mvit_det.detectron2.data.mapper import DetectionMapper
+from mvit_det.detectron2.data.resize import ResizeShortestEdge
 from mvit_det.detectron2.data.train_loader import TrainLoader
 
 dataloader = dict(
@@ -17,13 +18,13 @@ dataloader = dict(
                 L(T.RandomApply)(
                     tfm_or_aug=L(T.AugmentationList)(
                         augs=[
-                            L(T.ResizeShortestEdge)(short_edge_length=[400, 500, 600], sample_style="choice"),
+                            L(ResizeShortestEdge)(short_edge_length=[400, 500, 600], sample_style="choice"),
                             L(T.RandomCrop)(crop_type="absolute_range", crop_size=(384, 600)),
                         ]
                     ),
                     prob=0.5,
                 ),
-                L(T.ResizeShortestEdge)(
+                L(ResizeShortestEdge)(
                     short_edge_length=list(range(480, 801, 32)), max_size=1333, sample_style="choice"
                 ),
                 L(T.RandomFlip)(),
@@ -39,7 +40,7 @@ dataloader = dict(
         dataset=L(get_detection_dataset_dicts)(names="coco_2017_val", filter_empty=False),
         mapper=L(DetectionMapper)(
             is_train=False,
-            augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
+            augmentations=[L(ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
             image_format="${...train.mapper.image_format}",
         ),
         num_workers=4,

@@ -1,7 +1,7 @@
 """Users' own data in a config: registration, and values that are computed from the data."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,28 @@ def detector_config(cfg: DictConfig) -> dict[str, Any]:
     if limits := _size_limits(cfg):
         entry["short_side"], entry["long_side"] = limits[0]
     return {CONFIG_KEY: entry}
+
+
+def compare_test_size(cfg: DictConfig, metadata: Mapping[str, Any]) -> str | None:
+    """Return a warning if a config resizes test images to another size than that of a checkpoint.
+
+    Args:
+        cfg: the config of the run.
+        metadata: the metadata of the checkpoint, in which :func:`detector_config` or ``mvit-det train`` has
+            stored its test size.
+    """
+    entry, limits = metadata.get(CONFIG_KEY, {}), _size_limits(cfg)
+    trained = entry.get("short_side"), entry.get("long_side")
+    if not limits or limits[0] == trained or not all(isinstance(side, int) for side in trained):
+        return None
+    if OmegaConf.select(cfg, "train.tta.enabled"):  # which has its own sizes
+        return None
+    key = "dataloader.test.mapper.augmentations.0"
+    return (
+        f"images are resized to a short side of {limits[0][0]} px and a long side of at most {limits[0][1]} "
+        f"px, but the test size of the checkpoint is {trained[0]} and {trained[1]} px; to use it, add "
+        f"{key}.short_edge_length={trained[0]} {key}.max_size={trained[1]}"
+    )
 
 
 def categories_of(data: Keys) -> dict[int, str]:

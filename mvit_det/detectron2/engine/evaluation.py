@@ -9,7 +9,7 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch import nn
 
-from mvit_det.detectron2.data.user_data import log_data
+from mvit_det.detectron2.data.user_data import compare_test_size, log_data
 from mvit_det.detectron2.engine.half_precision import evaluation_dtype, with_precision
 from mvit_det.detectron2.engine.hooks import Results
 from mvit_det.detectron2.engine.tta_settings import with_tta
@@ -27,7 +27,10 @@ def evaluate(cfg: DictConfig) -> Results:
     setup_logger(distributed_rank=comm.get_rank())
     logger = setup_logger(distributed_rank=comm.get_rank(), name="mvit_det")
     model = build(cfg.model).to(cfg.train.device)
-    logger.info(load_all_weights(model, read_checkpoint(local_file(cfg.train.init_checkpoint))))
+    checkpoint = read_checkpoint(local_file(cfg.train.init_checkpoint))
+    logger.info(load_all_weights(model, checkpoint))
+    if warning := compare_test_size(cfg, checkpoint.metadata):
+        logger.warning(warning)
     log_data(cfg, ["val"])
     return evaluate_model(cfg, with_precision(with_tta(cfg, model), evaluation_dtype(cfg)))
 

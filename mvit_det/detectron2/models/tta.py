@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.data import transforms as T
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from mvit_det.detectron2.data.resize import ResizeShortestEdge
 from mvit_det.detectron2.models.soft_nms import suppress_instances
 
 
@@ -102,10 +102,8 @@ class DetectorWithTTA(nn.Module):
 
     def _resize(self, image: Tensor, short_side: int) -> Tensor:
         """Resize an image (3, H, W) as the data loaders do."""
-        height, width = image.shape[1:]
-        size = T.ResizeShortestEdge.get_output_shape(height, width, short_side, self.max_size)
-        resize = T.ResizeTransform(height, width, *size)
-        pixels = resize.apply_image(image.permute(1, 2, 0).cpu().numpy())
+        array = image.permute(1, 2, 0).cpu().numpy()
+        pixels = ResizeShortestEdge(short_side, self.max_size).get_transform(array).apply_image(array)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
     def _detect_in_view(

@@ -9,7 +9,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from mvit_det.data.downloads import is_url
 from mvit_det.data.images import read_image, upright_rgb
+from mvit_det.errors import ImageError
 
 TOLERANCE = 0.01  # by which the values of a float image may leave 0..1, for example after interpolation
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
@@ -26,6 +28,8 @@ def to_array(image: ImageLike) -> NDArray[np.uint8]:
         TypeError: for an object of another type.
         ValueError: for an empty image, or an array or a tensor of another shape, dtype or range.
     """
+    if isinstance(image, str) and is_url(image):
+        raise ImageError(f"{image}: is a URL; expected a file, or use Detector.stream, which reads URLs")
     if isinstance(image, str | Path):
         return np.array(read_image(Path(image)))
     if isinstance(image, Image.Image):

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from mvit_det.detectron2.data.user_data import (
     categories_of,
+    compare_test_size,
     count_classes,
     count_steps,
     has_validation_set,
@@ -19,6 +20,7 @@ from mvit_det.detectron2.data.user_data import (
     release_training_set,
 )
 from mvit_det.errors import InputError
+from mvit_det.weights.checkpoint import CONFIG_KEY
 
 
 def keys(root=None, train=None, val=None, images=None, drop_invalid=False):
@@ -35,6 +37,25 @@ def test_values_computed_from_the_training_set(coco_folder):
     assert count_classes(data) == 2
     assert count_steps(data, epochs=5, batch_size=4) == 3  # of two images, one of them without objects
     assert mask_format(data) == "bitmask"  # a mask is RLE
+
+
+def test_another_test_size_than_that_of_the_checkpoint_is_reported():
+    resize = {"short_edge_length": 256, "max_size": 427}
+    test = {"mapper": {"augmentations": [resize]}}
+    cfg = OmegaConf.create({"dataloader": {"test": test}, "train": {"tta": {"enabled": False}}})
+    warning = compare_test_size(cfg, {CONFIG_KEY: {"short_side": 128, "long_side": 213}})
+    assert warning is not None
+    assert (
+        "of 256 px and a long side of at most 427 px, but the test size of the checkpoint is 128" in warning
+    )
+    assert (
+        "augmentations.0.short_edge_length=128 dataloader.test.mapper.augmentations.0.max_size=213" in warning
+    )
+    for entry in ({"short_side": 256, "long_side": 427}, {}, {"short_side": "a"}):
+        assert compare_test_size(cfg, {CONFIG_KEY: entry}) is None
+    assert compare_test_size(cfg, {}) is None
+    cfg.train.tta.enabled = True
+    assert compare_test_size(cfg, {CONFIG_KEY: {"short_side": 128, "long_side": 213}}) is None
 
 
 def test_classes_need_no_images(coco_folder):
