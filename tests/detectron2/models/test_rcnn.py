@@ -93,8 +93,8 @@ def test_keypoints_have_detectron2s_losses():
         detector.roi_heads.keypoint_head = deepcopy(head)
     parts = {name: getattr(model, name) for name in ("backbone", "proposal_generator", "roi_heads")}
     model = rcnn.RCNN(**parts, pixel_mean=[0.0, 0, 0], pixel_std=[1.0, 1, 1])
-    box = torch.tensor([[10.0, 10, 90, 80]])
-    keypoints = torch.tensor([[[20.0, 20, 2], [50, 60, 2], [80, 30, 2]]])
+    box = torch.tensor([[10.0, 10, 90, 80], [5, 10, 90, 90]])
+    keypoints = torch.tensor([[[20.0, 20, 2], [50, 60, 2], [80, 30, 2]]]).expand(2, 3, 3)
     objects = Instances(
         (96, 96), proposal_boxes=Boxes(box), gt_keypoints=Keypoints(keypoints), pred_boxes=Boxes(box)
     )
