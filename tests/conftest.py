@@ -18,13 +18,16 @@ from mvit_det.ops.availability import has_native
 
 DETECTRON2_TESTS = Path(__file__).with_name("detectron2")
 
+# Triton's interpreter needs no GPU. Triton reads this at import, and the conftest.py of another folder may
+# import it before pytest_configure runs.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 
 def pytest_configure():
     # The models are small: more threads gain little, and results would depend on the number of cores.
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
-    if not torch.cuda.is_available():
-        os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it at import; its interpreter needs no GPU
 
 
 @cache

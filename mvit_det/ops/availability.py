@@ -76,9 +76,15 @@ def _self_test(language: str, check: Callable[..., None], *args: int) -> str:
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
         message = f"mvit_det's {language} kernels are disabled, PyTorch operators are used instead: {reason}"
-        warnings.warn(message, stacklevel=3)
+        _warn_once(message)
         return reason
     return ""
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Issue a warning, once for all C kernels if they fail for the same reason, such as no compiler."""
+    warnings.warn(message, stacklevel=4)
 
 
 def _check_triton(device: int) -> None:

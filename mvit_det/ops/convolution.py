@@ -43,7 +43,8 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     side = weight.shape[-1]
     x = cast(x)
-    if has_native(x.device.type, x.dtype, "convolution") and weight.dtype == torch.float32:
+    is_usual = x.dim() == 4 and x.shape[1] == weight.shape[1] and weight.dtype == torch.float32
+    if is_usual and has_native(x.device.type, x.dtype, "convolution"):
         if side == 1:
             return affine(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
         if weight.shape[0] % MULTIPLE == weight.shape[1] % MULTIPLE == 0:

@@ -59,7 +59,10 @@ def register_gradients(name: str, backward: Callable[..., Sequence[Tensor]]) -> 
         return *grads, *[None] * (NUM_TENSORS + len(ctx.options) - len(grads))
 
     torch.library.register_autograd(f"mvit_det::{name}", differentiate, setup_context=setup_context)
-    _refuse_gradients(f"{name}_backward")
+    refuse_gradients(
+        f"{name}_backward",
+        "attention can be differentiated once; use attention='reference' for higher derivatives",
+    )
 
 
 def empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
@@ -67,12 +70,10 @@ def empty_grads(grad: Tensor, *inputs: Any) -> list[Tensor]:
     return [torch.empty_like(x) for x in inputs[:NUM_TENSORS] if x is not None]
 
 
-def _refuse_gradients(name: str) -> None:
+def refuse_gradients(name: str, message: str) -> None:
     """Make an operator raise an error when it is differentiated; PyTorch would return zeros."""
 
     def refuse(ctx: Any, *grads: Any) -> None:
-        raise RuntimeError(
-            "attention can be differentiated once; use attention='reference' for higher derivatives"
-        )
+        raise RuntimeError(message)
 
     torch.library.register_autograd(f"mvit_det::{name}", refuse)

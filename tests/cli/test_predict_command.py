@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess

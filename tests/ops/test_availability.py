@@ -1,4 +1,5 @@
 import threading
+import warnings
 from contextlib import nullcontext
 from shutil import which
 
@@ -14,11 +15,12 @@ from mvit_det.ops.reference import reference_attention
 
 @pytest.fixture(autouse=True)
 def clear_caches():
-    availability.unavailable_reason.cache_clear()
-    load_library.cache_clear()
+    caches = (availability.unavailable_reason, availability._warn_once, load_library)
+    for cached in caches:
+        cached.cache_clear()
     yield
-    availability.unavailable_reason.cache_clear()
-    load_library.cache_clear()
+    for cached in caches:
+        cached.cache_clear()
 
 
 @pytest.fixture
@@ -129,6 +131,18 @@ def test_without_a_working_compiler_pytorch_operators_run(compiler, reason, monk
         model(torch.randn(1, 3, 32, 32))
     with pytest.raises(ValueError, match=rf"'native': cannot run in float32 on cpu \(.*{reason}"):
         choose_implementation("native", "cpu", torch.float32)
+
+
+def test_one_warning_says_that_all_c_kernels_lack_a_compiler(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        assert not any(
+            availability.has_native("cpu", torch.float32, kernel) for kernel in availability.NATIVE_CHECKS
+        )
+    assert len(issued) == 1
+    assert issued[0].filename == availability.__file__
 
 
 def test_an_older_processor_is_the_reason(monkeypatch):

@@ -52,3 +52,13 @@ def test_convolutions_that_are_supported_change_their_class_only():
     plain.register_forward_hook(lambda *args: calls.append(1))
     assert plain(torch.randn(1, 32, 4, 4)).shape == (1, 32, 4, 4)
     assert calls
+
+
+def test_one_image_without_a_batch_is_convolved_as_by_pytorch():
+    plain, fast = (nn.Conv2d(32, 32, 3, padding=1) for _ in range(2))
+    fast.load_state_dict(plain.state_dict())
+    use_fast_convolutions(fast)
+    x = torch.randn(32, 4, 5)
+    assert torch.equal(fast(x), plain(x))
+    with pytest.raises(RuntimeError, match="to have 32 channels"):
+        fast(torch.randn(1, 64, 4, 5))

@@ -7,8 +7,9 @@ from detectron2 import layers
 from detectron2.layers import ROIAlign
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels
+from detectron2.modeling.roi_heads import KRCNNConvDeconvUpsampleHead
 from detectron2.structures import Boxes
-from torch import Tensor, nn
+from torch import Tensor
 
 from mvit_det.ops.convolution import conv2d, is_supported, use_fast_convolutions
 from mvit_det.ops.roi_align import can_pool_levels, pool_levels
@@ -29,8 +30,10 @@ class RCNN(GeneralizedRCNN):
         for module in self.modules():
             if type(module) is layers.Conv2d and is_supported(module):
                 module.__class__ = Conv2d
-            elif type(module) is ROIPooler and all(map(_is_adaptive, module.level_poolers)):
+            elif type(module) is ROIPooler and _is_supported(module):
                 module.__class__ = RegionPooler
+            elif type(module) is KRCNNConvDeconvUpsampleHead:
+                module.__class__ = KeypointHead
 
 
 class Conv2d(layers.Conv2d):
@@ -53,7 +56,8 @@ class RegionPooler(ROIPooler):
             x: the levels, each (N, C, h, w).
             box_lists: the boxes of each image.
         """
-        if not can_pool_levels(x):
+        # Detectron2 also refuses boxes that are not of these images.
+        if not box_lists or len(box_lists) != len(x[0]) or not can_pool_levels(x):
             return super().forward(x, box_lists)
         boxes = Boxes.cat(box_lists).tensor
         counts = torch.tensor([len(image_boxes) for image_boxes in box_lists])
@@ -65,6 +69,17 @@ class RegionPooler(ROIPooler):
         return pool_levels(x, boxes, image_index, levels, scales, self.output_size[0])
 
 
-def _is_adaptive(pooler: nn.Module) -> bool:
-    """Return whether a pooler has samples that are aligned to half pixels, as many as a box needs."""
-    return isinstance(pooler, ROIAlign) and pooler.aligned and pooler.sampling_ratio == 0
+class KeypointHead(KRCNNConvDeconvUpsampleHead):
+    """``KRCNNConvDeconvUpsampleHead`` whose input may be channels-last."""
+
+    def layers(self, x: Tensor) -> Tensor:
+        return super().layers(x).contiguous()  # Detectron2 views the result as (N, keypoints, cells)
+
+
+def _is_supported(pooler: ROIPooler) -> bool:
+    """Return whether a pooler has square outputs, and aligned samples, as many as a box needs."""
+    height, width = pooler.output_size
+    return height == width and all(
+        isinstance(level, ROIAlign) and level.aligned and level.sampling_ratio == 0
+        for level in pooler.level_poolers
+    )

@@ -44,6 +44,7 @@ def _empty_out(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @operator("native_conv3x3", _empty_out)
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    assert weight.shape[1:] == (x.shape[1], 3, 3), f"input {x.shape}, weight {weight.shape}"
     out = _empty_out(x, weight, bias)
     rows, output = _channels_last(x), out.permute(0, 2, 3, 1)
     filters = weight.permute(2, 3, 1, 0).contiguous()
@@ -69,6 +70,11 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous()
 
 
+def _rotated(weight: Tensor) -> Tensor:
+    """Return the filters that yield the gradient of the input: transposed, and rotated by 180 degrees."""
+    return weight.flip(2, 3).transpose(0, 1)
+
+
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, weight, _ = inputs
     ctx.save_for_backward(x, weight)
@@ -78,11 +84,31 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
     needs_x, needs_weight, needs_bias = ctx.needs_input_grad
     return (
-        # The gradient of the input is a convolution with the transposed filters, rotated by 180 degrees.
-        _forward(grad, weight.flip(2, 3).transpose(0, 1), None) if needs_x else None,
+        _forward(grad, _rotated(weight), None) if needs_x else None,
         _backward_weight(grad, x, weight) if needs_weight else None,
         grad.sum((0, 2, 3)) if needs_bias else None,
     )
 
 
 torch.library.register_autograd("mvit_det::native_conv3x3", _backward, setup_context=_setup_context)
+
+
+# The gradient of the weight is linear in both maps, so that its own gradients are convolutions as well.
+def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    grad, x, _ = inputs
+    ctx.save_for_backward(grad, x)
+
+
+def _backward_second(ctx: Any, grad_weight: Tensor) -> tuple[Tensor | None, ...]:
+    grad, x = ctx.saved_tensors
+    needs_grad, needs_x, _ = ctx.needs_input_grad
+    return (
+        _forward(x, grad_weight, None) if needs_grad else None,
+        _forward(grad, _rotated(grad_weight), None) if needs_x else None,
+        None,
+    )
+
+
+torch.library.register_autograd(
+    "mvit_det::native_conv3x3_backward_weight", _backward_second, setup_context=_setup_second
+)

@@ -41,7 +41,7 @@ static void release(const axis *a) { free(a->first), free(a->count), free(a->wei
 // Fill in an axis for a region from `low` to `high`, in cells; `cells` is the length of the map.
 static void weigh_cells(axis *a, int64_t size, float low, float high, int64_t cells) {
   float bin = (high - low) / size;
-  int64_t samples = bin > 0 ? (int64_t)fminf(ceilf(bin), MAX_SAMPLES) : 0;
+  int64_t samples = bin > 0 && cells > 0 ? (int64_t)fminf(ceilf(bin), MAX_SAMPLES) : 0;
   a->cells = cells;
   for (int64_t i = 0; i < size; i++) {
     float *weights = a->weights + i * cells;
@@ -68,6 +68,12 @@ static int64_t longest_side(const problem *p) {
     if (p->widths[i] > longest) longest = p->widths[i];
   }
   return longest;
+}
+
+// Whether a region lies in an image, on a level. A box that is NaN or inside out lies on none, and counts as zero.
+static int is_on_map(const problem *p, int64_t region) {
+  int64_t image = p->image[region], level = p->level[region];
+  return image >= 0 && image < p->images && level >= 0 && level < MAX_LEVELS;
 }
 
 // Fill in both axes for a region.
@@ -122,6 +128,11 @@ int pool(const problem *p) {
 #pragma omp for schedule(dynamic, 4)
     for (int64_t region = 0; region < p->regions; region++) {
       if (failed) continue;
+      if (!is_on_map(p, region)) {
+        int64_t size = p->size * p->size * p->channels;
+        memset(p->output + region * size, 0, size * sizeof(float));
+        continue;
+      }
       weigh_region(p, region, &rows, &columns);
       pool_region(p, region, &rows, &columns);
     }
@@ -161,7 +172,7 @@ int differentiate(const problem *p) {
     for (int64_t item = 0; item < items; item++)
       for (int64_t region = 0; !failed && region < p->regions; region++) {
         int64_t map = item / blocks;
-        if (p->image[region] * MAX_LEVELS + p->level[region] != map) continue;
+        if (p->image[region] != map / MAX_LEVELS || p->level[region] != map % MAX_LEVELS) continue;
         weigh_region(p, region, &rows, &columns);
         add_grads(p, region, item % blocks * LANES, &rows, &columns);
       }

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mvit_det.ops.custom_op import operator
+from mvit_det.ops.custom_op import operator, refuse_gradients
 from mvit_det.ops.native.library import call_kernel, check_tensor
 
 MULTIPLE = 32  # which the number of channels must be a multiple of
@@ -29,7 +29,8 @@ def native_roi_align(
             :data:`MULTIPLE`.
         boxes: (R, 4) in float32.
         image_index: (R,) int64.
-        levels: (R,) int64.
+        levels: (R,) int64. A box whose image or level does not exist is pooled to zeros: the level of a box
+            that is NaN is undefined.
         scales: as in the reference.
         output_size: as in the reference.
     """
@@ -66,6 +67,10 @@ def _call(
     count, size, _, channels = bins.shape
     assert channels % MULTIPLE == 0, f"{channels} channels"
     assert len(maps) <= MAX_LEVELS, f"{len(maps)} levels"
+    assert boxes.shape == (count, 4), f"boxes: {boxes.shape}"
+    assert len(image_index) == len(levels) == count, f"{len(image_index)} images, {len(levels)} levels"
+    shapes = [(num_images, *hw, channels) for hw in zip(sizes[::2], sizes[1::2], strict=True)]
+    assert [x.shape for x in maps] == shapes, f"levels: {[tuple(x.shape) for x in maps]}"
     for name, x, dtype in (
         ("bins", bins, torch.float32),
         ("boxes", boxes, torch.float32),
@@ -160,3 +165,4 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 
 torch.library.register_autograd("mvit_det::native_roi_align", _differentiate, setup_context=_setup_context)
+refuse_gradients("native_roi_align_backward", "RoIAlign can be differentiated once")

@@ -67,3 +67,19 @@ def test_is_a_valid_operator():
 def test_channels_that_the_kernel_cannot_read_are_refused():
     with pytest.raises(AssertionError, match="16 and 32 channels"):
         native_conv3x3(torch.randn(1, 16, 4, 4), torch.randn(32, 16, 3, 3), None)
+
+
+def test_an_input_with_other_channels_than_the_weight_is_refused():
+    with pytest.raises(AssertionError, match="weight"):
+        native_conv3x3(torch.randn(1, 64, 4, 4), torch.randn(32, 32, 3, 3), None)
+
+
+def test_second_derivatives_match_pytorchs():
+    tensors = [torch.randn(1, 32, 5, 6, requires_grad=True), torch.randn(64, 32, 3, 3, requires_grad=True)]
+
+    def penalty_gradients(convolve):
+        grads = torch.autograd.grad(convolve(*tensors, None).square().sum(), tensors, create_graph=True)
+        return torch.autograd.grad(sum(grad.square().mean() for grad in grads), tensors)
+
+    expected = penalty_gradients(lambda *args: F.conv2d(*args, padding=1))
+    torch.testing.assert_close(penalty_gradients(native_conv3x3), expected, rtol=1e-3, atol=1e-1)

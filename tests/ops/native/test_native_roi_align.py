@@ -93,3 +93,31 @@ def test_is_a_valid_operator():
     torch.library.opcheck(
         torch.ops.mvit_det.native_roi_align, (BOXES[:2], zeros, zeros, maps, 1, [4, 5], [1.0], 7)
     )
+
+
+@pytest.mark.parametrize(
+    ("image", "level"), [(-1, 0), (1, 0), (0, -1), (0, 8), (0, 2**63 - 2), (0, -(2**63))]
+)
+def test_regions_whose_image_or_level_does_not_exist_are_zeros(image, level):
+    maps = [torch.randn(1, 32, 8, 8, requires_grad=True)]
+    image_index, levels = torch.tensor([0, image]), torch.tensor([0, level])
+    pooled = native_roi_align(maps, BOXES[:2], image_index, levels, [1 / 8], 7)
+    alone = native_roi_align(maps, BOXES[:1], image_index[:1], levels[:1], [1 / 8], 7)
+    assert torch.equal(pooled, torch.cat([alone, torch.zeros_like(alone)]))
+    assert torch.equal(*(torch.autograd.grad(x.square().sum(), maps)[0] for x in (pooled, alone)))
+
+
+def test_levels_of_different_channels_are_refused():
+    zeros = torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(AssertionError, match=r"levels: .*32"):
+        native_roi_align(
+            [torch.ones(1, 64, 8, 8), torch.ones(1, 32, 4, 4)], BOXES[:1], zeros, zeros, SCALES, 7
+        )
+
+
+def test_a_second_derivative_is_refused():
+    maps, zeros = [torch.randn(1, 32, 8, 8, requires_grad=True)], torch.zeros(1, dtype=torch.int64)
+    pooled = native_roi_align(maps, BOXES[:1], zeros, zeros, [1 / 8], 7)
+    (grad,) = torch.autograd.grad(pooled.square().sum(), maps, create_graph=True)
+    with pytest.raises(RuntimeError, match="RoIAlign can be differentiated once"):
+        grad.sum().backward()
