@@ -117,7 +117,9 @@ def test_the_installed_wheel_runs_without_the_checkout(installed, tmp_path):
     script = "\n".join(line.strip() for line in script.splitlines())
     lines = run("-c", script, cwd=tmp_path, PYTHONPATH=str(installed)).splitlines()
     assert lines[0] == str(installed / "mvit_det")
-    assert lines[1] == "torch.Size([2, 3]) attention.c maps.h vectors.h"
+    assert lines[1] == (
+        "torch.Size([2, 3]) attention.c convolution.c maps.h roi_align.c vectors.h winograd.h"
+    )
     info = run("-m", "mvit_det", "info", "mvitv2_nano", cwd=tmp_path, PYTHONPATH=str(installed))
     assert "1,246,112" in info
 
