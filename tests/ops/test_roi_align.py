@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from mvit_det.ops.native.roi_align import native_roi_align
 from mvit_det.ops.reference import reference_roi_align
-from mvit_det.ops.roi_align import can_pool_levels, pool_levels
+from mvit_det.ops.roi_align import has_native_roi_align
 
 
 @pytest.mark.usefixtures("native")
@@ -13,8 +14,8 @@ def test_half_precision_is_pooled_in_float32():
         torch.tensor([0, 0]),
         torch.tensor([0, 1]),
     )
-    assert can_pool_levels(maps)
-    pooled = pool_levels(maps, *regions, [1 / 4, 1 / 8], 7)
+    assert has_native_roi_align(maps)
+    pooled = native_roi_align(maps, *regions, [1 / 4, 1 / 8], 7)
     expected = reference_roi_align([level.float() for level in maps], *regions, [1 / 4, 1 / 8], 7)
     torch.testing.assert_close(pooled, expected.bfloat16(), rtol=0.01, atol=1e-5)
     pooled.sum().backward()
@@ -30,4 +31,4 @@ def test_half_precision_is_pooled_in_float32():
     ],
 )
 def test_other_levels_are_not_supported(level):
-    assert not can_pool_levels([level])
+    assert not has_native_roi_align([level])

@@ -12,7 +12,8 @@ from detectron2.structures import Boxes
 from torch import Tensor
 
 from mvit_det.ops.convolution import conv2d, is_supported, use_fast_convolutions
-from mvit_det.ops.roi_align import can_pool_levels, pool_levels
+from mvit_det.ops.native.roi_align import native_roi_align
+from mvit_det.ops.roi_align import has_native_roi_align
 
 
 class RCNN(GeneralizedRCNN):
@@ -57,7 +58,7 @@ class RegionPooler(ROIPooler):
             box_lists: the boxes of each image.
         """
         # Detectron2 also refuses boxes that are not of these images.
-        if not box_lists or len(box_lists) != len(x[0]) or not can_pool_levels(x):
+        if not box_lists or len(box_lists) != len(x[0]) or not has_native_roi_align(x):
             return super().forward(x, box_lists)
         boxes = Boxes.cat(box_lists).tensor
         counts = torch.tensor([len(image_boxes) for image_boxes in box_lists])
@@ -66,7 +67,7 @@ class RegionPooler(ROIPooler):
         )
         scales = [pooler.spatial_scale for pooler in self.level_poolers]
         image_index = torch.repeat_interleave(counts)
-        return pool_levels(x, boxes, image_index, levels, scales, self.output_size[0])
+        return native_roi_align(x, boxes, image_index, levels, scales, self.output_size[0])
 
 
 class KeypointHead(KRCNNConvDeconvUpsampleHead):

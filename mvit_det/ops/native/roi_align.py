@@ -22,22 +22,25 @@ def native_roi_align(
     scales: Sequence[float],
     output_size: int,
 ) -> Tensor:
-    """Compute :func:`mvit_det.ops.reference.reference_roi_align`; the result is channels-last.
+    """Compute :func:`mvit_det.ops.reference.reference_roi_align` in float32.
 
     Args:
-        maps: up to :data:`MAX_LEVELS` levels, each (N, C, h, w) in float32; C is a multiple of
-            :data:`MULTIPLE`.
-        boxes: (R, 4) in float32.
+        maps: up to :data:`MAX_LEVELS` levels, each (N, C, h, w) in float32 or half precision; C is a multiple
+            of :data:`MULTIPLE`.
+        boxes: (R, 4) XYXY in px. They get no gradients.
         image_index: (R,) int64.
         levels: (R,) int64. A box whose image or level does not exist is pooled to zeros: the level of a box
             that is NaN is undefined.
-        scales: as in the reference.
-        output_size: as in the reference.
+        scales: cells per px in each level.
+        output_size: side of the result, in bins.
+
+    Returns:
+        (R, C, output_size, output_size), channels-last, in the dtype of the levels.
     """
     sizes = [side for level in maps for side in level.shape[-2:]]
-    tensors = boxes.detach(), image_index, levels, list(maps)
+    tensors = boxes.detach().float(), image_index, levels, [level.float() for level in maps]
     pooled: Tensor = _forward(*tensors, len(maps[0]), sizes, list(scales), output_size)
-    return pooled
+    return pooled.to(maps[0].dtype)
 
 
 class _Arguments(ctypes.Structure):

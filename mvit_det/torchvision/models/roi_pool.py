@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, box_area, roi_align
 
-from mvit_det.ops.roi_align import can_pool_levels, pool_levels
+from mvit_det.ops.native.roi_align import native_roi_align
+from mvit_det.ops.roi_align import has_native_roi_align
 
 BOX_SIZE, MASK_SIZE = 7, 14  # side of the pooled features for box heads and mask heads, in cells
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}  # px, of the levels that regions are pooled from
@@ -39,9 +40,9 @@ class RegionPool(MultiScaleRoIAlign):
         image_index = torch.repeat_interleave(counts)  # 0, 0, ..., 1, ...
         levels = region_levels(all_boxes)
         maps = [x[name] for name in STRIDES]
-        if can_pool_levels(maps):
+        if has_native_roi_align(maps):
             scales = [1 / stride for stride in STRIDES.values()]
-            return pool_levels(maps, all_boxes, image_index, levels, scales, self.output_size[0])
+            return native_roi_align(maps, all_boxes, image_index, levels, scales, self.output_size[0])
         regions = torch.cat([image_index[:, None].to(all_boxes), all_boxes], dim=1)
         finest = x["p2"]
         pooled = finest.new_zeros(len(regions), finest.shape[1], *self.output_size)
