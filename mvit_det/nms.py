@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou
+from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from mvit_det.errors import unknown_name
 
 SIGMA = 0.5  # of the Gaussian, as in the paper
+NUM_CANDIDATES = 2000  # boxes among which NMS looks for the detections first
 MIN_SCORE = 0.001  # detections whose score is reduced to less are removed, as by the authors' code
 
 
@@ -32,6 +33,47 @@ def check_soft_nms(method: str | None) -> None:
     """
     if method is not None and method not in SOFT_NMS:
         raise unknown_name("method of soft-NMS", method, SOFT_NMS)
+
+
+def select_detections(
+    boxes: Tensor,
+    scores: Tensor,
+    shape: tuple[int, int],
+    *,
+    min_score: float,
+    iou_threshold: float,
+    max_detections: int,
+    soft_nms: str | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Select the detections of one image from what a box head predicts for R regions and K classes.
+
+    Regions with a value that is not finite are left out, and boxes are clipped to the image.
+
+    Args:
+        boxes: (R, K, 4), one box for each class, or (R, 1, 4), XYXY in px.
+        scores: (R, K), without that of the background.
+        shape: (height, width) of the image, px.
+        min_score: detections have a score above it.
+        iou_threshold: see :func:`suppress`.
+        max_detections: see :func:`suppress`.
+        soft_nms: see :func:`suppress`.
+
+    Returns:
+        boxes (M, 4), scores (M,) and classes (M,), from 0, highest score first.
+    """
+    is_finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().all(1)
+    boxes, scores = clip_boxes_to_image(boxes[is_finite], shape), scores[is_finite]
+    region, classes = torch.where(scores > min_score)
+    boxes = boxes[region, classes.clamp(max=boxes.shape[1] - 1)]
+    kept, scores = suppress(
+        boxes,
+        scores[region, classes],
+        classes,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        soft_nms=soft_nms,
+    )
+    return boxes[kept], scores, classes[kept]
 
 
 def suppress(
@@ -68,9 +110,22 @@ def suppress(
     check_soft_nms(soft_nms)
     limit = len(scores) if max_detections < 0 else min(max_detections, len(scores))
     if soft_nms is None:
-        kept = batched_nms(boxes, scores, classes, iou_threshold)[:limit]
+        kept = _nms(boxes, scores, classes, iou_threshold, limit)
         return kept, scores[kept]
     return _soft_nms(boxes, scores, classes, iou_threshold, limit, soft_nms)
+
+
+def _nms(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float, limit: int) -> Tensor:
+    # Whether NMS removes a box depends on those with higher scores only. If the best boxes give enough
+    # detections, the others are not needed, and there may be 80,000 of them.
+    order = scores.argsort(descending=True, stable=True)
+    num_candidates = NUM_CANDIDATES
+    while True:
+        best = order[:num_candidates]
+        kept = best[batched_nms(boxes[best], scores[best], classes[best], iou_threshold)[:limit]]
+        if len(kept) == limit or num_candidates >= len(order):
+            return kept
+        num_candidates *= 4
 
 
 def _soft_nms(

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from torchvision.ops import box_iou
+from torchvision.ops import batched_nms, box_iou
 
 from mvit_det.errors import InputError
-from mvit_det.nms import SOFT_NMS, suppress
+from mvit_det.nms import NUM_CANDIDATES, SOFT_NMS, select_detections, suppress
 
 # IoU with the first box: 1, 0.8, 0.4 and 0. IoU of the second with the third: 0.5.
 BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 4], [20, 0, 30, 10]])
@@ -42,6 +42,30 @@ def test_nms_removes_what_overlaps_by_more_than_the_threshold():
     assert select(None) == ([0, 2, 3], [0.9, 0.7, 0.3])
     assert select(None, iou_threshold=0.3) == ([0, 3], [0.9, 0.3])
     assert select(None, limit=1) == ([0], [0.9])
+
+
+@pytest.mark.parametrize("size", [5, 500])  # px: few boxes overlap, or almost all of them
+@pytest.mark.parametrize("limit", [10, 3000, -1])
+def test_nms_of_many_boxes_equals_that_of_torchvision(limit, size):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(3 * NUM_CANDIDATES, 2, generator=generator) * 200
+    boxes = torch.cat((corners, corners + size), dim=1)
+    scores = torch.randperm(len(boxes), generator=generator).float() / len(boxes)
+    classes = torch.randint(4, (len(boxes),), generator=generator)
+    expected = batched_nms(boxes, scores, classes, 0.5)
+    kept, _ = suppress(boxes, scores, classes, iou_threshold=0.5, max_detections=limit)
+    assert torch.equal(kept, expected if limit < 0 else expected[:limit])
+
+
+def test_detections_are_finite_inside_the_image_and_above_the_threshold():
+    boxes = torch.tensor([[-5.0, 2, 8, 40], [0, 0, math.inf, 5], [1, 1, 4, 4]])[:, None]  # class-agnostic
+    scores = torch.tensor([[0.2, 0.9], [0.9, 0.9], [0.5, 0.1]])
+    result = select_detections(boxes, scores, (20, 10), min_score=0.2, iou_threshold=0.5, max_detections=100)
+    assert [values.tolist() for values in result] == [
+        [[0, 2, 8, 20], [1, 1, 4, 4]],
+        pytest.approx([0.9, 0.5]),
+        [1, 0],
+    ]
 
 
 def test_linear_soft_nms_reduces_scores_from_the_threshold_on():

@@ -37,7 +37,10 @@ PARTS = {
         "roi_heads.box_predictor.forward",
         "roi_heads.box_predictor.losses",
     ],
-    "NMS of boxes": ["roi_heads.box_predictor.inference"],
+    "NMS of boxes": [
+        "roi_heads.box_predictor.inference",
+        "mvit_det.detectron2.models.soft_nms:select_instances",
+    ],
     "mask head": ["roi_heads.mask_head.forward"],
     "mask targets": ["detectron2.structures:PolygonMasks.crop_and_resize"],
     "pasting": ["detectron2.modeling.meta_arch.rcnn:detector_postprocess"],

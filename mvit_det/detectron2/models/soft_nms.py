@@ -1,14 +1,13 @@
-"""Detectron2's R-CNN heads with soft-NMS as an alternative to non-maximum suppression."""
+"""Detectron2's R-CNN heads with soft-NMS, or with non-maximum suppression that stops early."""
 
 from typing import Any
 
 import torch
 from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
-from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from mvit_det.nms import check_soft_nms, suppress
+from mvit_det.nms import check_soft_nms, select_detections, suppress
 
 Losses = dict[str, Tensor]
 Features = dict[str, Tensor]  # level -> (N, C, h, w)
@@ -33,14 +32,15 @@ class SoftNMSROIHeads(StandardROIHeads):
         self.soft_nms = soft_nms
 
     def _forward_box(self, features: Features, proposals: list[Instances]) -> Losses | list[Instances]:
-        if self.training or self.soft_nms is None:
+        has_own_inference = type(self.box_predictor).inference is not FastRCNNOutputLayers.inference
+        if self.training or (self.soft_nms is None and has_own_inference):
             return super()._forward_box(features, proposals)
         levels = [features[name] for name in self.box_in_features]
         regions = self.box_pooler(levels, [image.proposal_boxes for image in proposals])
         predictions = self.box_predictor(self.box_head(regions))
         boxes = self.box_predictor.predict_boxes(predictions, proposals)
         scores = self.box_predictor.predict_probs(predictions, proposals)
-        return _select(boxes, scores, proposals, self.box_predictor, self.soft_nms)
+        return select_instances(boxes, scores, proposals, self.box_predictor, self.soft_nms)
 
 
 class SoftNMSCascadeROIHeads(CascadeROIHeads):
@@ -64,7 +64,7 @@ class SoftNMSCascadeROIHeads(CascadeROIHeads):
     def _forward_box(
         self, features: Features, proposals: list[Instances], targets: list[Instances] | None = None
     ) -> Losses | list[Instances]:
-        if self.training or self.soft_nms is None:
+        if self.training:
             return super()._forward_box(features, proposals, targets)
         levels = [features[name] for name in self.box_in_features]
         sizes = [image.image_size for image in proposals]
@@ -77,7 +77,7 @@ class SoftNMSCascadeROIHeads(CascadeROIHeads):
             boxes = predictor.predict_boxes(predictions, proposals)
             stage_scores.append(predictor.predict_probs(predictions, proposals))
         scores = [torch.stack(image_scores).mean(0) for image_scores in zip(*stage_scores, strict=True)]
-        return _select(boxes, scores, proposals, predictor, self.soft_nms)
+        return select_instances(boxes, scores, proposals, predictor, self.soft_nms)
 
 
 def suppress_instances(
@@ -103,23 +103,34 @@ def suppress_instances(
     return selected
 
 
-def _select(
+def select_instances(
     boxes: tuple[Tensor, ...],
     scores: tuple[Tensor, ...] | list[Tensor],
     proposals: list[Instances],
     predictor: FastRCNNOutputLayers,
-    method: str,
+    method: str | None,
 ) -> list[Instances]:
-    """Return the detections of each image after thresholding and soft-NMS.
+    """Return the detections of each image after thresholding and non-maximum suppression or soft-NMS.
 
     Args:
         boxes: (R_i, 4 K) for each image, or (R_i, 4) if they are class-agnostic, XYXY in px.
         scores: (R_i, K + 1) for each image.
         proposals: the regions of each image, which know its size.
         predictor: source of the thresholds and of the maximum number of detections.
-        method: "linear" or "gaussian".
+        method: "linear" or "gaussian" for soft-NMS, or None for non-maximum suppression.
     """
-    sizes = [image.image_size for image in proposals]
-    # No IoU is above 1, so that every box whose score is above the threshold is returned.
-    images, _ = fast_rcnn_inference(boxes, scores, sizes, predictor.test_score_thresh, 1.0, -1)
-    return [suppress_instances(image, predictor, method) for image in images]
+    images = []
+    for image_boxes, image_scores, image in zip(boxes, scores, proposals, strict=True):
+        detections = Instances(image.image_size)
+        selected_boxes, detections.scores, detections.pred_classes = select_detections(
+            image_boxes.unflatten(1, (-1, 4)),
+            image_scores[:, :-1],
+            image.image_size,
+            min_score=predictor.test_score_thresh,
+            iou_threshold=predictor.test_nms_thresh,
+            max_detections=predictor.test_topk_per_image,
+            soft_nms=method,
+        )
+        detections.pred_boxes = Boxes(selected_boxes)
+        images.append(detections)
+    return images

@@ -4,10 +4,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import clip_boxes_to_image
 
 from mvit_det.heads import Head
-from mvit_det.nms import suppress
+from mvit_det.nms import select_detections
 from mvit_det.torchvision.models.box_stages import (
     Stage,
     match_boxes,
@@ -154,20 +153,16 @@ class DetectionHeads(RoIHeads):
             scores: (R, 1 + K).
             shape: (height, width) of the image, px.
         """
-        finite = boxes.isfinite().flatten(1).all(1) & scores.isfinite().all(1)
-        boxes, scores = clip_boxes_to_image(boxes[finite], shape), scores[finite, 1:]
-        region, category = torch.where(scores > self.score_thresh)
-        boxes = boxes[region, category.clamp(max=boxes.shape[1] - 1)]
-        scores = scores[region, category]
-        kept, scores = suppress(
+        boxes, scores, classes = select_detections(
             boxes,
-            scores,
-            category,
+            scores[:, 1:],
+            shape,
+            min_score=self.score_thresh,
             iou_threshold=self.nms_thresh,
             max_detections=self.detections_per_img,
             soft_nms=self.soft_nms,
         )
-        return {"boxes": boxes[kept], "labels": category[kept] + 1, "scores": scores}
+        return {"boxes": boxes, "labels": classes + 1, "scores": scores}
 
     def _mask_logits(self, features: Features, boxes: list[Tensor], image_shapes: Shapes) -> Tensor:
         pooled = self.mask_roi_pool(features, boxes, image_shapes)

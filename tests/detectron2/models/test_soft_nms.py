@@ -46,6 +46,26 @@ def test_soft_nms_selects_among_the_boxes_of_the_heads(head, method, build_detec
         assert (scores < boxes.scores[kept]).any()
 
 
+@pytest.mark.parametrize("head", CONFIGS)
+def test_without_soft_nms_the_detections_are_those_of_detectron2(head, build_detector):
+    detector = build_detector(head)
+    heads = detector.roi_heads
+    predictors = [heads.box_predictor] if head == "mask_rcnn" else heads.box_predictor
+    for predictor in predictors:
+        predictor.test_score_thresh, predictor.test_topk_per_image = 0.0, 50
+    samples = [{"image": torch.randint(256, (3, *size), dtype=torch.uint8)} for size in ((64, 96), (80, 64))]
+    with torch.no_grad():
+        results = [prediction["instances"] for prediction in detector(samples)]
+        heads.__class__ = type(heads).__base__
+        expected = [prediction["instances"] for prediction in detector(samples)]
+    for instances, reference in zip(results, expected, strict=True):
+        assert len(instances) == 50
+        torch.testing.assert_close(instances.scores, reference.scores)
+        assert torch.equal(instances.pred_classes, reference.pred_classes)
+        torch.testing.assert_close(instances.pred_boxes.tensor, reference.pred_boxes.tensor)
+        assert torch.equal(instances.pred_masks, reference.pred_masks)
+
+
 @pytest.mark.parametrize("name", CONFIGS.values())
 def test_one_key_sets_soft_nms_for_every_head(name):
     assert get_config(name).model.roi_heads.soft_nms is None
