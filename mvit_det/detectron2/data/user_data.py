@@ -135,6 +135,11 @@ def compare_test_size(cfg: DictConfig, metadata: Mapping[str, Any]) -> str | Non
     )
 
 
+def names_data(data: Keys) -> bool:
+    """Return whether the keys name a data set."""
+    return any((data["root"], data["train"]["json"], data["val"]["json"]))
+
+
 def categories_of(data: Keys) -> dict[int, str]:
     """Return category id -> name, in the order of a detector's classes.
 
