@@ -31,7 +31,8 @@ def run(checkpoint: str, **options: Any) -> dict[str, Any]:
     """Evaluate a detector, write metrics, detections and drawings, and return the metrics."""
     from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
-    from mvit_det.weights import DETECTOR, local_file
+    from mvit_det.weights import local_file
+    from mvit_det.weights.published import DETECTOR
 
     path = find_checkpoint(local_file(checkpoint, DETECTOR))
     return evaluate_checkpoint(EvalOptions(checkpoint=path, **options))

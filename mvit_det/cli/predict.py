@@ -77,7 +77,8 @@ def run(
     from mvit_det.report.predictions import PredictOptions
     from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.predict import predict
-    from mvit_det.weights import DETECTOR, local_file
+    from mvit_det.weights import local_file
+    from mvit_det.weights.published import DETECTOR
 
     if overlap is not None and slice_size is None:
         raise InputError("--overlap needs --slice, the size of a slice")

@@ -10,17 +10,16 @@ from pathlib import Path
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.utils.env import seed_all_rng
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from mvit_det.data.coco.categories import printable_name
 from mvit_det.data.dataset import read_dataset
 from mvit_det.data.images import read_entry
 from mvit_det.data.results import read_results
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
-from mvit_det.detectron2.data.user_data import categories_of, compare_test_size, names_data
+from mvit_det.detectron2.data.user_data import compare_test_size, user_categories
 from mvit_det.detectron2.engine.half_precision import with_precision
 from mvit_det.detectron2.engine.inference import detect_frames
 from mvit_det.detectron2.engine.run_checks import check_classes
@@ -34,14 +33,8 @@ from mvit_det.report.console import PlainConsole, print_line
 from mvit_det.report.drawing import write_image
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.report.run_lock import run_lock
-from mvit_det.weights import (
-    DETECTOR,
-    VITDET_DETECTOR,
-    Checkpoint,
-    load_all_weights,
-    local_file,
-    read_checkpoint,
-)
+from mvit_det.weights import Checkpoint, load_all_weights, local_file, read_checkpoint
+from mvit_det.weights.published import DETECTOR, VITDET_DETECTOR
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,22 +128,7 @@ def _training_set(cfg: DictConfig) -> str:
 
 
 def _categories(cfg: DictConfig, checkpoint: Checkpoint) -> dict[int, str]:
-    """Return category id -> name of a detector.
-
-    If the config is one for your own data and names none, its classes become those that the checkpoint names.
-    """
-    if "data" not in cfg:
-        return registered_categories(_training_set(cfg))
-    if names_data(cfg.data):
-        return categories_of(cfg.data)
-    if not checkpoint.categories:
-        raise InputError(
-            f"{checkpoint.path}: does not name its classes; add data.root=... or data.train.json=..., the "
-            "data that it was trained on"
-        )
-    if isinstance(OmegaConf.select(cfg, "model.roi_heads.num_classes"), DictConfig):  # computed from the data
-        cfg.model.roi_heads.num_classes = len(checkpoint.categories)
-    return {id_: printable_name(name) for id_, name in checkpoint.categories.items()}
+    return user_categories(cfg, checkpoint) if "data" in cfg else registered_categories(_training_set(cfg))
 
 
 def _check_output(args: Namespace, inputs: Iterable[Path]) -> None:

@@ -24,9 +24,10 @@ from mvit_det.report.tracking import not_a_video, track_objects
 from mvit_det.torchvision.arguments import check_integer, check_number, choose_device
 from mvit_det.torchvision.data.image_arrays import ImageLike, to_array, to_arrays
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
-from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
+from mvit_det.torchvision.models.transform import MASK_THRESHOLD
 from mvit_det.torchvision.slicing import detect_in_slices
-from mvit_det.weights import DETECTOR, local_file
+from mvit_det.weights import local_file
+from mvit_det.weights.published import DETECTOR
 
 T = TypeVar("T")
 MIN_SLICE = 32  # px
@@ -221,7 +222,7 @@ class Detector:
             lambda batch: self._detect_batch([image_of(item) for item in batch]),
             items,
             batch_size,
-            lambda item: self._padded_shape(image_of(item)),
+            lambda item: self.model.transform.padded_shape(image_of(item).shape[:2]),
         )
 
     @torch.inference_mode()
@@ -242,10 +243,3 @@ class Detector:
             class_id=self._ids[classes],
             data={"class_name": self._names[classes]},
         )
-
-    def _padded_shape(self, image: RgbImage) -> tuple[int, int]:
-        """Return the height and width to which the model pads an image, in multiples of size_divisible."""
-        transform = self.model.transform
-        shape = scaled_shape((image.shape[0], image.shape[1]), transform.min_size[-1], transform.max_size)
-        height, width = (-(-side // transform.size_divisible) for side in shape)
-        return height, width

@@ -5,14 +5,12 @@ from mvit_det.weights.formats.torchvision import from_our_names as to_torchvisio
 from mvit_det.weights.formats.torchvision import to_our_names as to_detectron2
 from mvit_det.weights.load import load_all_weights, load_checkpoint, load_weights
 from mvit_det.weights.load_report import LoadReport
-from mvit_det.weights.published import DETECTOR, PUBLISHED, VITDET_DETECTOR
+from mvit_det.weights.published import PUBLISHED
 from mvit_det.weights.save import save_for_detectron2, save_weights
 from mvit_det.weights.sources import local_file
 
 __all__ = [
-    "DETECTOR",
     "PUBLISHED",
-    "VITDET_DETECTOR",
     "Checkpoint",
     "LoadReport",
     "identify_checkpoint",

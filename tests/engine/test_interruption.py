@@ -68,6 +68,7 @@ ACCEPTED = """
     try:
         wait()
     except KeyboardInterrupt:
+        interruption.REPEAT_TIME = 100.0
         interruption.accept_interrupt()
         os.kill(os.getpid(), signal.SIGTERM)  # as if the first one were repeated
         time.sleep(2 * interruption.TIME_LIMIT)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mvit_det.errors import InputError
-from mvit_det.weights import DETECTOR, PUBLISHED, VITDET_DETECTOR, local_file, sources
+from mvit_det.weights import PUBLISHED, local_file, sources
+from mvit_det.weights.published import DETECTOR, VITDET_DETECTOR
 
 ZOO = "https://dl.fbaipublicfiles.com/detectron2"
 DIGEST = "0123456789abcdef" * 4

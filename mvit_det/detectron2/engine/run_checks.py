@@ -22,7 +22,8 @@ from mvit_det.engine.precision import PRECISIONS
 from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.report import run_folder
-from mvit_det.weights import DETECTOR, VITDET_DETECTOR, load_all_weights, local_file, read_checkpoint
+from mvit_det.weights import load_all_weights, local_file, read_checkpoint
+from mvit_det.weights.published import DETECTOR, VITDET_DETECTOR
 
 NUMBERS = (  # key, type, minimum
     ("dataloader.train.total_batch_size", int, 1),
