@@ -15,8 +15,8 @@ def shades(num_frames, height=48, width=64):
     return frames
 
 
-def write_video(path, frames, *, rate=5, times=None, codec="mjpeg", audio_codec=None):
-    """Write a video, with a sine wave of 440 Hz and its duration as its sound if ``audio_codec`` is not None.
+def write_video(path, frames, *, rate=5, times=None, codec="mjpeg", audio_codec=None, num_seconds=None):
+    """Write a video, with a sine wave of 440 Hz as its sound if ``audio_codec`` is not None.
 
     Args:
         path: the file, whose suffix names the format.
@@ -25,6 +25,7 @@ def write_video(path, frames, *, rate=5, times=None, codec="mjpeg", audio_codec=
         times: the time of each frame, seconds.
         codec: name of the video encoder.
         audio_codec: name of the audio encoder.
+        num_seconds: duration of the sound; by default, that of the video.
     """
     with av.open(str(path), "w") as container:
         # A constant quality, so that equal images remain equal as frames.
@@ -41,7 +42,8 @@ def write_video(path, frames, *, rate=5, times=None, codec="mjpeg", audio_codec=
             frame.pts = round(time / frame.time_base)
             container.mux(stream.encode(frame))
         if sound:
-            samples = np.sin(2 * np.pi * 440 * np.arange(44100 * len(frames) // rate) / 44100)
+            num_samples = round(44100 * (num_seconds or len(frames) / rate))
+            samples = np.sin(2 * np.pi * 440 * np.arange(num_samples) / 44100)
             wave = av.AudioFrame.from_ndarray(
                 (samples * 10000).astype(np.int16)[None], format="s16", layout="mono"
             )

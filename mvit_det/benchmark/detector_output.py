@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mvit_det.benchmark.compare import WARM_UPS
+from mvit_det.errors import counted
 
 
 def header(machine: dict[str, Any], settings: dict[str, Any]) -> str:
@@ -11,10 +12,11 @@ def header(machine: dict[str, Any], settings: dict[str, Any]) -> str:
     gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
     height, width = settings["size"]
     allocator = ", freed memory kept" if settings["keep_freed_memory"] else ""
+    repeats, warm_ups = counted(settings["repeats"], "repeat"), counted(WARM_UPS, "warm-up")
     return (
         f"Mask R-CNN {settings['variant']}, {settings['batch']} x 3 x {height} x {width}, on {gpu}"
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
-        f"torch {machine['torch']}; {settings['repeats']} repeats after {WARM_UPS} warm-ups{allocator}"
+        f"torch {machine['torch']}; {repeats} after {warm_ups}{allocator}"
     )
 
 

@@ -32,5 +32,7 @@ def run(checkpoint: str, **options: Any) -> dict[str, Any]:
     from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.evaluate import EvalOptions, evaluate_checkpoint
     from mvit_det.weights import local_file
+    from mvit_det.weights.published import DETECTOR
 
-    return evaluate_checkpoint(EvalOptions(checkpoint=find_checkpoint(local_file(checkpoint)), **options))
+    path = find_checkpoint(local_file(checkpoint, DETECTOR))
+    return evaluate_checkpoint(EvalOptions(checkpoint=path, **options))

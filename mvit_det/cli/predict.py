@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status "
-        "is 1",
+        help="detect nothing if an image cannot be read or a video is truncated; by default, what can be "
+        "read is detected, and the exit status is 1",
     )
     parser.add_argument(
         "--slice",
@@ -78,15 +78,16 @@ def run(
     from mvit_det.report.run_folder import find_checkpoint
     from mvit_det.torchvision.predict import predict
     from mvit_det.weights import local_file
+    from mvit_det.weights.published import DETECTOR
 
     if overlap is not None and slice_size is None:
         raise InputError("--overlap needs --slice, the size of a slice")
-    path = find_checkpoint(local_file(checkpoint))
+    path = find_checkpoint(local_file(checkpoint, DETECTOR))
     predict(
         PredictOptions(checkpoint=path, **options),
         batch_size=batch_size,
         soft_nms=soft_nms,
         precision=precision,
         slice_size=slice_size,
-        **({} if overlap is None else {"overlap": overlap}),
+        overlap=overlap,
     )

@@ -9,7 +9,15 @@ from urllib.parse import unquote, urlsplit
 from mvit_det.data.downloads import is_url
 from mvit_det.data.images import SUFFIXES
 from mvit_det.data.input_files import check_regular
-from mvit_det.data.videos import CAMERA, VIDEO_SUFFIXES, Video, download_video, open_camera, open_video
+from mvit_det.data.videos import (
+    CAMERA,
+    VIDEO_SUFFIXES,
+    Check,
+    Video,
+    download_video,
+    open_camera,
+    open_video,
+)
 from mvit_det.errors import InputError, counted
 
 Source = str | Path
@@ -31,16 +39,20 @@ def find_video(sources: Sequence[Source]) -> Source | None:
     return None
 
 
-def open_source_video(source: Source) -> Video:
+def open_source_video(source: Source, check: Check | None = None) -> Video:
     """Open a video file, the video at a URL, or a camera, which :func:`find_video` has found.
 
+    Args:
+        source: the video.
+        check: function that is called with a file before it is opened again, for example to read all frames.
+
     Raises:
-        InputError: if it cannot be read.
+        InputError: if it cannot be read, or by ``check``.
     """
     if is_url(source):
-        return download_video(str(source), _url_names(str(source))[-1])
+        return download_video(str(source), _url_names(str(source))[-1], check)
     camera = _camera_number(source)
-    return open_video(Path(source)) if camera is None else open_camera(camera)
+    return open_video(Path(source), check) if camera is None else open_camera(camera)
 
 
 def _check_scheme(source: Source) -> None:

@@ -77,6 +77,19 @@ def read_frames(
         pool.shutdown(cancel_futures=True)
 
 
+def report_errors(frames: Iterator[Frame], on_error: Callable[[ImageError], None] | None) -> Iterator[Frame]:
+    """Yield the frames of a video. ``on_error`` is called with an ImageError that follows the last one.
+
+    By default, the error is raised.
+    """
+    try:
+        yield from frames
+    except ImageError as error:
+        if on_error is None:
+            raise
+        on_error(error)
+
+
 def _read(source: Path | str) -> NDArray[np.uint8]:
     if isinstance(source, Path):
         return np.array(read_image(source))

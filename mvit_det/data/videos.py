@@ -4,7 +4,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from mvit_det.data.downloads import download
 from mvit_det.data.frames import Frame, read_ahead
 from mvit_det.data.input_files import check_regular
-from mvit_det.errors import InputError
+from mvit_det.errors import ImageError, InputError
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"))
 CAMERA = re.compile(r"(?:camera:)?(\d{1,3})")
 CAMERA_DEVICE, CAMERA_FORMAT = "/dev/video{}", "v4l2"
 DEFAULT_RATE, MAX_RATE = 25.0, 1000.0  # frames per second
 MAX_VIDEO_BYTES = 2**34  # of a video that is downloaded
+MIN_PART = 0.95  # of the frames or the duration that a file states, which are often not exact
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Video:
         rate: frames per second on average; 25 if the file states none, or more than 1000.
         num_frames: number of frames that the file states, or that its duration implies; None if unknown.
         start: the time at which the file starts, which is 0 in :attr:`Frame.time`, seconds.
-        frames: the frames, which can be read once.
+        frames: the frames, which can be read once. If the file is truncated, an ImageError follows the last
+            frame that can be read.
     """
 
     source: Path | str
@@ -53,28 +55,31 @@ class Video:
     frames: Iterator[Frame]
 
 
-def open_video(path: Path) -> Video:
+Check = Callable[[Video], None]  # is called with a video before it is opened again, for example to read it
+
+
+def open_video(path: Path, check: Check | None = None) -> Video:
     """Open a video file. Its frames are rotated as the file specifies.
 
     Raises:
-        InputError: if the file does not exist or cannot be read.
+        InputError: if the file does not exist or cannot be read, or by ``check``.
     """
     if not path.exists():
         raise InputError(f"{path}: no such video")
     check_regular(path, "a video")
-    return _open_file(path, path, path.name)
+    return _open_file(path, path, path.name, check)
 
 
-def download_video(url: str, name: str) -> Video:
+def download_video(url: str, name: str, check: Check | None = None) -> Video:
     """Download a video to a temporary file, which is removed with the returned object, and open it.
 
     Raises:
-        InputError: if it cannot be downloaded or read.
+        InputError: if it cannot be downloaded or read, or by ``check``.
     """
     folder = tempfile.mkdtemp(prefix="mvit_det-")
     try:
         download(url, Path(folder, "video"), MAX_VIDEO_BYTES)
-        video = _open_file(Path(folder, "video"), url, name)
+        video = _open_file(Path(folder, "video"), url, name, check)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -95,7 +100,9 @@ def open_camera(number: int) -> Video:
     return _open(device, f"camera:{number}", f"camera{number}", None, format=CAMERA_FORMAT)
 
 
-def _open_file(path: Path, source: Path | str, name: str) -> Video:
+def _open_file(path: Path, source: Path | str, name: str, check: Check | None) -> Video:
+    if check is not None:
+        check(_open_file(path, source, name, None))
     # "file:" and the list of protocols keep FFmpeg from opening anything else, whatever the file contains.
     return _open(f"file:{path}", source, name, path, options={"protocol_whitelist": "file"})
 
@@ -110,7 +117,7 @@ def _open(url: str, source: Path | str, name: str, file: Path | None, **options:
     if stream is None:
         raise InputError(f"{source}: contains no video, or is truncated")
     stream.thread_type = "AUTO"
-    images = _decode(container, stream)
+    images = _decode(container, stream, source)
     first = next(images, None)
     if first is None:
         raise InputError(f"{source}: contains no frame that can be read; it is damaged or truncated")
@@ -131,24 +138,46 @@ def _count_frames(container: Any, stream: Any, rate: float) -> int | None:
     return round(container.duration / av.time_base * rate) if container.duration else None
 
 
-def _decode(container: Any, stream: Any) -> Iterator[tuple[float | None, NDArray[np.uint8]]]:
-    """Yield the time of each frame, if known, and its upright RGB pixels, in the size of the first frame."""
-    size = None
+def _decode(
+    container: Any, stream: Any, source: Path | str
+) -> Iterator[tuple[float | None, NDArray[np.uint8]]]:
+    """Yield the time of each frame, if known, and its upright RGB pixels, in the size of the first frame.
+
+    Raises:
+        ImageError: at the end, if the file states more frames or, if it does not state their number, a longer
+            duration.
+    """
+    size, num_frames, end = None, 0, 0.0
+    stated, duration = stream.frames, (container.duration or 0) / av.time_base
+    start = (container.start_time or 0) / av.time_base
     with container:
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets)
-            except (StopIteration, av.FFmpegError):  # the latter if the file is truncated
-                return
+        for packet in _demux(container, stream):
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
+            if packet.stream is not stream:
+                continue
             try:
                 frames = packet.decode()
             except av.FFmpegError:  # a damaged packet
                 continue
             for frame in frames:
-                size = size or (frame.width, frame.height)
+                size, num_frames = size or (frame.width, frame.height), num_frames + 1
                 pixels = frame.reformat(*size, format="rgb24").to_ndarray()
                 yield frame.time, np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    if num_frames < MIN_PART * stated:
+        raise ImageError(f"{source}: is damaged or truncated: of {stated} frames, {num_frames} could be read")
+    if not stated and end < MIN_PART * duration:
+        raise ImageError(f"{source}: is damaged or truncated: it ends after {end:.1f} of {duration:.1f} s")
+
+
+def _demux(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the packets of a video stream, and those of the sound, which may be longer."""
+    packets = container.demux(stream, *container.streams.audio)
+    while True:
+        try:
+            yield next(packets)
+        except (StopIteration, av.FFmpegError):  # the latter if the file is truncated
+            return
 
 
 def _to_frames(

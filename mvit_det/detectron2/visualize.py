@@ -19,7 +19,7 @@ from mvit_det.data.results import read_results
 from mvit_det.detectron2.config_files import CONFIG_HELP, find_config
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
 from mvit_det.detectron2.data.sample_drawing import draw_sample
-from mvit_det.detectron2.data.user_data import categories_of, compare_test_size
+from mvit_det.detectron2.data.user_data import compare_test_size, user_categories
 from mvit_det.detectron2.engine.half_precision import with_precision
 from mvit_det.detectron2.engine.inference import detect_frames
 from mvit_det.detectron2.engine.run_checks import check_classes
@@ -33,7 +33,8 @@ from mvit_det.report.console import PlainConsole, print_line
 from mvit_det.report.drawing import write_image
 from mvit_det.report.predictions import PredictOptions, write_detections
 from mvit_det.report.run_lock import run_lock
-from mvit_det.weights import load_all_weights, local_file, read_checkpoint
+from mvit_det.weights import Checkpoint, load_all_weights, local_file, read_checkpoint
+from mvit_det.weights.published import DETECTOR, VITDET_DETECTOR
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,10 +87,10 @@ def visualize_predictions(args: Namespace) -> None:
     if cfg.train.device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"train.device {cfg.train.device!r}: this machine has no GPU; add train.device=cpu")
     dtype = autocast_dtype(args.precision, torch.device(cfg.train.device))
+    weights = read_checkpoint(local_file(checkpoint, DETECTOR, VITDET_DETECTOR))
+    categories = _categories(cfg, weights)
     model = build(cfg.model).to(cfg.train.device).eval()
-    categories = _categories(cfg)
     check_classes(cfg, len(categories))
-    weights = read_checkpoint(local_file(checkpoint))
     load_all_weights(model, weights)
     if warning := compare_test_size(cfg, weights.metadata):
         _print(warning)
@@ -126,8 +127,8 @@ def _training_set(cfg: DictConfig) -> str:
     return names if isinstance(names, str) else names[0]
 
 
-def _categories(cfg: DictConfig) -> dict[int, str]:
-    return categories_of(cfg.data) if "data" in cfg else registered_categories(_training_set(cfg))
+def _categories(cfg: DictConfig, checkpoint: Checkpoint) -> dict[int, str]:
+    return user_categories(cfg, checkpoint) if "data" in cfg else registered_categories(_training_set(cfg))
 
 
 def _check_output(args: Namespace, inputs: Iterable[Path]) -> None:
@@ -189,8 +190,8 @@ def _parser() -> ArgumentParser:
     predict.add_argument(
         "--strict",
         action="store_true",
-        help="detect nothing if an image cannot be read; by default, it is left out, and the exit status "
-        "is 1",
+        help="detect nothing if an image cannot be read or a video is truncated; by default, what can be "
+        "read is detected, and the exit status is 1",
     )
     predict.add_argument(
         "--track", action="store_true", help="number the objects of a video, and follow them over its frames"

@@ -15,6 +15,7 @@ from typing import Any
 from mvit_det.engine.children import SIGNALS, is_child, watch_parent
 from mvit_det.engine.ending import ENDING
 from mvit_det.engine.launchers import find_launch
+from mvit_det.engine.loading_signals import leave_signals_to_parent
 
 TIME_LIMIT = 8.0  # seconds from a signal until the process ends, whatever it is doing
 REQUEUE_TIME_LIMIT = 100.0  # for SIGUSR1, which Slurm sends before the job reaches its own time limit
@@ -40,7 +41,8 @@ class Interruption:
 
     def __init__(self) -> None:
         self.request, self.is_deferred = 0, False
-        self.time = 0.0
+        self.time = -float("inf")
+        self._timer: threading.Timer | None = None
         self.terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -49,23 +51,32 @@ class Interruption:
             # SIGINT becomes SIGTERM: it may arrive late, and is no second Ctrl-C.
             os.kill(os.getppid(), signal.SIGTERM if number == signal.SIGINT else number)
             return
+        is_repeated = time.monotonic() - self.time < REPEAT_TIME
         if self.request:
-            if number == signal.SIGINT and time.monotonic() - self.time > REPEAT_TIME:
+            if number == signal.SIGINT and not is_repeated:
                 ENDING.end("interrupted twice")
+            return
+        if is_repeated:  # of a signal that was accepted
             return
         self.time = time.monotonic()
         ENDING.is_interrupted = True
         self.request = REQUEUE if number == signal.SIGUSR1 else STOP
         limit = TIME_LIMIT if self.request == STOP else REQUEUE_TIME_LIMIT
-        timer = threading.Timer(limit, self._end)
-        timer.daemon = True
-        timer.start()
+        self._timer = threading.Timer(limit, self._end)
+        self._timer.daemon = True
+        self._timer.start()
         if number == signal.SIGHUP:
             self._discard_output()
         if _is_importing(frame):
             self._end()
         if not self.is_deferred:
             raise KeyboardInterrupt
+
+    def accept(self) -> None:
+        """Forget the signal that has arrived."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.request, ENDING.is_interrupted = 0, False
 
     def _discard_output(self) -> None:
         """Discard what is printed to a terminal that was closed, where printing would be an error."""
@@ -84,6 +95,15 @@ def requested() -> int:
 def is_handled() -> bool:
     """Return whether this module handles the signals of the process."""
     return _active is not None
+
+
+def accept_interrupt() -> None:
+    """Let the command go on after a KeyboardInterrupt that a signal has raised, and end as it usually does.
+
+    This is for what only a signal ends, such as the stream of a camera.
+    """
+    if _active is not None:
+        _active.accept()
 
 
 def defer_interrupts(is_deferred: bool) -> None:
@@ -205,27 +225,10 @@ def _ignore_interrupts(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _ignore_in_worker() -> None:
-    """Keep signals from ending a loading process before its parent process ends it.
-
-    A terminal or a job system sends a signal to all processes. If it ended a loading process, the parent
-    would fail in the middle of a step.
-    """
-    if _active is None:
-        return
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
-    # Blocked, because torch.utils.data sets a handler of its own later.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_worker, args=(os.getppid(),), name="end-worker", daemon=True).start()
-
-
-def _end_worker(parent: int) -> None:
-    """End this loading process on SIGTERM: at once if its parent sent it, else after a time limit."""
-    if signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        time.sleep(TIME_LIMIT + 1)
-    os._exit(0)
+def _handle_fork() -> None:
+    if _active is not None:
+        leave_signals_to_parent(TIME_LIMIT + 1)
 
 
 if hasattr(signal, "sigwaitinfo"):  # macOS does not have it, and does not fork loading processes
-    os.register_at_fork(after_in_child=_ignore_in_worker)
+    os.register_at_fork(after_in_child=_handle_fork)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 # The tensors that attention takes: queries, keys, values, and two relative positions, which may be None.
 NUM_TENSORS = 5
@@ -21,6 +22,10 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
     Args:
         name: name of the operator.
         fake: takes the same arguments, and returns empty tensors with the shapes and dtypes of the results.
+
+    Returns:
+        a decorator, which returns a function that calls the operator. It raises a NotImplementedError in
+        forward-mode differentiation, in which PyTorch would return zeros.
     """
 
     def register(function: Callable[..., Any]) -> Any:
@@ -33,9 +38,29 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
         torch.library.define(full_name, torch.library.infer_schema(function, mutates_args=()))
         torch.library.impl(full_name, "default")(run)
         torch.library.register_fake(full_name, fake)
-        return getattr(torch.ops.mvit_det, name)
+        registered = getattr(torch.ops.mvit_det, name)
+
+        @wraps(function)
+        def call(*args: Any) -> Any:
+            if (
+                forward_ad._current_level >= 0
+            ):  # a dual level, such as that of torch.func.jvp, has been entered
+                _refuse_tangents(name, args)
+            return registered(*args)
+
+        return call
 
     return register
+
+
+def _refuse_tangents(name: str, args: Sequence[Any]) -> None:
+    for arg in args:
+        for x in arg if isinstance(arg, list) else [arg]:
+            if isinstance(x, Tensor) and forward_ad.unpack_dual(x).tangent is not None:
+                raise NotImplementedError(
+                    f"{name}: forward-mode differentiation (torch.func.jvp) is not implemented; "
+                    "attention='reference' and float64 use PyTorch operators, which support it"
+                )
 
 
 def register_gradients(name: str, backward: Callable[..., Sequence[Tensor]]) -> None:

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from mvit_det.data.downloads import is_url
 from mvit_det.data.frame_sources import Source, find_images, find_video, open_source_video
-from mvit_det.data.frames import Frame, read_frames
+from mvit_det.data.frames import Frame, read_frames, report_errors
 from mvit_det.data.json_files import growing_json_list
-from mvit_det.engine.interruption import deferred_interrupts
+from mvit_det.data.videos import Video
+from mvit_det.engine.interruption import accept_interrupt, deferred_interrupts
 from mvit_det.errors import ImageError, InputError, RunError, counted
 from mvit_det.report import run_folder
 from mvit_det.report.console import print_line, progress_bar
@@ -24,8 +25,6 @@ from mvit_det.report.drawing import RgbImage
 from mvit_det.report.prediction_writers import Writer, image_writer, video_writer
 from mvit_det.report.run_lock import run_lock
 from mvit_det.report.tracking import not_a_video, track_objects
-
-MIN_FRAMES = 0.95  # of the number of frames that a video states, which is often not exact
 
 # Takes images; yields each with its detections, highest score first. Class ids are category ids.
 Detect = Callable[[Iterable[Frame]], Iterator[tuple[Frame, sv.Detections]]]
@@ -64,7 +63,7 @@ def write_detections(
     Raises:
         InputError: if the input or the output folder cannot be used, in which case nothing is written. With
             ``options.strict``, this is the case if any image cannot be read.
-        RunError: at the end, if images were left out because they cannot be read.
+        RunError: at the end, if images were left out because they cannot be read, or if a video is truncated.
     """
     if not 0 <= options.score <= 1:
         raise InputError(f"score {options.score:g}: must be from 0 to 1")
@@ -90,8 +89,8 @@ def _write_detections(
     pictures = options.out / run_folder.PICTURES
     source = find_video(options.sources)
     if source is not None:
-        video = open_source_video(source)
-        frames, total = video.frames, video.num_frames
+        video = _open_video(source, options, console)
+        frames, total = report_errors(video.frames, unreadable.append), video.num_frames
         if options.track:
             detect = _with_tracks(detect, video.rate, options.score)
         writer = video_writer(pictures, video, draw)
@@ -109,6 +108,9 @@ def _write_detections(
             raise InputError(f"none of the {total} images can be read")
         run_folder.clear_output(options.out, run_folder.RESULT_FILES)
         num_images, num_drawn, error = _write_all(options, writer, chain([first], predictions), categories)
+    if source is not None and video.file is None and isinstance(error, KeyboardInterrupt):
+        accept_interrupt()  # the end of a camera, which has no other
+        error = None
     rate = num_images / (time.monotonic() - start)
     noun = "image" if source is None else "frame"
     print_line(
@@ -118,16 +120,24 @@ def _write_detections(
     )
     if error is not None:
         raise error
-    if source is not None and num_images < MIN_FRAMES * (total or 0):
-        print_line(
-            console, f"{source}: is damaged or truncated: of {total} frames, {num_images} could be read"
-        )
+    if source is not None and unreadable:
+        raise RunError(str(unreadable[0]))
     if unreadable:
         raise RunError(f"{counted(len(unreadable), 'image')} of {total} could not be read; see above")
 
 
 def _with_tracks(detect: Detect, rate: float, min_score: float) -> Detect:
     return lambda frames: track_objects(detect(frames), rate, min_score)
+
+
+def _open_video(source: Source, options: PredictOptions, console: Console) -> Video:
+    """Open a video. With ``options.strict``, check that all of its frames can be read."""
+
+    def read_all(video: Video) -> None:
+        for _ in progress_bar(video.frames, video.num_frames, "checking frames", console):
+            pass
+
+    return open_source_video(source, read_all if options.strict else None)
 
 
 def _find_images(options: PredictOptions, console: Console) -> dict[str, Path | str]:

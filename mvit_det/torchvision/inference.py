@@ -1,7 +1,6 @@
 """A detector for use from Python: from image files and arrays to boxes, masks and class names."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -14,22 +13,25 @@ from torchvision.transforms.v2 import functional as F
 
 from mvit_det.data.batches import apply_in_batches
 from mvit_det.data.frame_sources import find_images, find_video, open_source_video
-from mvit_det.data.frames import Frame, read_frames
+from mvit_det.data.frames import Frame, read_frames, report_errors
 from mvit_det.engine.precision import autocast_dtype
-from mvit_det.errors import ImageError
+from mvit_det.errors import ImageError, InputError
 from mvit_det.nms import check_soft_nms
 from mvit_det.report.detections import draw_detections
 from mvit_det.report.drawing import RgbImage
 from mvit_det.report.run_folder import find_checkpoint
 from mvit_det.report.tracking import not_a_video, track_objects
-from mvit_det.torchvision.data.image_arrays import ImageLike, to_array
+from mvit_det.torchvision.arguments import check_integer, check_number, choose_device
+from mvit_det.torchvision.data.image_arrays import ImageLike, to_array, to_arrays
 from mvit_det.torchvision.engine.detector_checkpoint import load_detector
-from mvit_det.torchvision.models.transform import MASK_THRESHOLD, scaled_shape
+from mvit_det.torchvision.models.transform import MASK_THRESHOLD
 from mvit_det.torchvision.slicing import detect_in_slices
 from mvit_det.weights import local_file
+from mvit_det.weights.published import DETECTOR
 
 T = TypeVar("T")
 MIN_SLICE = 32  # px
+DEFAULT_OVERLAP = 0.2
 
 
 class Detector:
@@ -56,8 +58,8 @@ class Detector:
         slice_size: width and height of a slice in pixels, to find small objects in large images: an image is
             cut into overlapping slices, which are detected like images, and their detections are merged. An
             image that is not larger is detected whole. None for whole images.
-        overlap: the part of a slice that the next one covers, at least 0 and less than 1. Objects that are
-            smaller than the overlap are seen whole by one of the slices.
+        overlap: the part of a slice that the next one covers, at least 0 and less than 1; 0.2 by default.
+            Objects that are smaller than the overlap are seen whole by one of the slices.
 
     Attributes:
         categories: category id -> name, in the order of the model's classes.
@@ -79,20 +81,21 @@ class Detector:
         max_detections: int = 100,
         soft_nms: str | None = None,
         slice_size: int | None = None,
-        overlap: float = 0.2,
+        overlap: float | None = None,
     ) -> None:
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score {min_score:g}: must be from 0 to 1")
-        _check_integer("max_detections", max_detections, 1)
+        check_number("min_score", min_score, lambda value: 0 <= value <= 1, "from 0 to 1")
+        check_integer("max_detections", max_detections, 1)
         if slice_size is not None:
-            _check_integer("slice_size", slice_size, MIN_SLICE)
-        if not 0 <= overlap < 1:
-            raise ValueError(f"overlap {overlap:g}: must be at least 0 and less than 1")
+            check_integer("slice_size", slice_size, MIN_SLICE)
+        elif overlap is not None:
+            raise InputError(f"overlap {overlap}: needs slice_size, the size of a slice in pixels")
+        overlap = DEFAULT_OVERLAP if overlap is None else overlap
+        check_number("overlap", overlap, lambda value: 0 <= value < 1, "of at least 0 and less than 1")
         check_soft_nms(soft_nms)
         self.min_score, self.slice_size, self.overlap = min_score, slice_size, overlap
-        self.device = _choose_device(device)
+        self.device = choose_device(device)
         self._autocast_dtype = autocast_dtype(precision, self.device)
-        model, config = load_detector(find_checkpoint(local_file(checkpoint)))
+        model, config = load_detector(find_checkpoint(local_file(checkpoint, DETECTOR)))
         model.roi_heads.soft_nms = soft_nms
         model.roi_heads.score_thresh = min_score
         model.roi_heads.detections_per_img = max_detections
@@ -132,7 +135,7 @@ class Detector:
             ValueError: for an empty image, or an array or a tensor of another shape, dtype or range.
         """
         is_list = isinstance(images, list | tuple)
-        arrays = map(to_array, images if isinstance(images, list | tuple) else [images])
+        arrays = to_arrays(images) if isinstance(images, list | tuple) else [to_array(images)]
         results = [detections for _, detections in self._detect(arrays, lambda image: image, batch_size)]
         return results if is_list else results[0]
 
@@ -153,8 +156,8 @@ class Detector:
                 a video, or the number of a camera, 0 for the first one; or a list of images, their URLs and
                 folders. Videos in folders are left out.
             batch_size: see :meth:`__call__`. With 1, the frames of a camera have their results soonest.
-            on_error: function that is called for an image that cannot be read, which is then left out. By
-                default, the error is raised.
+            on_error: function that is called for an image that cannot be read, which is then left out, and at
+                the end of a video that is truncated. By default, the error is raised.
             track: whether to track the objects of a video. ``tracker_id`` of its detections is then constant
                 for an object; see :func:`mvit_det.report.tracking.track_objects`.
 
@@ -165,14 +168,14 @@ class Detector:
         Raises:
             InputError: if the source does not exist, contains no images or is a video that cannot be read, or
                 if ``track`` is set and it is not a video.
-            ImageError: for an image that cannot be read.
+            ImageError: for an image that cannot be read, and at the end of a video that is truncated.
         """
         if isinstance(source, int):
             source = f"camera:{source}"
         sources = [source] if isinstance(source, str | Path) else source
         if found := find_video(sources):
             video = open_source_video(found)
-            predictions = self.detect_frames(video.frames, batch_size)
+            predictions = self.detect_frames(report_errors(video.frames, on_error), batch_size)
             return track_objects(predictions, video.rate, self.min_score) if track else predictions
         images = find_images(sources)
         if track:
@@ -186,14 +189,22 @@ class Detector:
         return self._detect(frames, lambda frame: frame.image, batch_size)
 
     def draw(self, image: ImageLike, detections: sv.Detections) -> Image.Image:
-        """Return a copy of an image with the boxes, masks, class names and scores of detections."""
+        """Return a copy of an image with the boxes, masks, class names and scores of its detections.
+
+        Raises:
+            TypeError: if the detections are not supervision's ``Detections``, such as a list of them.
+            ValueError: if they are not those of this detector or of this image.
+        """
+        if not isinstance(detections, sv.Detections):
+            kind = type(detections).__name__
+            raise TypeError(f"detections of type {kind}: must be the Detections of one image")
         return Image.fromarray(draw_detections(to_array(image), detections, self.categories))
 
     def _detect(
         self, items: Iterable[T], image_of: Callable[[T], RgbImage], batch_size: int
     ) -> Iterator[tuple[T, sv.Detections]]:
         """Detect the objects in the images of items, whole or in slices."""
-        _check_integer("batch_size", batch_size, 1)
+        check_integer("batch_size", batch_size, 1)
         if self.slice_size is None:
             return self._detect_whole(items, image_of, batch_size)
         return detect_in_slices(
@@ -211,7 +222,7 @@ class Detector:
             lambda batch: self._detect_batch([image_of(item) for item in batch]),
             items,
             batch_size,
-            lambda item: self._padded_shape(image_of(item)),
+            lambda item: self.model.transform.padded_shape(image_of(item).shape[:2]),
         )
 
     @torch.inference_mode()
@@ -232,28 +243,3 @@ class Detector:
             class_id=self._ids[classes],
             data={"class_name": self._names[classes]},
         )
-
-    def _padded_shape(self, image: RgbImage) -> tuple[int, int]:
-        """Return the height and width to which the model pads an image, in multiples of size_divisible."""
-        transform = self.model.transform
-        shape = scaled_shape((image.shape[0], image.shape[1]), transform.min_size[-1], transform.max_size)
-        height, width = (-(-side // transform.size_divisible) for side in shape)
-        return height, width
-
-
-def _check_integer(name: str, value: int, minimum: int) -> None:
-    if not isinstance(value, Integral) or value < minimum:
-        raise ValueError(f"{name} {value!r}: must be an integer of at least {minimum}")
-
-
-def _choose_device(device: str | torch.device) -> torch.device:
-    has_gpu = torch.cuda.is_available()
-    if device == "auto":
-        return torch.device("cuda" if has_gpu else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device {device!r}: must be auto, cpu, cuda or cuda:N") from None
-    if chosen.type == "cuda" and not has_gpu:
-        raise ValueError(f"device {device!r}: PyTorch finds no GPU")
-    return chosen

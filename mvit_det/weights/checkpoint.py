@@ -80,6 +80,21 @@ class Checkpoint:
         return None
 
     @property
+    def categories(self) -> dict[int, str] | None:
+        """Category id -> name in the order of a detector's classes, or None if the file does not name them.
+
+        Raises:
+            InputError: if the configuration in the file is damaged.
+        """
+        if CONFIG_KEY not in self.metadata:
+            return None
+        try:
+            names = self.metadata[CONFIG_KEY]["categories"].items()
+            return dict(sorted((int(id_), str(name)) for id_, name in names))
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise InputError(f"{self.path}: its configuration is damaged: {error!r}") from None
+
+    @property
     def head(self) -> str | None:
         """The key of :data:`mvit_det.heads.HEADS` whose box heads and masks a detector has, or None."""
         if self.kind != "detector":

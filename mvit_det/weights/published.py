@@ -24,7 +24,10 @@ IMAGENET, COCO, VITDET, LVIS = (
     for folder in ("ImageNetPretrained/mvitv2", "MViTv2", "ViTDet/COCO", "ViTDet/LVIS")
 )
 MAX_NEAREST = 3  # names in an error message
-EXAMPLES = "mvitv2_t or mask_rcnn_mvitv2_t_3x"  # in an error message for a name that is near to none
+DETECTOR_EXAMPLE = "mask_rcnn_mvitv2_t_3x"  # in error messages
+EXAMPLES = f"mvitv2_t or {DETECTOR_EXAMPLE}"  # in an error message for a name that is near to none
+# Kinds of published models. The heads of ViTDet's recipe have layers that torchvision's heads lack.
+BACKBONE, DETECTOR, VITDET_DETECTOR = "backbone", "detector", "detector of ViTDet's recipe"
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class PublishedModel:
     """A published weight file.
 
     Attributes:
+        kind: :data:`BACKBONE`, :data:`DETECTOR` or :data:`VITDET_DETECTOR`.
         contents: the model, its training data and, for a detector, its published average precision.
         parameters: number of parameters, in millions.
         url: address of the file.
         source: who publishes it.
     """
 
+    kind: str
     contents: str
     parameters: int
     url: str
@@ -46,17 +51,18 @@ class PublishedModel:
 
 def _backbone(contents: str, parameters: int, url: str) -> PublishedModel:
     source = "Detectron2" if url.startswith(DETECTRON2) else "MViTv2 repository"
-    return PublishedModel(contents, parameters, url, source)
+    return PublishedModel(BACKBONE, contents, parameters, url, source)
 
 
 def _detector(contents: str, parameters: int, url: str) -> PublishedModel:
-    # The heads of ViTDet's recipe have convolutions and layer norms that torchvision's heads lack.
-    source = "Detectron2" if url.startswith(COCO) else "Detectron2 (ViTDet), loads only there"
-    return PublishedModel(contents, parameters, url, source)
+    if url.startswith(COCO):
+        return PublishedModel(DETECTOR, contents, parameters, url, "Detectron2")
+    return PublishedModel(VITDET_DETECTOR, contents, parameters, url, "Detectron2 (ViTDet), loads only there")
 
 
 PUBLISHED = {
     "mvitv1_s": PublishedModel(
+        BACKBONE,
         "MViTv1-B-16, ImageNet-1K",
         37,
         "https://drive.google.com/file/d/1dYYqUB-3DSgBVc9d6o-rW8ojtVsrFLgp/view",
@@ -137,6 +143,13 @@ PUBLISHED = {
     ),
 }
 """The published models by name. The name of a detector is that of its config."""
+
+
+def wrong_kind(name: str) -> InputError:
+    """Return an error for the name of a published model that is used as a detector but is none."""
+    model = PUBLISHED[name]
+    limit = ", which works only in Detectron2" if model.kind == VITDET_DETECTOR else ""
+    return InputError(f"{name}: is a {model.kind}{limit}; expected a detector, such as {DETECTOR_EXAMPLE}")
 
 
 def unknown_source(text: str) -> InputError:

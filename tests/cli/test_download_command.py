@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import mvit_det
+from mvit_det.errors import InputError
 from mvit_det.torchvision import build_detector
 from mvit_det.torchvision.engine.detector_checkpoint import COCO_CATEGORIES
 from mvit_det.weights import PUBLISHED, to_detectron2
@@ -72,3 +73,13 @@ def test_bad_sources_end_in_one_line(server, capfd):
     assert_rejected(capfd, ["download", "--list", NAME], "a URL or --list")
     assert_rejected(capfd, ["download", f"{server.url}/none.pkl"], "HTTP status 404")
     assert_rejected(capfd, ["inspect", "zzz"], "zzz: no such file, and no published")
+
+
+def test_a_backbone_is_refused_as_a_detector_before_it_is_downloaded(server, tmp_path, capfd, monkeypatch):
+    monkeypatch.setitem(PUBLISHED, "mvitv2_t", replace(PUBLISHED["mvitv2_t"], url=PUBLISHED[NAME].url))
+    message = "mvitv2_t: is a backbone; expected a detector, such as mask_rcnn_mvitv2_t_3x"
+    with pytest.raises(InputError, match=f"^{message}$"):
+        mvit_det.Detector("mvitv2_t")
+    for command in (["predict", tmp_path], ["eval", "--data", tmp_path]):
+        assert_rejected(capfd, [*command, "--checkpoint", "mvitv2_t", "--out", tmp_path / "out"], message)
+    assert not server.gets()

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -114,14 +115,23 @@ def test_an_image_that_is_too_large_for_its_format_is_drawn_as_png(trained, tmp_
     assert picture_names(tmp_path / "out") == ["long.jpg.png"]
 
 
-def test_a_truncated_video_is_named(capfd, trained, frames, tmp_path):
+def test_a_truncated_video_is_an_error_at_the_end(capfd, trained, frames, tmp_path):
     path = tmp_path / "clip.avi"
     write_video(path, frames)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    coco = predict(trained, path, tmp_path / "out")
-    message = f"{path}: is damaged or truncated: of 3 frames, {len(coco.imgs)} could be read"
-    assert message in capfd.readouterr().err
+    command = ["predict", path, "--checkpoint", trained / "best.ckpt", "--out", tmp_path / "out"]
+    message = f"{path}: is damaged or truncated: of 3 frames, 1 could be read"
+    assert_rejected(capfd, [*command, "--strict"], message)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as caught:
+        run_command(*command)
+    assert caught.value.code == 1
+    *_, summary, line = capfd.readouterr().err.splitlines()
+    assert "on 1 frame" in summary
+    assert line == f"mvit-det: error: {message}"
+    assert len(json.loads((tmp_path / "out" / "images.json").read_text())["images"]) == 1
+    assert len(read_streams(tmp_path / "out" / "pictures" / "clip.mp4")[0]) == 1
 
 
 def test_a_score_is_a_fraction(capfd, trained, data, tmp_path):
@@ -174,6 +184,41 @@ def test_other_files_are_not_overwritten(capfd, trained, data, tmp_path):
     command = ["predict", tmp_path / "pictures", "--checkpoint", trained / "best.ckpt", "--out", tmp_path]
     assert_rejected(capfd, [*command, "--overwrite"], "pictures: --overwrite would remove it")
     assert file_contents(tmp_path) == before
+
+
+CAMERA = """
+import signal
+from mvit_det.cli.main import main
+from mvit_det.data import videos
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & makes its commands ignore it
+# FFmpeg's generator of test images takes the place of the camera's driver.
+videos.CAMERA_DEVICE, videos.CAMERA_FORMAT = "testsrc=size=96x64:rate=10[out{}]", "lavfi"
+main()
+"""
+
+
+def test_an_interrupt_is_the_end_of_a_camera(trained, tmp_path):
+    out = tmp_path / "out"
+    options = ["--checkpoint", trained / "best.ckpt", "--out", out, "--batch-size", "1", "--score", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CAMERA, "predict", "0", *options], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while process.poll() is None and not (out / "pictures").exists():  # the first frame was detected
+            time.sleep(0.02)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, shown = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, shown
+    images = json.loads((out / "images.json").read_text())["images"]
+    assert images
+    (summary,) = shown.splitlines()
+    assert f"on {len(images)} frame" in summary
+    written, _ = read_streams(out / "pictures" / "camera0.mp4")
+    assert len(written) == len(images)
 
 
 def test_an_interrupt_leaves_the_results_until_then(trained, frames, tmp_path):

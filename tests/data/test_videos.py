@@ -9,7 +9,7 @@ import pytest
 
 from mvit_det.data import videos
 from mvit_det.data.videos import open_camera, open_video
-from mvit_det.errors import InputError
+from mvit_det.errors import ImageError, InputError
 from tests.videos import rotate_mp4, shades, write_video
 
 
@@ -47,9 +47,35 @@ def test_a_truncated_video_ends_early(tmp_path):
     write_video(path, shades(20))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    video = open_video(path)
+    video, frames = open_video(path), []
     assert video.num_frames == 20
-    assert 0 < len(list(video.frames)) < 15
+    with pytest.raises(ImageError, match=r"clip\.avi: is damaged or truncated: of 20 frames, \d+ could be"):
+        frames.extend(video.frames)
+    assert 0 < len(frames) < 15
+
+
+def test_a_truncated_video_that_states_only_its_duration_ends_early(tmp_path):
+    path = tmp_path / "clip.mkv"
+    write_video(path, shades(20), audio_codec="mp3")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(
+        ImageError, match=r"clip\.mkv: is damaged or truncated: it ends after \d\.\d of 4\.\d s"
+    ):
+        list(open_video(path).frames)
+
+
+def test_a_video_whose_sound_is_longer_is_not_truncated(tmp_path):
+    write_video(tmp_path / "clip.mkv", shades(5), audio_codec="mp3", num_seconds=3)
+    assert len(list(open_video(tmp_path / "clip.mkv").frames)) == 5
+
+
+def test_a_video_is_opened_again_after_its_check(tmp_path):
+    path = tmp_path / "clip.avi"
+    write_video(path, shades(5))
+    numbers = []
+    video = open_video(path, check=lambda video: numbers.append(len(list(video.frames))))
+    assert numbers == [len(list(video.frames))] == [5]
 
 
 def test_a_video_that_cannot_be_read_is_refused(tmp_path):

@@ -79,6 +79,22 @@ def test_predictions_refer_to_their_images(nano_arguments, shapes, weights_overr
         assert (image != np.asarray(Image.open(shapes / "images" / name))).any()
 
 
+def test_the_checkpoint_names_the_classes(nano_arguments, shapes, weights_override, tmp_path):
+    path = weights_override.partition("=")[2]
+    arguments = ["predict", str(shapes / "images"), "--score", "0", *nano_arguments[:2]]
+    arguments += [key for key in nano_arguments if key.startswith(("dataloader.test", "model"))]
+    with pytest.raises(InputError, match=r"random\.pth: does not name its classes; add data\.root="):
+        main([*arguments, weights_override, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+    names = {5: "cat", 2: "dog", 9: "cow"}  # the classes are in the order of the ids
+    torch.save(torch.load(path) | {"mvit_det": {"categories": names}}, tmp_path / "named.pth")
+    main([*arguments, f"train.init_checkpoint={tmp_path}/named.pth", "--out", str(tmp_path / "out")])
+    described = json.loads((tmp_path / "out/images.json").read_text())
+    assert described["categories"] == [{"id": id_, "name": names[id_]} for id_ in (2, 5, 9)]
+    entries = json.loads((tmp_path / "out/detections.json").read_text())
+    assert {entry["category_id"] for entry in entries} <= {2, 5, 9}
+
+
 def test_a_precision_that_the_device_lacks_is_refused(nano_arguments, shapes, weights_override, tmp_path):
     arguments = [*nano_arguments, weights_override, "train.device=cpu"]
     with pytest.raises(InputError, match="^precision fp16: a CPU computes in float32 or bf16$"):
@@ -135,6 +151,8 @@ def test_bad_input_raises_before_anything_is_written(nano_arguments, shapes, wei
     source = ["predict", str(shapes / "images"), *nano_arguments, *out]
     with pytest.raises(InputError, match="train.init_checkpoint is not set"):
         main(source)
+    with pytest.raises(InputError, match="^mvitv2_t: is a backbone; expected a detector"):
+        main([*source, "train.init_checkpoint=mvitv2_t"])
     source.append(weights_override)
     with pytest.raises(InputError, match="num_classes is 80, but the data set has 3 classes"):
         main([*source, "model.roi_heads.num_classes=80"])

@@ -64,6 +64,15 @@ SWALLOWED = """
     except BaseException:
         pass
 """
+ACCEPTED = """
+    try:
+        wait()
+    except KeyboardInterrupt:
+        interruption.REPEAT_TIME = 100.0
+        interruption.accept_interrupt()
+        os.kill(os.getpid(), signal.SIGTERM)  # as if the first one were repeated
+        time.sleep(2 * interruption.TIME_LIMIT)
+"""
 IMPORT = """
     Path(sys.argv[1]).mkdir()
     Path(sys.argv[1], "extension.py").write_text('''
@@ -182,6 +191,12 @@ def test_two_signals_at_once_count_as_one_and_a_later_one_ends_the_process(start
     process.send_signal(signal.SIGINT)
     (line,) = end(process)
     assert line.startswith("program: interrupted twice; there is no checkpoint yet")
+
+
+def test_a_signal_that_is_accepted_ends_nothing(start):
+    process, _ = start(ACCEPTED)
+    process.send_signal(signal.SIGINT)
+    assert end(process, expected_status=0) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

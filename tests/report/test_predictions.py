@@ -9,6 +9,7 @@ import supervision as sv
 from PIL import Image
 from rich.console import Console
 
+from mvit_det.data import videos
 from mvit_det.errors import InputError
 from mvit_det.report.predictions import PredictOptions, write_detections
 from tests.videos import read_streams, shades, write_video
@@ -57,6 +58,20 @@ def test_what_was_detected_is_written(tmp_path, console, error):
     assert len(frames) == 6
     assert sound.shape[1] / 44100 == pytest.approx(6 / 5, abs=0.1)
     assert "wrote" in console.file.getvalue()
+
+
+def test_an_interrupt_is_the_end_of_a_camera(tmp_path, console, monkeypatch):
+    monkeypatch.setattr(videos, "CAMERA_DEVICE", "testsrc=size=64x48:rate=10[out{}]")
+    monkeypatch.setattr(videos, "CAMERA_FORMAT", "lavfi")
+    detect = detect_until(7, KeyboardInterrupt())
+    write_detections(options(tmp_path, "0"), detect, {7: "cat"}, console)
+    images = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == [f"camera0#{n}" for n in range(1, 7)]
+    assert len(read_streams(tmp_path / "out" / "pictures" / "camera0.mp4")[0]) == 6
+    assert "on 6 frames" in console.file.getvalue()
+    error = RuntimeError("out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        write_detections(options(tmp_path, "0", overwrite=True), detect_until(7, error), {7: "cat"}, console)
 
 
 def test_an_error_before_the_first_result_leaves_earlier_results(tmp_path, console):

@@ -98,8 +98,21 @@ def test_an_image_of_another_shape_or_type_is_refused(detector, image, message):
 
 
 def test_an_object_that_is_no_image_is_refused(detector):
-    with pytest.raises(TypeError, match="image of type NoneType: must be a path, a PIL image"):
-        detector([None])
+    with pytest.raises(TypeError, match="^image of type NoneType: must be a path, a PIL image"):
+        detector(None)
+
+
+def test_an_error_names_the_image_of_a_list(detector, images, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:5000])
+    for image, kind, message in (
+        (None, TypeError, "image of type NoneType: must be a path"),
+        (images[0][0, 0], ValueError, r"array \(3,\) uint8: must be uint8"),
+        ("none.png", ImageError, "none.png: no such image"),
+        (Image.open(tmp_path / "cut.png"), ImageError, r".*cut\.png: cannot be read: .*truncated"),
+    ):
+        with pytest.raises(kind, match=rf"^images\[3\]: {message}"):
+            detector([*images[:3], image, None])
 
 
 def test_a_list_is_detected_as_its_images_are(detector, images):
@@ -133,6 +146,18 @@ def test_a_stream_reads_a_video(detector, images, tmp_path):
     assert [frame.name for frame, _ in predictions] == ["clip.avi#1", "clip.avi#2", "clip.avi#3"]
     frame, detections = predictions[1]
     assert_equal(detections, detector(frame.image))
+
+
+def test_a_stream_reports_a_truncated_video(detector, images, tmp_path):
+    path, errors = tmp_path / "clip.avi", []
+    write_video(path, [images[0]] * 5)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    predictions = list(detector.stream(path, batch_size=8, on_error=errors.append))
+    assert 0 < len(predictions) < 5
+    message = f"is damaged or truncated: of 5 frames, {len(predictions)} could be read"
+    assert [str(error) for error in errors] == [f"{path}: {message}"]
+    with pytest.raises(ImageError, match=message):
+        list(detector.stream(path))
 
 
 def test_a_batch_size_is_an_integer(detector, images, tmp_path):
@@ -186,6 +211,8 @@ def test_detections_are_drawn(detector, images):
     other.class_id = other.class_id + 100
     with pytest.raises(ValueError, match=r"must be among \[3, 7\]"):
         detector.draw(images[0], other)
+    with pytest.raises(TypeError, match="^detections of type list: must be the Detections of one image$"):
+        detector.draw(images[0], [nothing])
 
 
 def test_half_precision_gives_similar_scores(checkpoint, detector, images):
@@ -199,12 +226,16 @@ def test_half_precision_gives_similar_scores(checkpoint, detector, images):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_score": 50}, "min_score 50: must be from 0 to 1"),
+        ({"min_score": 50}, "^min_score 50: must be a number from 0 to 1$"),
+        ({"min_score": "0.3"}, "^min_score '0.3': must be a number from 0 to 1$"),
+        ({"min_score": None}, "^min_score None: must be a number from 0 to 1$"),
         ({"max_detections": 0}, "max_detections 0: must be an integer of at least 1"),
         ({"max_detections": 10.0}, r"max_detections 10\.0: must be an integer"),
         ({"slice_size": 20}, "slice_size 20: must be an integer of at least 32"),
         ({"slice_size": "640"}, "slice_size '640': must be an integer"),
-        ({"slice_size": 64, "overlap": 1}, "overlap 1: must be at least 0 and less than 1"),
+        ({"slice_size": 64, "overlap": 1}, "^overlap 1: must be a number of at least 0 and less than 1$"),
+        ({"slice_size": 64, "overlap": "0.2"}, "^overlap '0.2': must be a number of at least 0 and"),
+        ({"overlap": 0.2}, "^overlap 0.2: needs slice_size, the size of a slice in pixels$"),
         ({"soft_nms": "hard"}, "hard"),
         ({"precision": "half"}, "unknown precision 'half'"),
         ({"device": "gpu"}, "device 'gpu': must be auto, cpu, cuda or cuda:N"),

@@ -6,6 +6,7 @@ import pytest
 
 from mvit_det.errors import InputError
 from mvit_det.weights import PUBLISHED, local_file, sources
+from mvit_det.weights.published import DETECTOR, VITDET_DETECTOR
 
 ZOO = "https://dl.fbaipublicfiles.com/detectron2"
 DIGEST = "0123456789abcdef" * 4
@@ -69,6 +70,23 @@ def test_other_sources_are_refused_in_one_line(source, message, downloaded):
         local_file(source)
     assert "\n" not in str(error.value)
     assert not downloaded
+
+
+def test_a_published_model_of_another_kind_is_refused_before_it_is_downloaded(downloaded, tmp_path):
+    vitdet = "vitdet/cascade_mask_rcnn_mvitv2_b_in21k_100ep"
+    example = "expected a detector, such as mask_rcnn_mvitv2_t_3x$"
+    for kinds in ((DETECTOR,), (DETECTOR, VITDET_DETECTOR)):
+        with pytest.raises(InputError, match=f"^mvitv2_t: is a backbone; {example}"):
+            local_file("mvitv2_t", *kinds)
+    with pytest.raises(InputError, match="ViTDet's recipe, which works only in Detectron2; expected a"):
+        local_file(vitdet, DETECTOR)
+    assert not downloaded
+    local_file(vitdet, DETECTOR, VITDET_DETECTOR)
+    local_file("mask_rcnn_mvitv2_t_3x", DETECTOR)
+    local_file("mvitv2_t")
+    assert len(downloaded) == 3
+    (tmp_path / "mvitv2_t").mkdir()  # such as a run of this name
+    assert local_file("mvitv2_t", DETECTOR) == Path("mvitv2_t")
 
 
 def test_every_published_model_has_its_own_address():

@@ -8,12 +8,13 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 
+from mvit_det.data.coco.categories import printable_name
 from mvit_det.data.dataset import Dataset
 from mvit_det.detectron2.data.config_data import Keys, config_data
 from mvit_det.detectron2.data.registration import register, unregister
 from mvit_det.errors import InputError, counted
 from mvit_det.report.data_problems import report_data
-from mvit_det.weights.checkpoint import CONFIG_KEY
+from mvit_det.weights.checkpoint import CONFIG_KEY, Checkpoint
 
 
 def register_split(data: Keys, split: str) -> str:
@@ -144,6 +145,26 @@ def categories_of(data: Keys) -> dict[int, str]:
         InputError: if the data cannot be read.
     """
     return config_data(data).categories
+
+
+def user_categories(cfg: DictConfig, checkpoint: Checkpoint) -> dict[int, str]:
+    """Return category id -> name of a detector, for a config that may name no data.
+
+    Without data, they are those of the checkpoint, and the config's number of classes becomes theirs.
+
+    Raises:
+        InputError: if the data cannot be read, or if neither names the classes.
+    """
+    if any((cfg.data.root, cfg.data.train.json, cfg.data.val.json)):
+        return categories_of(cfg.data)
+    if not checkpoint.categories:
+        raise InputError(
+            f"{checkpoint.path}: does not name its classes; add data.root=... or data.train.json=..., the "
+            "data that it was trained on"
+        )
+    if isinstance(OmegaConf.select(cfg, "model.roi_heads.num_classes"), DictConfig):  # computed from the data
+        cfg.model.roi_heads.num_classes = len(checkpoint.categories)
+    return {id_: printable_name(name) for id_, name in checkpoint.categories.items()}
 
 
 def count_classes(data: Keys) -> int:

@@ -23,6 +23,7 @@ from mvit_det.engine.trackers import check_tracker
 from mvit_det.errors import InputError, counted, unknown_name
 from mvit_det.report import run_folder
 from mvit_det.weights import load_all_weights, local_file, read_checkpoint
+from mvit_det.weights.published import DETECTOR, VITDET_DETECTOR
 
 NUMBERS = (  # key, type, minimum
     ("dataloader.train.total_batch_size", int, 1),
@@ -189,4 +190,4 @@ def _check_batch(cfg: DictConfig, num_processes: int) -> None:
 def _check_detector_weights(model: nn.Module, checkpoint: str) -> None:
     if not checkpoint:
         raise InputError("train.init_checkpoint is not set: --eval-only needs the weights of a detector")
-    load_all_weights(model, read_checkpoint(local_file(checkpoint)))
+    load_all_weights(model, read_checkpoint(local_file(checkpoint, DETECTOR, VITDET_DETECTOR)))

@@ -1,5 +1,6 @@
 """Images of several types as arrays."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,10 @@ def to_array(image: ImageLike) -> NDArray[np.uint8]:
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise ValueError(f"image of {image.width} x {image.height} px: is empty")
-        return np.array(upright_rgb(image))
+        try:
+            return np.array(upright_rgb(image))
+        except OSError as error:  # Pillow reads the pixels of a file when they are needed
+            raise ImageError(f"{getattr(image, 'filename', 'image')}: cannot be read: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
         kinds = "a path, a PIL image, an array or a tensor, or a list of these"
         raise TypeError(f"image of type {type(image).__name__}: must be {kinds}")
@@ -57,3 +61,12 @@ def to_array(image: ImageLike) -> NDArray[np.uint8]:
     if image.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"array {shape} {image.dtype}: must be uint8, (H, W, 3) RGB or (H, W) gray")
     return np.require(image, requirements=["C", "W"])
+
+
+def to_arrays(images: Iterable[ImageLike]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the images of a list as :func:`to_array` does. The message of an error gives the index."""
+    for index, image in enumerate(images):
+        try:
+            yield to_array(image)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"images[{index}]: {error}") from None

@@ -140,13 +140,10 @@ def config_of(checkpoint: Checkpoint, categories: Mapping[int, str] | None = Non
     recipe = recipe_for(checkpoint.variant)
     short_side, long_side = recipe.short_side, recipe.long_side
     if CONFIG_KEY in checkpoint.metadata:
+        categories = {id_: printable_name(name) for id_, name in (checkpoint.categories or {}).items()}
         config = checkpoint.metadata[CONFIG_KEY]
-        try:
-            categories = {int(id_): printable_name(str(name)) for id_, name in config["categories"].items()}
-            short_side = config.get("short_side", short_side)
-            long_side = config.get("long_side", long_side)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise InputError(f"{path}: its configuration is damaged: {error!r}") from None
+        short_side = config.get("short_side", short_side)
+        long_side = config.get("long_side", long_side)
         for side in (short_side, long_side):
             if not isinstance(side, int) or not MIN_SIDE <= side <= MAX_SIDE:
                 raise InputError(f"{path}: image size of {side} px: expected {MIN_SIDE} to {MAX_SIDE}")

@@ -62,6 +62,12 @@ class DetectorTransform(GeneralizedRCNNTransform):
         shapes = [(image.shape[-2], image.shape[-1]) for image in scaled]
         return ImageList(self.batch_images(scaled, self.size_divisible), shapes), targets
 
+    def padded_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the size, at inference, of a batch of one image of (height, width) ``shape``, px."""
+        scaled = scaled_shape(shape, self.min_size[-1], self.max_size)
+        height, width = (-(-side // self.size_divisible) * self.size_divisible for side in scaled)
+        return height, width
+
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:

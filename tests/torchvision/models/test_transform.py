@@ -46,6 +46,7 @@ def test_a_batch_is_normalized_and_padded_with_zeros(transform):
     images, _ = transform([gray, gray[:, :, :50]])
     assert images.tensors.shape == (2, 3, 96, 64)
     assert images.image_sizes == [(64, 64), (82, 64)]
+    assert [transform.padded_shape(shape) for shape in ((64, 64), (64, 50))] == [(64, 64), (96, 64)]
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # for 0..255
     expected = torch.tensor([(128 - m) / s for m, s in zip(mean, std, strict=True)])
     torch.testing.assert_close(images.tensors[1, :, 81, 63], expected)
