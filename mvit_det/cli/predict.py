@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="part of a slice that the next one covers, at least 0 and less than 1; default: 0.2",
     )
     parser.add_argument(
+        "--no-pictures",
+        action="store_false",
+        dest="pictures",
+        help="write the results only, and no copies of the images or the video with drawn detections",
+    )
+    parser.add_argument(
         "--track", action="store_true", help="number the objects of a video, and follow them over its frames"
     )
     add_overwrite_argument(parser)
@@ -72,7 +78,7 @@ def run(
     overlap: float | None,
     **options: Any,
 ) -> None:
-    """Detect objects, and write annotated copies and a COCO results file."""
+    """Detect objects, and write a COCO results file and annotated copies."""
     from mvit_det.errors import InputError
     from mvit_det.report.predictions import PredictOptions
     from mvit_det.report.run_folder import find_checkpoint

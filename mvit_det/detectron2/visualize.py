@@ -100,6 +100,7 @@ def visualize_predictions(args: Namespace) -> None:
         checkpoint=Path(checkpoint),
         out=args.out,
         score=args.score,
+        pictures=args.pictures,
         overwrite=args.overwrite,
         strict=args.strict,
         track=args.track,
@@ -192,6 +193,9 @@ def _parser() -> ArgumentParser:
         action="store_true",
         help="detect nothing if an image cannot be read or a video is truncated; by default, what can be "
         "read is detected, and the exit status is 1",
+    )
+    predict.add_argument(
+        "--no-pictures", action="store_false", dest="pictures", help="write the results only"
     )
     predict.add_argument(
         "--track", action="store_true", help="number the objects of a video, and follow them over its frames"

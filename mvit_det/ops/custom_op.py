@@ -42,9 +42,7 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
 
         @wraps(function)
         def call(*args: Any) -> Any:
-            if (
-                forward_ad._current_level >= 0
-            ):  # a dual level, such as that of torch.func.jvp, has been entered
+            if forward_ad._current_level >= 0:  # inside torch.func.jvp or a dual level
                 _refuse_tangents(name, args)
             return registered(*args)
 

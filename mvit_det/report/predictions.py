@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -38,6 +38,7 @@ class PredictOptions:
     checkpoint: Path
     out: Path
     score: float = 0.5
+    pictures: bool = True
     overwrite: bool = False
     strict: bool = False
     track: bool = False
@@ -52,7 +53,7 @@ def write_detections(
     a score of at least ``options.score``; a COCO results file of all detections; and a COCO file of the
     images and categories that the results refer to. Reading, detection and writing overlap. After an
     interrupt or an error, the files contain all images until then. With ``options.track``, the objects of a
-    video have numbers that are constant over its frames.
+    video have numbers that are constant over its frames. Without ``options.pictures``, nothing is drawn.
 
     Args:
         options: the input, the output folder and the score.
@@ -85,7 +86,7 @@ def _write_detections(
     def draw(frame: Frame, detections: sv.Detections) -> RgbImage:
         return draw_detections(frame.image, detections, categories, options.score)
 
-    writer: AbstractContextManager[Writer]  # writes nothing until it is entered
+    writer: AbstractContextManager[Writer | None]  # writes nothing until it is entered
     pictures = options.out / run_folder.PICTURES
     source = find_video(options.sources)
     if source is not None:
@@ -101,6 +102,8 @@ def _write_detections(
         is_strict = options.strict or len(images) == 1
         frames, total = read_frames(images, None if is_strict else report), len(images)
         writer = image_writer(pictures, images, draw)
+    if not options.pictures:
+        writer = nullcontext()
     start = time.monotonic()
     with closing(progress_bar(detect(frames), total, "detecting", console)) as predictions:
         first = next(predictions, None)  # before the folder is cleared
@@ -158,7 +161,7 @@ def _find_images(options: PredictOptions, console: Console) -> dict[str, Path | 
 
 def _write_all(
     options: PredictOptions,
-    writer: AbstractContextManager[Writer],
+    writer: AbstractContextManager[Writer | None],
     predictions: Iterable[tuple[Frame, sv.Detections]],
     categories: Mapping[int, str],
 ) -> tuple[int, int, BaseException | None]:
@@ -191,7 +194,8 @@ def _write_all(
                     for entry in to_entries(num_images, detections):
                         append_detection(entry)
                         num_drawn += entry["score"] >= options.score
-                    drawings.write(frame, detections)
+                    if drawings is not None:
+                        drawings.write(frame, detections)
         except BaseException as error:
             stopped = error
     return num_images, num_drawn, stopped

@@ -60,6 +60,14 @@ def test_what_was_detected_is_written(tmp_path, console, error):
     assert "wrote" in console.file.getvalue()
 
 
+def test_nothing_is_drawn_without_pictures(tmp_path, console):
+    write_video(tmp_path / "clip.mkv", shades(3))
+    arguments = options(tmp_path, str(tmp_path / "clip.mkv"), pictures=False)
+    write_detections(arguments, detect_until(9, KeyboardInterrupt()), {7: "cat"}, console)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["detections.json", "images.json"]
+    assert len(json.loads((tmp_path / "out" / "detections.json").read_text())) == 3
+
+
 def test_an_interrupt_is_the_end_of_a_camera(tmp_path, console, monkeypatch):
     monkeypatch.setattr(videos, "CAMERA_DEVICE", "testsrc=size=64x48:rate=10[out{}]")
     monkeypatch.setattr(videos, "CAMERA_FORMAT", "lavfi")
