@@ -119,7 +119,7 @@ def _nms(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float, l
     # Whether NMS removes a box depends on those with higher scores only. If the best boxes give enough
     # detections, the others are not needed, and there may be 80,000 of them.
     order = scores.argsort(descending=True, stable=True)
-    num_candidates = NUM_CANDIDATES
+    num_candidates = max(NUM_CANDIDATES, limit)
     while True:
         best = order[:num_candidates]
         kept = best[batched_nms(boxes[best], scores[best], classes[best], iou_threshold)[:limit]]

@@ -26,11 +26,18 @@ def apply_in_batches(
 
     Raises:
         ValueError: if ``batch_size`` is less than 1.
+        Exception: what ``items`` raises, after the results of the items before it.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be at least 1")
     iterator = iter(items)
-    while taken := list(islice(iterator, batch_size)):
+    error: Exception | None = None
+    while error is None:
+        taken: list[T] = []
+        try:
+            taken.extend(islice(iterator, batch_size))
+        except Exception as raised:  # after the results of the items before it
+            error = raised
         batches: dict[Hashable, list[int]] = {}
         for index, item in enumerate(taken):
             batches.setdefault(key(item), []).append(index)
@@ -39,3 +46,7 @@ def apply_in_batches(
             results |= zip(indexes, function([taken[index] for index in indexes]), strict=True)
         for index, item in enumerate(taken):
             yield item, results.pop(index)
+        if not taken:
+            break
+    if error is not None:
+        raise error

@@ -24,7 +24,7 @@ CAMERA = re.compile(r"(?:camera:)?(\d{1,3})")
 CAMERA_DEVICE, CAMERA_FORMAT = "/dev/video{}", "v4l2"
 DEFAULT_RATE, MAX_RATE = 25.0, 1000.0  # frames per second
 MAX_VIDEO_BYTES = 2**34  # of a video that is downloaded
-MIN_PART = 0.95  # of the frames or the duration that a file states, which are often not exact
+MIN_PART = 0.95  # of the duration that a file states, which is often not exact
 
 
 @dataclass(frozen=True)
@@ -144,29 +144,27 @@ def _decode(
     """Yield the time of each frame, if known, and its upright RGB pixels, in the size of the first frame.
 
     Raises:
-        ImageError: at the end, if the file states more frames or, if it does not state their number, a longer
-            duration.
+        ImageError: at the end, if the file states a longer duration.
     """
-    size, num_frames, end = None, 0, 0.0
-    stated, duration = stream.frames, (container.duration or 0) / av.time_base
-    start = (container.start_time or 0) / av.time_base
+    size, end = None, 0.0
+    start, duration = ((value or 0) / av.time_base for value in (container.start_time, container.duration))
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        # The duration would be estimated from the size of the file. In other formats, the number of frames
+        # includes frames that are not shown.
+        duration = stream.frames / float(stream.average_rate)
     with container:
         for packet in _demux(container, stream):
-            if packet.pts is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
-            if packet.stream is not stream:
-                continue
             try:
-                frames = packet.decode()
+                frames = packet.decode() if packet.stream is stream else []
             except av.FFmpegError:  # a damaged packet
                 continue
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
             for frame in frames:
-                size, num_frames = size or (frame.width, frame.height), num_frames + 1
+                size = size or (frame.width, frame.height)
                 pixels = frame.reformat(*size, format="rgb24").to_ndarray()
                 yield frame.time, np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
-    if num_frames < MIN_PART * stated:
-        raise ImageError(f"{source}: is damaged or truncated: of {stated} frames, {num_frames} could be read")
-    if not stated and end < MIN_PART * duration:
+    if end < MIN_PART * duration:
         raise ImageError(f"{source}: is damaged or truncated: it ends after {end:.1f} of {duration:.1f} s")
 
 

@@ -29,8 +29,10 @@ def choose_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if has_gpu else "cpu")
     try:
         chosen = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device {device!r}: must be auto, cpu, cuda or cuda:N") from None
+    except (RuntimeError, TypeError):
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r}: must be auto, cpu, cuda or cuda:N")
     if chosen.type == "cuda" and not has_gpu:
         raise ValueError(f"device {device!r}: PyTorch finds no GPU")
     return chosen

@@ -193,7 +193,8 @@ class Detector:
 
         Raises:
             TypeError: if the detections are not supervision's ``Detections``, such as a list of them.
-            ValueError: if they are not those of this detector or of this image.
+            ValueError: if their classes are not those of this detector, or their masks have another size than
+                the image.
         """
         if not isinstance(detections, sv.Detections):
             kind = type(detections).__name__

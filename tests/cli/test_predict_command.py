@@ -121,7 +121,7 @@ def test_a_truncated_video_is_an_error_at_the_end(capfd, trained, frames, tmp_pa
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     command = ["predict", path, "--checkpoint", trained / "best.ckpt", "--out", tmp_path / "out"]
-    message = f"{path}: is damaged or truncated: of 3 frames, 1 could be read"
+    message = f"{path}: is damaged or truncated: it ends after 0.2 of 0.6 s"
     assert_rejected(capfd, [*command, "--strict"], message)
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit) as caught:

@@ -29,6 +29,17 @@ def test_results_come_after_one_batch():
     assert next(numbers) == 4
 
 
+def test_an_error_comes_after_the_results_of_the_items_before_it():
+    def items():
+        yield from (0, 2, 4)
+        raise ValueError("damaged")
+
+    results = apply_in_batches(list, items(), 2, key=lambda item: item % 2)
+    assert [next(results) for _ in range(3)] == [(0, 0), (2, 2), (4, 4)]
+    with pytest.raises(ValueError, match="damaged"):
+        next(results)
+
+
 def test_a_batch_has_an_item():
     with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
         list(apply_in_batches(list, [1], 0, key=int))

@@ -49,9 +49,26 @@ def test_a_truncated_video_ends_early(tmp_path):
     path.write_bytes(content[: len(content) // 2])
     video, frames = open_video(path), []
     assert video.num_frames == 20
-    with pytest.raises(ImageError, match=r"clip\.avi: is damaged or truncated: of 20 frames, \d+ could be"):
+    with pytest.raises(
+        ImageError, match=r"clip\.avi: is damaged or truncated: it ends after \d\.\d of 4\.0 s"
+    ):
         frames.extend(video.frames)
     assert 0 < len(frames) < 15
+
+
+def test_a_video_with_frames_that_last_longer_is_not_truncated(tmp_path):
+    times = [0.2 * number for number in range(10)]
+    with av.open(str(tmp_path / "clip.avi"), "w") as container:  # an AVI file states 46 frames of 0.04 s
+        stream = container.add_stream("mjpeg", 25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for pixels, time in zip(shades(10), times, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = round(time * 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    video = open_video(tmp_path / "clip.avi")
+    assert video.num_frames == 46
+    assert [frame.time for frame in video.frames] == pytest.approx(times)
 
 
 def test_a_truncated_video_that_states_only_its_duration_ends_early(tmp_path):

@@ -154,10 +154,12 @@ def test_a_stream_reports_a_truncated_video(detector, images, tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     predictions = list(detector.stream(path, batch_size=8, on_error=errors.append))
     assert 0 < len(predictions) < 5
-    message = f"is damaged or truncated: of 5 frames, {len(predictions)} could be read"
+    message = f"is damaged or truncated: it ends after {len(predictions) / 5:.1f} of 1.0 s"
     assert [str(error) for error in errors] == [f"{path}: {message}"]
+    stream = detector.stream(path)
+    assert len([next(stream) for _ in predictions]) == len(predictions)  # all, before the error
     with pytest.raises(ImageError, match=message):
-        list(detector.stream(path))
+        next(stream)
 
 
 def test_a_batch_size_is_an_integer(detector, images, tmp_path):

@@ -72,7 +72,7 @@ def check_run(cfg: DictConfig, args: Namespace) -> None:
 
 
 def check_classes(cfg: DictConfig, num_categories: int) -> None:
-    """Check that the model predicts as many classes as its data set has categories.
+    """Check that the model predicts as many classes as its data set, or else its checkpoint, has categories.
 
     Raises:
         InputError: if the numbers differ. The message names the key of the config.
@@ -81,7 +81,8 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
         num_classes = build(OmegaConf.select(cfg, key))
         if num_classes not in (None, num_categories):
             classes = counted(num_categories, "class", "classes")
-            raise InputError(f"{key} is {num_classes}, but the data set has {classes}")
+            source = "the data set" if "data" not in cfg or cfg.data.train else "the checkpoint"
+            raise InputError(f"{key} is {num_classes}, but {source} has {classes}")
 
 
 def _missing_keys(node: Any, prefix: str = "") -> Iterator[str]:

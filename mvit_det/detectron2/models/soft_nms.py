@@ -32,7 +32,8 @@ class SoftNMSROIHeads(StandardROIHeads):
         self.soft_nms = soft_nms
 
     def _forward_box(self, features: Features, proposals: list[Instances]) -> Losses | list[Instances]:
-        has_own_inference = type(self.box_predictor).inference is not FastRCNNOutputLayers.inference
+        inference = getattr(self.box_predictor.inference, "__func__", None)
+        has_own_inference = inference is not FastRCNNOutputLayers.inference
         if self.training or (self.soft_nms is None and has_own_inference):
             return super()._forward_box(features, proposals)
         levels = [features[name] for name in self.box_in_features]

@@ -39,7 +39,8 @@ def to_array(image: ImageLike) -> NDArray[np.uint8]:
         try:
             return np.array(upright_rgb(image))
         except OSError as error:  # Pillow reads the pixels of a file when they are needed
-            raise ImageError(f"{getattr(image, 'filename', 'image')}: cannot be read: {error}") from None
+            name = getattr(image, "filename", "") or "image"  # empty if it was opened from memory
+            raise ImageError(f"{name}: cannot be read: {error}") from None
     if not isinstance(image, np.ndarray | Tensor):
         kinds = "a path, a PIL image, an array or a tensor, or a list of these"
         raise TypeError(f"image of type {type(image).__name__}: must be {kinds}")
