@@ -147,6 +147,11 @@ def categories_of(data: Keys) -> dict[int, str]:
     return config_data(data).categories
 
 
+def names_data(cfg: DictConfig) -> bool:
+    """Return whether a config for a user's own data names any."""
+    return any((cfg.data.root, cfg.data.train.json, cfg.data.val.json))
+
+
 def user_categories(cfg: DictConfig, checkpoint: Checkpoint) -> dict[int, str]:
     """Return category id -> name of a detector, for a config that may name no data.
 
@@ -155,7 +160,7 @@ def user_categories(cfg: DictConfig, checkpoint: Checkpoint) -> dict[int, str]:
     Raises:
         InputError: if the data cannot be read, or if neither names the classes.
     """
-    if any((cfg.data.root, cfg.data.train.json, cfg.data.val.json)):
+    if names_data(cfg):
         return categories_of(cfg.data)
     if not checkpoint.categories:
         raise InputError(

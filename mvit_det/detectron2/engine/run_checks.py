@@ -12,7 +12,7 @@ from torch import nn
 
 from mvit_det.detectron2.data.lvis import check_lvis
 from mvit_det.detectron2.data.registration import check_dataset, registered_categories
-from mvit_det.detectron2.data.user_data import has_validation_set
+from mvit_det.detectron2.data.user_data import has_validation_set, names_data
 from mvit_det.detectron2.engine.checkpointer import check_start
 from mvit_det.detectron2.engine.half_precision import evaluation_dtype
 from mvit_det.detectron2.engine.tta_settings import check_tta
@@ -81,7 +81,7 @@ def check_classes(cfg: DictConfig, num_categories: int) -> None:
         num_classes = build(OmegaConf.select(cfg, key))
         if num_classes not in (None, num_categories):
             classes = counted(num_categories, "class", "classes")
-            source = "the data set" if "data" not in cfg or cfg.data.train else "the checkpoint"
+            source = "the data set" if "data" not in cfg or names_data(cfg) else "the checkpoint"
             raise InputError(f"{key} is {num_classes}, but {source} has {classes}")
 
 
