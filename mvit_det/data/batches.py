@@ -31,9 +31,9 @@ def apply_in_batches(
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be at least 1")
     iterator = iter(items)
-    error: Exception | None = None
-    while error is None:
+    while True:
         taken: list[T] = []
+        error: Exception | None = None
         try:
             taken.extend(islice(iterator, batch_size))
         except Exception as raised:  # after the results of the items before it
@@ -46,7 +46,7 @@ def apply_in_batches(
             results |= zip(indexes, function([taken[index] for index in indexes]), strict=True)
         for index, item in enumerate(taken):
             yield item, results.pop(index)
+        if error is not None:
+            raise error
         if not taken:
-            break
-    if error is not None:
-        raise error
+            return

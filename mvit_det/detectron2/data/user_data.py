@@ -155,7 +155,8 @@ def names_data(cfg: DictConfig) -> bool:
 def user_categories(cfg: DictConfig, checkpoint: Checkpoint) -> dict[int, str]:
     """Return category id -> name of a detector, for a config that may name no data.
 
-    Without data, they are those of the checkpoint, and the config's number of classes becomes theirs.
+    If it names none, the categories come from the checkpoint, and the number of classes in the config is set
+    to their number.
 
     Raises:
         InputError: if the data cannot be read, or if neither names the classes.
