@@ -89,22 +89,21 @@ def choose_implementation(
     """
     available = ["reference"]  # from the slowest to the fastest
     if device == "cpu":
-        available += ["sdpa", "tiled"]
+        available += ["sdpa"] if torch.compiler.is_exporting() else ["sdpa", "tiled"]  # tiled loops over tiles
     elif device != "meta" and dtype != torch.float64:  # neither has fused attention
         available += ["sdpa"]
     if implementation in available:  # before testing the kernels, which compiles them
         return implementation
     if has_native(device, dtype):
         available += ["native"]
-    fits = keys_per_row <= MAX_KEYS_PER_ROW and head_dim <= MAX_HEAD_DIM
-    if fits and has_triton(device, dtype):
+    if has_triton(device, dtype) and _fits_triton(keys_per_row, head_dim):
         available += ["triton"]
     if implementation == "auto":
         return available[-1]
     if implementation in available:
         return implementation
     context = f"in {str(dtype).removeprefix('torch.')} on {device}"
-    if implementation == "triton" and not fits:
+    if implementation == "triton" and not _fits_triton(keys_per_row, head_dim):
         context += f" with rows of {keys_per_row} keys and heads of {head_dim} channels"
         context += f" (at most {MAX_KEYS_PER_ROW} and {MAX_HEAD_DIM})"
     elif implementation == "triton" and device == "cuda":
@@ -114,6 +113,10 @@ def choose_implementation(
     raise InputError(
         f"attention {implementation!r}: cannot run {context}; expected one of auto, {', '.join(available)}"
     )
+
+
+def _fits_triton(keys_per_row: int, head_dim: int) -> bool:
+    return keys_per_row <= MAX_KEYS_PER_ROW and head_dim <= MAX_HEAD_DIM
 
 
 def _triton_attention(*arguments: Any) -> Tensor:

@@ -30,9 +30,10 @@ def one_hot_positions(k_hw: tuple[int, int], dtype: torch.dtype, device: torch.d
     makes the decomposed bias a part of the product of queries and keys.
     """
     height, width = k_hw
-    rows = torch.eye(height, dtype=dtype, device=device).repeat_interleave(width, dim=0)
-    columns = torch.eye(width, dtype=dtype, device=device).repeat(height, 1)
-    return torch.cat([rows, columns], dim=1)
+    row, column = torch.arange(height, device=device), torch.arange(width, device=device)
+    rows = (row[:, None] == row)[:, None].expand(-1, width, -1)  # (h, w, h)
+    columns = (column[:, None] == column).expand(height, -1, -1)  # (h, w, w)
+    return torch.cat([rows, columns], dim=2).flatten(0, 1).to(dtype)
 
 
 @cached_constant
