@@ -88,7 +88,7 @@ class MViTClassifier(nn.Module):
         map_hw = (x.shape[1], x.shape[2])
         if self.pos_embed is not None:
             token = token + self.pos_embed[:, :1]
-        x = torch.cat([token.expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)  # (N, 1 + h * w, C)
+        x = torch.cat([token.expand(x.shape[0], -1, -1), x.flatten(1, 2)], dim=1)  # (N, 1 + h * w, C)
         for block in self.blocks:
             x, map_hw = checkpoint_module(block, x, map_hw) if self.recompute == "block" else block(x, map_hw)
         return self.norm(x[:, 0])

@@ -62,7 +62,7 @@ class MViT(nn.Module):
             fused kernels recompute anyway; ``"cheap"``: also the outputs of LayerNorm and activation
             functions that linear layers read; ``"block"``: everything inside a block.
         attention: implementation of the attention: ``"auto"`` for the fastest that can run, or one of
-            ``"reference"``, ``"sdpa"``, ``"tiled"``, ``"native"``, ``"triton"``; see
+            ``"reference"``, ``"matmul"``, ``"sdpa"``, ``"tiled"``, ``"native"``, ``"triton"``; see
             :mod:`mvit_det.ops.attention`.
         dim_mul_in_att: whether the width doubles in the attention of a stage's first block, or, as in MViTv1,
             in the MLP of the last block of the previous stage. With False, the outputs of the first three

@@ -1,4 +1,4 @@
-"""Softmax attention in windows with decomposed relative positions: one function, five implementations.
+"""Softmax attention in windows with decomposed relative positions: one function, six implementations.
 
 All give the same result. The score of query i and key j of a window is
 
@@ -6,15 +6,18 @@ All give the same result. The score of query i and key j of a window is
 
 - ``reference`` follows the definition in plain tensor operations. It stores every score.
 - ``sdpa`` calls PyTorch's fused attention, with the biases folded into extra channels of Q and K.
+- ``matmul`` does the same with two matrix products. It stores every score, and is meant for models that are
+  exported to runtimes without a fused attention.
 - ``tiled`` computes one tile of scores at a time, for CPUs.
 - ``native`` uses a kernel in C for CPUs, in float32.
 - ``triton`` uses kernels for NVIDIA GPUs, in half precision.
 
-All but the first recompute the scores in the backward pass instead of storing them.
+All but ``reference`` and ``matmul`` recompute the scores in the backward pass instead of storing them.
 
 Source: MViTv2, arXiv 2112.01526, section 4.1, equations 2 to 4.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -87,9 +90,11 @@ def choose_implementation(
     Raises:
         InputError: if the requested one cannot run; the message lists those that can.
     """
-    available = ["reference"]  # from the slowest to the fastest
+    available = ["reference", "matmul"]  # from the slowest to the fastest
     if device == "cpu":
-        available += ["sdpa"] if torch.compiler.is_exporting() else ["sdpa", "tiled"]  # tiled loops over tiles
+        available += (
+            ["sdpa"] if torch.compiler.is_exporting() else ["sdpa", "tiled"]
+        )  # tiled loops over tiles
     elif device != "meta" and dtype != torch.float64:  # neither has fused attention
         available += ["sdpa"]
     if implementation in available:  # before testing the kernels, which compiles them
@@ -128,6 +133,7 @@ def _triton_attention(*arguments: Any) -> Tensor:
 # After the functions that it refers to.
 IMPLEMENTATIONS = {
     "reference": reference_attention,
+    "matmul": partial(sdpa_attention, fused=False),
     "sdpa": sdpa_attention,
     "tiled": tiled_attention,
     "native": native_attention,

@@ -1,4 +1,4 @@
-"""Attention with ``torch.nn.functional.scaled_dot_product_attention``."""
+"""Attention with ``torch.nn.functional.scaled_dot_product_attention``, or with two matrix products."""
 
 import math
 
@@ -19,30 +19,40 @@ def sdpa_attention(
     q_window: tuple[int, int],
     kv_window: tuple[int, int],
     residual: bool,
+    fused: bool = True,
 ) -> Tensor:
     """Compute :func:`mvit_det.ops.attention.attention` with PyTorch's fused attention.
 
     A bias mask would need memory for every score. Instead, extra channels make the bias a part of the dot
     product: [q / sqrt(C), q·R_h, q·R_w] times [k, one-hot row of the key, one-hot column of the key].
+
+    With ``fused`` false, two matrix products replace the fused attention. They store every score.
     """
-    map_hw, channels = (q.shape[1], q.shape[2]), q.shape[-1]
+    q_map, map_hw, channels = q, (q.shape[1], q.shape[2]), q.shape[-1]
     # (N, rows, columns, height, width, heads, C)
     q, k, v = window_partition(q, q_window), window_partition(k, kv_window), window_partition(v, kv_window)
-    queries, keys = [q * channels**-0.5], [k]
+    query_parts, key_parts = [q * channels**-0.5], [k]
     if rel_pos is not None:
-        queries.append(torch.einsum("...hwnc,hkc->...hwnk", q, rel_pos.h))
-        queries.append(torch.einsum("...hwnc,wkc->...hwnk", q, rel_pos.w))
+        bias_h = q.flatten(4, 5) @ rel_pos.h.mT  # (N, rows, columns, height, width * heads, key rows)
+        bias_w = q.transpose(3, 4).flatten(4, 5) @ rel_pos.w.mT  # (..., width, height * heads, key columns)
+        query_parts.append(bias_h.unflatten(4, q.shape[4:6]))
+        query_parts.append(bias_w.unflatten(4, (q.shape[3], q.shape[5])).transpose(3, 4))
         positions = one_hot_positions(kv_window, k.dtype, k.device).unflatten(0, kv_window)
-        keys.append(positions[:, :, None].expand(*k.shape[:-1], -1))
-    # The fused kernels need one width for queries, keys and values, on a GPU a multiple of 8.
-    width = 8 * math.ceil(sum(part.shape[-1] for part in queries) / 8)
+        key_parts.append(positions[:, :, None].expand(*k.shape[:-1], -1))
+    # PyTorch's fused kernels need one width for queries, keys and values, on a GPU a multiple of 8.
+    width = 8 * math.ceil(sum(part.shape[-1] for part in query_parts) / 8)
 
     def concatenate(parts: list[Tensor]) -> Tensor:
-        num_padding = width - sum(part.shape[-1] for part in parts)
-        padding = parts[0].new_zeros(()).expand(*parts[0].shape[:-1], num_padding)
-        x = torch.cat([*parts, padding], dim=-1)
-        return x.flatten(3, 4).flatten(0, 2).transpose(1, 2)  # (windows, heads, tokens, width)
+        if fused:
+            num_padding = width - sum(part.shape[-1] for part in parts)
+            parts = [*parts, parts[0].new_zeros(()).expand(*parts[0].shape[:-1], num_padding)]
+        x = torch.cat(parts, dim=-1).flatten(3, 4).flatten(0, 2)  # (windows, tokens, heads, C)
+        return x.transpose(1, 2)
 
-    out = F.scaled_dot_product_attention(concatenate(queries), concatenate(keys), concatenate([v]), scale=1.0)
-    out = out[..., :channels].transpose(1, 2).reshape(q.shape)
-    return window_unpartition(out + q if residual else out, map_hw)
+    queries, keys, values = concatenate(query_parts), concatenate(key_parts), concatenate([v])
+    if fused:
+        out = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)[..., :channels]
+    else:
+        out = (queries @ keys.mT).softmax(-1) @ values
+    out = window_unpartition(out.transpose(1, 2).reshape(q.shape), map_hw)
+    return out + q_map if residual else out
