@@ -1,5 +1,7 @@
 """Decomposed relative positions: one table of embeddings per axis, resized to the number of tokens."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +23,7 @@ def relative_positions(table: Tensor, q_size: int, k_size: int) -> Tensor:
 
     Source: MViTv2, arXiv 2112.01526, section 4.1, equation 4.
     """
-    length = 2 * torch.sym_max(q_size, k_size) - 1
+    length: Any = 2 * torch.sym_max(q_size, k_size) - 1  # symbolic in an exported model
     if torch.compiler.is_compiling() or table.shape[0] != length:  # compiled: one graph for every size
         table = F.interpolate(table.T[None], size=length, mode="linear")[0].T
     return table[_table_rows(q_size, k_size, table.device)]
@@ -34,7 +36,9 @@ def _table_rows(q_size: int, k_size: int, device: torch.device) -> Tensor:
     Positions are measured in tokens of the finer of the two grids. Rows are computed in float32 and
     truncated, as in the published models.
     """
-    q_step, k_step = torch.sym_max(k_size / q_size, 1.0), torch.sym_max(q_size / k_size, 1.0)
+    q_step: Any = torch.sym_max(k_size / q_size, 1.0)
+    k_step: Any = torch.sym_max(q_size / k_size, 1.0)
     q = torch.arange(q_size, device=device, dtype=torch.float32) * q_step
     k = torch.arange(k_size, device=device, dtype=torch.float32) * k_step
-    return ((q[:, None] - k[None, :]) + (k_size - 1) * k_step).long()
+    rows: Tensor = (q[:, None] - k[None, :]) + (k_size - 1) * k_step
+    return rows.long()

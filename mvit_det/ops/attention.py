@@ -17,6 +17,7 @@ All but ``reference`` and ``matmul`` recompute the scores in the backward pass i
 Source: MViTv2, arXiv 2112.01526, section 4.1, equations 2 to 4.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -131,7 +132,7 @@ def _triton_attention(*arguments: Any) -> Tensor:
 
 
 # After the functions that it refers to.
-IMPLEMENTATIONS = {
+IMPLEMENTATIONS: dict[str, Callable[..., Tensor]] = {
     "reference": reference_attention,
     "matmul": partial(sdpa_attention, fused=False),
     "sdpa": sdpa_attention,
