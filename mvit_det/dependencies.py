@@ -4,7 +4,13 @@ import re
 import textwrap
 from importlib import metadata
 
-INSTALL_EXTRA = "pip install 'mvit_det[torchvision]'"
+
+def install_command(extra: str, flag: str = "") -> str:
+    """Return the command that installs the packages of one of our extras."""
+    return " ".join(filter(None, ("pip install", flag, f"'mvit_det[{extra}]'")))
+
+
+INSTALL_EXTRA = install_command("torchvision")
 
 DETECTRON2_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # the commit that is tested
 _DETECTRON2 = (
