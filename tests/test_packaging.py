@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import textwrap
 import tomllib
 import zipfile
 from importlib.util import find_spec
@@ -151,7 +152,6 @@ def test_the_runtime_detects_without_pytorch(distributions, tmp_path):
         except ImportError as error:
             print(error)
     """
-    script = "\n".join(line.removeprefix(" " * 8) for line in script.splitlines())
 
     def run_installed(*arguments):
         done = subprocess.run(
@@ -159,7 +159,7 @@ def test_the_runtime_detects_without_pytorch(distributions, tmp_path):
         )
         return done.returncode, done.stdout + done.stderr
 
-    assert run_installed("-c", script) == (
+    assert run_installed("-c", textwrap.dedent(script)) == (
         0,
         "None [[15.0, 10.0, 45.0, 30.0], [0.0, 0.0, 60.0, 20.0]] ['bolt' 'nut']\n"
         "torch is not installed: pip install 'mvit_det[torch]'\n",
@@ -172,6 +172,23 @@ def test_the_runtime_detects_without_pytorch(distributions, tmp_path):
         2,
         "mvit-det: error: torch is not installed: pip install 'mvit_det[torchvision]'\n",
     )
+
+
+def test_a_name_whose_packages_are_missing_names_the_command():
+    script = """
+        import sys, mvit_det
+        sys.modules["torch"] = None
+        for name in ("MViT", "Detector"):
+            try:
+                getattr(mvit_det, name)
+            except ImportError as error:
+                print(error)
+    """
+    lines = run("-c", textwrap.dedent(script), cwd=ROOT).splitlines()
+    assert lines == [
+        "torch is not installed: pip install 'mvit_det[torch]'",
+        "torch is not installed: pip install 'mvit_det[torchvision]'",
+    ]
 
 
 def test_only_extras_with_pytorch_bring_it():

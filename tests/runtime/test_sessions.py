@@ -44,6 +44,13 @@ def test_the_outputs_are_numpy_arrays(exported, tmp_path, format_):
         assert outputs["num_detections"].tolist() == [4] * num_images
 
 
+def test_the_number_of_threads_and_the_precision(exported, tmp_path):
+    assert open_(exported)._session.get_session_options().intra_op_num_threads == 1
+    model = open_(convert_to_openvino(tmp_path))._model
+    assert model.get_property("INFERENCE_NUM_THREADS") == 1
+    assert model.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
+
+
 def test_a_format_of_pytorch_needs_a_session(tmp_path):
     write_export(tmp_path, format="aoti", model="model.pt2")
     with pytest.raises(InputError, match=r"model\.pt2: format 'aoti' needs PyTorch; export .* as onnx or"):
@@ -115,7 +122,7 @@ def test_a_model_with_other_outputs_is_refused(tmp_path):
 
 def test_a_gpu_needs_another_package(exported, tmp_path, monkeypatch):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(InputError, match="device 'cuda': needs a GPU and .*: pip install onnxruntime-gpu"):
+    with pytest.raises(InputError, match="^device 'cuda': needs a GPU and .*: pip install onnxruntime-gpu"):
         open_(exported, "cuda")
-    with pytest.raises(InputError, match="device 'cuda': OpenVINO models run on CPUs"):
+    with pytest.raises(InputError, match="^device 'cuda': OpenVINO models run on CPUs"):
         open_(convert_to_openvino(tmp_path), "cuda")
