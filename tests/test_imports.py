@@ -32,10 +32,16 @@ RULES = {
         {"data", "engine", "errors", "files"},
         {"av", "cv2", "matplotlib", "numpy", "PIL", "pycocotools", "rich", "supervision", "trackers"},
     ),
+    "runtime": ({"data", "dependencies", "errors"}, {"numpy", "onnxruntime", "openvino", "PIL"}),
     "torchvision": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
     "detectron2": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
+    "export": ({"backbone", "data", "ops", "report", "runtime", "torchvision", "weights", *SHARED}, None),
     "benchmark": ({"backbone", "detectron2", "ops", "torchvision", "weights", *SHARED}, None),
-    "cli": ({"backbone", "data", "detectron2", "ops", "report", "torchvision", "weights", *SHARED}, None),
+    "cli": (
+        {"backbone", "data", "detectron2", "export", "ops", "report", "runtime", "torchvision", "weights"}
+        | SHARED,
+        None,
+    ),
 }
 
 

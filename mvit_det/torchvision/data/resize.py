@@ -7,7 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from mvit_det.torchvision.models.transform import scaled_shape
+from mvit_det.data.scaling import scaled_shape
 
 
 class RandomShortestSize(v2.Transform):

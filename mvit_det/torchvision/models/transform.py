@@ -10,6 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import clip_boxes_to_image
 
+from mvit_det.data.scaling import scaled_shape
 from mvit_det.torchvision.models.masks import paste_masks
 
 Targets = list[dict[str, Tensor]]
@@ -108,20 +109,6 @@ class DetectorTransform(GeneralizedRCNNTransform):
             return result
         images = zip(result, image_shapes, original_image_sizes, strict=True)
         return [_to_original_size(*image, self.mask_threshold) for image in images]
-
-
-def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
-    """Return the (height, width) to which an image of (height, width) ``shape`` is scaled, px.
-
-    The short side becomes ``short_side``, or less if the long side would exceed ``long_side``. Halves
-    are rounded up, and no side is less than 1 px.
-    """
-    scale = short_side / min(shape)
-    height, width = shape[0] * scale, shape[1] * scale
-    if max(height, width) > long_side:
-        scale = long_side / max(height, width)
-        height, width = height * scale, width * scale
-    return max(1, int(height + 0.5)), max(1, int(width + 0.5))
 
 
 def scale_image(image: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -4,26 +4,12 @@ import torch
 from PIL import Image
 
 from mvit_det.torchvision import build_detector
-from mvit_det.torchvision.models.transform import scale_image, scaled_shape
+from mvit_det.torchvision.models.transform import scale_image
 
 
 @pytest.fixture
 def transform():
     return build_detector("mvitv2_nano", 2, min_size=64, max_size=128).transform.eval()
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((480, 640), (800, 1067)),  # 1066.7
-        ((640, 480), (1067, 800)),
-        ((500, 1000), (667, 1333)),  # 666.5 rounds up
-        ((1, 5000), (1, 1333)),  # 0.27
-        ((800, 1333), (800, 1333)),
-    ],
-)
-def test_sides_are_rounded_to_the_nearest(shape, expected):
-    assert scaled_shape(shape, 800, 1333) == expected
 
 
 def test_scaling_equals_that_of_pillow():

@@ -1,0 +1,32 @@
+"""Models in OpenVINO's format, which run on CPUs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from mvit_det.errors import InputError
+
+
+class OpenvinoSession:
+    """A compiled model of OpenVINO; see :func:`mvit_det.runtime.sessions.open_session`."""
+
+    def __init__(self, path: Path, precision: str, device: str, num_threads: int | None) -> None:
+        if device == "cuda":
+            raise InputError("device 'cuda': OpenVINO models run on CPUs; export the detector as onnx")
+        options: dict[str, Any] = {}
+        if precision != "float16":  # by default, processors with bfloat16 compute in it
+            options["INFERENCE_PRECISION_HINT"] = "f32"
+        if num_threads is not None:
+            options["INFERENCE_NUM_THREADS"] = num_threads
+        self._model = openvino.Core().compile_model(path, "CPU", options)
+        self.inputs = [port.any_name for port in self._model.inputs]
+        self.outputs = [port.any_name for port in self._model.outputs]
+
+    def run(self, images: NDArray[np.float32], image_sizes: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+        """Return the outputs of the model; see :class:`mvit_det.runtime.sessions.Session`."""
+        outputs = self._model({"images": images, "image_sizes": image_sizes})
+        return {name: outputs[name] for name in self.outputs}
