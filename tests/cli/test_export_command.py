@@ -143,6 +143,19 @@ def test_the_average_precision_of_both(checkpoint, data, tmp_path, capfd):
     assert "average precision, %" in capfd.readouterr().err
 
 
+def test_category_ids_that_differ_from_those_of_the_checkpoint(checkpoint, data, tmp_path):
+    annotations = json.loads((data / "val.json").read_text())
+    for entry in annotations["categories"]:
+        entry["id"] += 10
+    for entry in annotations["annotations"]:
+        entry["category_id"] += 10
+    (tmp_path / "val.json").write_text(json.dumps(annotations))
+    check = export_detector(
+        checkpoint, "torch", tmp_path / "out", json=tmp_path / "val.json", images=data / "images"
+    )
+    assert check.average_precision["export"]["box"]["AP"] > 0  # it would be 0 with the ids of the checkpoint
+
+
 def test_made_images(checkpoint, tmp_path):
     check = export_detector(checkpoint, "torch", tmp_path / "exported", max_detections=5)
     assert check.passed
