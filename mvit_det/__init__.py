@@ -1,7 +1,8 @@
 """MViT backbones for object detection.
 
 Importing this package imports nothing else; each public name loads when it is first used. ``Detector``,
-``train`` and ``evaluate`` need the packages of the extra ``torchvision``, the others only torch.
+``train`` and ``evaluate`` need the packages of the extra ``torchvision``, the others only torch. Exported
+detectors need neither; see :mod:`mvit_det.runtime`.
 """
 
 from importlib import import_module
@@ -44,7 +45,17 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'mvit_det' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    try:
+        module = import_module(_MODULES[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("mvit_det"):
+            raise
+        from mvit_det.dependencies import explain_missing_module
+        from mvit_det.errors import DependencyError
+
+        extra = "torch" if _MODULES[name].startswith("mvit_det.backbone") else "torchvision"
+        raise DependencyError(explain_missing_module(error, extra)) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

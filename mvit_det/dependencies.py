@@ -4,14 +4,6 @@ import re
 import textwrap
 from importlib import metadata
 
-
-def install_command(extra: str, flag: str = "") -> str:
-    """Return the command that installs the packages of one of our extras."""
-    return " ".join(filter(None, ("pip install", flag, f"'mvit_det[{extra}]'")))
-
-
-INSTALL_EXTRA = install_command("torchvision")
-
 DETECTRON2_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # the commit that is tested
 _DETECTRON2 = (
     f"'detectron2 @ git+https://github.com/facebookresearch/detectron2.git@{DETECTRON2_COMMIT}' "
@@ -35,10 +27,15 @@ DISTRIBUTIONS = {
 }
 
 
-def explain_missing_module(error: ModuleNotFoundError) -> str:
-    """Return one line that names the missing module and the command that installs it."""
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra."""
+    return f"pip install 'mvit_det[{extra}]'"
+
+
+def explain_missing_module(error: ModuleNotFoundError, extra: str = "torchvision") -> str:
+    """Return one line that names the missing module and the command that installs it, as part of an extra."""
     module = (error.name or "").partition(".")[0]
-    command = INSTALL_DETECTRON2 if module == "detectron2" else INSTALL_EXTRA
+    command = INSTALL_DETECTRON2 if module == "detectron2" else install_command(extra)
     return f"{error.name} is not installed: {command}"
 
 

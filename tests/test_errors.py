@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from mvit_det.dependencies import INSTALL_DETECTRON2, INSTALL_EXTRA
+from mvit_det.dependencies import INSTALL_DETECTRON2, install_command
 from mvit_det.errors import (
     DependencyError,
     InputError,
@@ -68,7 +68,7 @@ def test_a_package_that_does_not_fit_is_one_line_and_status_2(capsys):
 
 @pytest.mark.parametrize(
     ("module", "command"),
-    [("no_such_package", INSTALL_EXTRA), ("detectron2.no_such_module", INSTALL_DETECTRON2)],
+    [("no_such_package", install_command("torchvision")), ("detectron2.no_such_module", INSTALL_DETECTRON2)],
 )
 def test_a_missing_package_is_one_line_with_the_command_that_installs_it(capsys, module, command):
     error = ModuleNotFoundError(f"No module named {module!r}", name=module)

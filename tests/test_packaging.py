@@ -8,12 +8,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import textwrap
 import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from tests.runtime.exports import write_export
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -122,6 +126,77 @@ def test_the_installed_wheel_runs_without_the_checkout(installed, tmp_path):
     )
     info = run("-m", "mvit_det", "info", "mvitv2_nano", cwd=tmp_path, PYTHONPATH=str(installed))
     assert "1,246,112" in info
+
+
+@pytest.mark.slow
+def test_the_runtime_detects_without_pytorch(distributions, tmp_path):
+    run("-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    options = ("--disable-pip-version-check", "--retries", "1", "--timeout", "15")
+    command = [python, "-m", "pip", "install", *options, f"{distributions[1]}[runtime]"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Retrying" in done.stderr:  # what pip prints if it cannot connect
+        pytest.skip("needs a package index")
+    assert done.returncode == 0, done.stderr
+    size = sum(path.stat().st_size for path in (tmp_path / "venv").rglob("*") if path.is_file())
+    assert size < 400e6
+
+    Image.new("RGB", (60, 40), "white").save(tmp_path / "white.png")
+    script = f"""
+        from importlib.util import find_spec
+        from mvit_det.runtime import Detector
+        detections = Detector({str(write_export(tmp_path / "export"))!r})("white.png")
+        print(find_spec("torch"), detections.xyxy.tolist(), detections["class_name"])
+        try:
+            from mvit_det import build_mvit
+        except ImportError as error:
+            print(error)
+    """
+
+    def run_installed(*arguments):
+        done = subprocess.run(
+            [python, "-I", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert run_installed("-c", textwrap.dedent(script)) == (
+        0,
+        "None [[15.0, 10.0, 45.0, 30.0], [0.0, 0.0, 60.0, 20.0]] ['bolt' 'nut']\n"
+        "torch is not installed: pip install 'mvit_det[torch]'\n",
+    )
+    status, output = run_installed("-m", "mvit_det", "doctor")
+    assert status == 0, output
+    assert "\nruntime of exported detectors works\n" in output
+    assert "\nbackbone does not work: torch is not installed: pip install 'mvit_det[torch]'\n" in output
+    assert run_installed("-m", "mvit_det", "info", "mvitv2_t") == (
+        2,
+        "mvit-det: error: torch is not installed: pip install 'mvit_det[torchvision]'\n",
+    )
+
+
+def test_a_name_whose_packages_are_missing_names_the_command():
+    script = """
+        import sys, mvit_det
+        sys.modules["torch"] = None
+        for name in ("MViT", "Detector"):
+            try:
+                getattr(mvit_det, name)
+            except ImportError as error:
+                print(error)
+    """
+    lines = run("-c", textwrap.dedent(script), cwd=ROOT).splitlines()
+    assert lines == [
+        "torch is not installed: pip install 'mvit_det[torch]'",
+        "torch is not installed: pip install 'mvit_det[torchvision]'",
+    ]
+
+
+def test_only_extras_with_pytorch_bring_it():
+    extras = PROJECT["project"]["optional-dependencies"]
+    for requirements in (PROJECT["project"]["dependencies"], extras["runtime"], extras["openvino"]):
+        assert not [line for line in requirements if "torch" in line or "mvit_det" in line]
+    for extra in ("torchvision", "detectron2"):
+        assert "mvit_det[torch]" in extras[extra]
 
 
 @pytest.mark.slow

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mvit_det.data.json_files import read_json, write_json
-from mvit_det.dependencies import install_command
 from mvit_det.errors import InputError
 
 FILE_NAME = "detector.json"
 FORMAT_VERSION = 1
 FORMATS = ("onnx", "openvino", "torch", "aoti")
 PRECISIONS = ("float32", "float16", "int8")
+UPDATE = "pip install --upgrade 'mvit_det[runtime]'"
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ def read_description(folder: Path) -> Description:
     data: dict[str, Any] = read_json(path, dict, "a JSON object")
     version = data.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
-        update = install_command("runtime", "--upgrade")
-        raise InputError(f"{path}: was written by a newer mvit_det; update this one: {update}")
+        raise InputError(f"{path}: was written by a newer mvit_det; update this one: {UPDATE}")
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: format_version {reprlib.repr(version)}: must be {FORMAT_VERSION}")
     keys = [field.name for field in fields(Description)]

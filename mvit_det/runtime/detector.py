@@ -98,24 +98,29 @@ class Detector:
             ValueError: for an empty image, or an array of another shape or dtype.
         """
         if not isinstance(images, list | tuple):
-            return self._detect([to_pixels(images)], batch_size)[0]
-        return self._detect(convert_images(to_pixels, images), batch_size)
+            return self._detect([self._read(images)], batch_size)[0]
+        return self._detect(convert_images(self._read, images), batch_size)
 
     def _detect(self, images: Iterable[NDArray[np.uint8]], batch_size: int) -> list[Detections]:
         batches = apply_in_batches(self._detect_batch, images, batch_size, self._padded_shape)
         return [detections for _, detections in batches]
 
+    def _read(self, image: ImageSource) -> NDArray[np.uint8]:
+        """Return the pixels of an image, and check that the model takes an image of its size."""
+        pixels = to_pixels(image)
+        (old_height, old_width), (height, width) = pixels.shape[:2], self._padded_shape(pixels)
+        if max(height, width) > self.description.max_side:
+            raise InputError(
+                f"image of {old_width} x {old_height} px: is scaled and padded to {width} x {height} px; "
+                f"the exported model takes at most {self.description.max_side} px"
+            )
+        return pixels
+
     def _scaled_shape(self, image: NDArray[np.uint8]) -> tuple[int, int]:
         return scaled_shape(image.shape[:2], self.description.short_side, self.description.long_side)
 
     def _padded_shape(self, image: NDArray[np.uint8]) -> tuple[int, int]:
-        shape = padded_shape(self._scaled_shape(image), self.description.size_multiple)
-        if max(shape) > self.description.max_side:
-            raise InputError(
-                f"image of {image.shape[1]} x {image.shape[0]} px: is scaled to {shape[1]} x {shape[0]} px; "
-                f"the exported model takes at most {self.description.max_side} px"
-            )
-        return shape
+        return padded_shape(self._scaled_shape(image), self.description.size_multiple)
 
     def _detect_batch(self, images: list[NDArray[np.uint8]]) -> list[Detections]:
         shapes = [self._scaled_shape(image) for image in images]

@@ -77,7 +77,7 @@ def open_session(folder: Path, description: Description, device: str, num_thread
         # Their messages start with places in their source code.
         cause = re.split(r"\) (?=[A-Z])|failed:", str(error).strip().rpartition("\n")[2])[-1]
         if "opset" in cause or "IR version" in cause:
-            update = install_command(extra, "--upgrade")
+            update = f"pip install --upgrade {package}"
             raise DependencyError(f"{path}: needs a newer {package} ({cause}): {update}") from error
         raise InputError(f"{path}: is damaged: {package} cannot open it ({cause})") from error
     inputs, outputs = set(session.inputs), set(session.outputs)

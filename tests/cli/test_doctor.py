@@ -112,6 +112,7 @@ def test_detectron2_is_missing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "\nbackbone works\n" in done.stdout
     assert "\ntorchvision integration (mvit-det train ...) works\n" in done.stdout
+    assert "\nruntime of exported detectors works\n" in done.stdout
     cause = f"Detectron2 is not installed (no module detectron2): {INSTALL_DETECTRON2}"
     assert done.stdout.endswith(f"\nDetectron2 integration (tools/) does not work: {cause}\n")
 
@@ -163,10 +164,10 @@ def test_the_status_is_1_if_nothing_works(monkeypatch, capsys):
     def fail():
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    for name in ("backbone", "torchvision", "detectron2"):
+    for name in ("backbone", "torchvision", "runtime", "detectron2"):
         monkeypatch.setattr(installation, f"_run_{name}", fail)
     with pytest.raises(SystemExit, match="1"):
         main(["doctor"])
     output = capsys.readouterr().out
-    assert output.count("does not work: ") == 3
+    assert output.count("does not work: ") == 4
     assert REINSTALL_TORCH in output

@@ -28,8 +28,9 @@ DESCRIPTION = {
     "checkpoint": {"file": "best.ckpt", "sha256": "0" * 64},
     "versions": {"mvit_det": "0.1.0", "opset": 18},
 }
-# Boxes in fractions of the scaled image. The second one is empty, and the last one is not counted.
-BOXES = [[0.25, 0.25, 0.75, 0.75], [0.5, 0, 0.5, 1], [0, 0, 1, 0.5], [0, 0, 1, 1], [0, 0, 1, 1]]
+# Boxes in fractions of the scaled image. The second one is empty, the third one exceeds the image, and the
+# last one is not counted.
+BOXES = [[0.25, 0.25, 0.75, 0.75], [0.5, 0, 0.5, 1], [0, 0, 1.1, 0.5], [0, 0, 1, 1], [0, 0, 1, 1]]
 LABELS = [1, 0, 0, 1, 0]
 FACTORS = [1, 0.9, 0.75, 0.5, 0.4]  # of the scores
 

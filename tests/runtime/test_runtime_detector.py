@@ -151,9 +151,13 @@ def test_what_is_no_image_is_refused(detector):
 
 def test_an_image_that_is_too_large_when_scaled_is_refused(tmp_path):
     detector = Detector(write_export(tmp_path, long_side=200), num_threads=1)
-    message = "image of 170 x 80 px: is scaled to 192 x 96 px; the exported model takes at most 128 px"
+    message = (
+        "image of 170 x 80 px: is scaled and padded to 192 x 96 px; the exported model takes at most 128 px"
+    )
     with pytest.raises(InputError, match=f"^{message}$"):
         detector(gray(0, 80, 170))
+    with pytest.raises(InputError, match=rf"^images\[1\]: {message}$"):
+        detector([gray(0), gray(0, 80, 170)])
 
 
 def test_bad_arguments_are_refused(exported, detector):

@@ -22,6 +22,10 @@ def test_pixels_are_interpolated_between_cells():
     assert np.flatnonzero(pasted[0, 32]).tolist() == list(range(36, 60))
 
 
+def test_a_probability_that_equals_the_threshold_belongs_to_the_object():
+    assert paste([[[0.5]], [[0.49]]], [[0, 0, 1, 1]] * 2, (1, 1)).tolist() == [[[True]], [[False]]]
+
+
 def test_no_masks():
     assert paste(np.zeros((0, 28, 28)), np.zeros((0, 4)), (5, 7)).shape == (0, 5, 7)
 
