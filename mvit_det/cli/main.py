@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mvit_det import __version__
-from mvit_det.cli import check, convert, demo, doctor, download, eval, info, inspect, predict, train
+from mvit_det.cli import check, convert, demo, doctor, download, eval, export, info, inspect, predict, train
 from mvit_det.cli.parser import SuggestingParser
 from mvit_det.engine.faults import explained_faults
 from mvit_det.engine.interruption import interruptible
@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": predict,
     "download": download,
     "convert": convert,
+    "export": export,
     "inspect": inspect,
     "info": info,
     "doctor": doctor,

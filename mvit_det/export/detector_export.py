@@ -1,0 +1,189 @@
+"""Export of a detector: from its checkpoint to a folder whose model is checked."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from mvit_det import __version__
+from mvit_det.data.dataset import Dataset
+from mvit_det.data.frame_sources import find_images
+from mvit_det.data.frames import Frame, read_frames
+from mvit_det.data.json_files import write_json
+from mvit_det.data.sources import read_evaluation_set, with_category_ids
+from mvit_det.dependencies import install_command
+from mvit_det.errors import DependencyError, InputError, unknown_name
+from mvit_det.export.check import ExportCheck, check_export
+from mvit_det.export.folder import CHECK, check_folder, replaced_folder
+from mvit_det.export.formats import FORMATS
+from mvit_det.export.images import MADE_SIZES, frames_of_several_sizes, made_frames
+from mvit_det.heads import HEADS
+from mvit_det.report.console import check_images_with_progress, print_line, progress_bar
+from mvit_det.report.run_folder import find_checkpoint
+from mvit_det.runtime import Detector as ExportedDetector
+from mvit_det.runtime.description import PRECISIONS, Description, write_description
+from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig, load_detector
+from mvit_det.torchvision.engine.processes import build_console
+from mvit_det.torchvision.inference import Detector
+from mvit_det.torchvision.models.transform import MASK_THRESHOLD
+from mvit_det.weights import local_file
+from mvit_det.weights.published import DETECTOR
+
+MAX_SIDE = 2048  # px, of an image that the exported model takes
+
+
+def export_detector(
+    checkpoint: str | Path,
+    format: str,
+    out: str | Path,
+    *,
+    images: str | Path | Sequence[str | Path] | None = None,
+    json: str | Path | None = None,
+    min_score: float = 0.05,
+    max_detections: int = 100,
+    precision: str = "float32",
+    overwrite: bool = False,
+) -> ExportCheck:
+    """Export a detector, and check that the exported model detects the same objects as the checkpoint.
+
+        >>> check = export_detector("runs/mine/best.ckpt", "onnx", "exported", images="photos")
+        >>> check.passed, check.total.share
+
+    The folder ``out`` appears when everything is written: the model, ``detector.json``, which describes it,
+    and ``check.json``, the result of the check. It also appears if the check fails.
+
+    Args:
+        checkpoint: as for :class:`mvit_det.Detector`.
+        format: "onnx", "openvino", "torch" for a program of :func:`torch.export.export`, or "aoti" for a
+            package of AOTInductor.
+        out: the folder to write.
+        images: images for the check, or folders of them. If they have fewer than five sizes, scaled copies
+            are added. By default, scenes of shapes in five sizes are made.
+        json: COCO-format annotations of the images in the folder ``images``, for the average precision of
+            both. Then only these images are used.
+        min_score: the lowest score that a detection of the exported model can have, in 0..1.
+        max_detections: the largest number of detections in an image.
+        precision: "float32", "float16" or "int8".
+        overwrite: whether to replace an export in ``out``.
+
+    Raises:
+        InputError: if an argument or an image cannot be used, in which case nothing is written.
+        DependencyError: if a package that the format needs is missing.
+        RunError: if the disk is full or cannot be written to.
+    """
+    out, json = Path(out), None if json is None else Path(json)
+    _check_arguments(format, precision, min_score, max_detections)
+    check_folder(out, overwrite)
+    path = find_checkpoint(local_file(checkpoint, DETECTOR))
+    model, config = load_detector(path)
+    if config.long_side > MAX_SIDE:
+        raise InputError(
+            f"{path}: scales images to at most {config.long_side} px; an export takes at most {MAX_SIDE} px"
+        )
+    console = build_console()
+    dataset = None if json is None else _read_dataset(json, images, config, path, console)
+    frames, total = _find_frames(images, dataset, console)
+    has_masks = HEADS[config.head].has_masks
+    with replaced_folder(out, overwrite) as folder:
+        print_line(console, f"exporting {path} as {format}")
+        written = FORMATS[format].write(model, folder, min_score, max_detections)
+        description = Description(
+            format=format,
+            precision=precision,
+            model=written["model"],
+            classes=[{"id": id_, "name": name} for id_, name in config.categories.items()],
+            variant=config.variant,
+            head=config.head,
+            has_masks=has_masks,
+            short_side=config.short_side,
+            long_side=config.long_side,
+            size_multiple=model.transform.size_divisible,
+            max_side=MAX_SIDE,
+            pixel_mean=[255 * value for value in model.transform.image_mean],
+            pixel_std=[255 * value for value in model.transform.image_std],
+            min_score=min_score,
+            iou_threshold=model.roi_heads.nms_thresh,
+            max_detections=max_detections,
+            mask_threshold=MASK_THRESHOLD,
+            checkpoint={"file": path.name, "sha256": _sha256(path)},
+            versions={"mvit_det": __version__, "torch": torch.__version__, **written["versions"]},
+        )
+        write_description(folder, description)
+        open_model = FORMATS[format].open
+        session = None if open_model is None else open_model(folder, description)
+        check = check_export(
+            Detector(
+                path, device="cpu", precision="float32", min_score=min_score, max_detections=max_detections
+            ),
+            ExportedDetector(folder, device="cpu", min_score=min_score, session=session),
+            progress_bar(frames, total, "comparing with the checkpoint", console),
+            dataset,
+            min_score=min_score,
+            max_detections=max_detections,
+            has_masks=has_masks,
+        )
+        write_json(folder / CHECK, check.to_json())
+    console.print(*check.tables(), sep="\n")
+    if not check.total.num_checkpoint:
+        print_line(console, "the checkpoint detects nothing in these images; check the export on others")
+    print_line(console, f"wrote {out}")
+    return check
+
+
+def _check_arguments(format: str, precision: str, min_score: float, max_detections: int) -> None:
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    precisions = FORMATS[format].precisions
+    if precision not in precisions:
+        raise InputError(f"precision {precision}: {format} has {', '.join(precisions)}")
+    if not 0 <= min_score <= 1:
+        raise InputError(f"min_score {min_score:g}: must be from 0 to 1")
+    if max_detections < 1:
+        raise InputError(f"max_detections {max_detections}: must be at least 1")
+    for module in FORMATS[format].modules:
+        if find_spec(module) is None:
+            install = install_command(FORMATS[format].extra)
+            raise DependencyError(f"{format} needs {module}, which is not installed: {install}")
+
+
+def _read_dataset(
+    json: Path,
+    images: str | Path | Sequence[str | Path] | None,
+    config: DetectorConfig,
+    checkpoint: Path,
+    console: Console,
+) -> Dataset:
+    """Return the data set with the category ids of the detector, after reading all of its images."""
+    if images is not None and not isinstance(images, str | Path):
+        if len(images) != 1:
+            raise InputError(f"{json}: expected one folder of its images, not {len(images)}")
+        images = images[0]
+    dataset = read_evaluation_set(json=json, images=None if images is None else Path(images))
+    config.with_ids_of(dataset.categories, checkpoint, dataset.source)  # raises an error if they differ
+    return with_category_ids(check_images_with_progress(dataset, console), config.categories)
+
+
+def _find_frames(
+    images: str | Path | Sequence[str | Path] | None, dataset: Dataset | None, console: Console
+) -> tuple[Iterable[Frame], int]:
+    """Return the images of the check and their approximate number, after reading all of them once."""
+    if images is None:
+        return made_frames(), len(MADE_SIZES)
+    if dataset is None:
+        paths = find_images([images] if isinstance(images, str | Path) else images)
+        for _ in progress_bar(read_frames(paths), len(paths), "checking images", console):
+            pass
+    else:
+        names = [image["file_name"] for image in dataset.coco.imgs.values()]
+        paths = {name: dataset.images / name for name in names}
+    return frames_of_several_sizes(paths), len(paths)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,55 @@
+"""The images on which an export is checked: the user's or made ones, of at least five sizes."""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mvit_det.data.frames import Frame, read_frames
+from mvit_det.data.shapes import SIDE, draw_image
+
+MIN_SIZES = 5
+# (height, width) of the made images, px. A detector scales images to the same short side, so that sizes of
+# the same aspect ratio would give it the same one.
+MADE_SIZES = ((448, 448), (480, 640), (640, 400), (300, 800), (700, 250))
+# Factors by which the height and the width of an image are scaled to get images of other aspect ratios.
+FACTORS = ((1.0, 0.75), (0.6, 1.0), (1.0, 0.5), (0.4, 1.0), (0.8, 0.9))
+
+
+def made_frames() -> Iterator[Frame]:
+    """Yield a scene of shapes in each of five sizes. They are the same in every call."""
+    random = np.random.default_rng(0)
+    for number, (height, width) in enumerate(MADE_SIZES, start=1):
+        tiles = [
+            [draw_image(random)[0] for _ in range(math.ceil(width / SIDE))]
+            for _ in range(math.ceil(height / SIDE))
+        ]
+        image = np.concatenate([np.concatenate(row, axis=1) for row in tiles])[:height, :width]
+        yield Frame("", f"shapes {number}", image)
+
+
+def frames_of_several_sizes(images: Mapping[str, Path | str]) -> Iterator[Frame]:
+    """Yield images and, if they have fewer than five sizes, scaled copies with other aspect ratios.
+
+    Args:
+        images: name -> path.
+
+    Raises:
+        ImageError: for an image that cannot be read.
+    """
+    sizes = set()
+    first: list[Frame] = []
+    for frame in read_frames(images):
+        sizes.add(frame.image.shape[:2])
+        first = [*first, frame][: len(FACTORS)]
+        yield frame
+    for frame, (factor_y, factor_x) in zip(cycle(first), FACTORS, strict=False):
+        height, width = frame.image.shape[:2]
+        height, width = math.ceil(height * factor_y), math.ceil(width * factor_x)
+        if len(sizes) < MIN_SIZES and (height, width) not in sizes:
+            sizes.add((height, width))
+            scaled = np.array(Image.fromarray(frame.image).resize((width, height)))
+            yield Frame(frame.path, f"{frame.name}, scaled", scaled)
