@@ -34,6 +34,7 @@ RULES = {
     ),
     "torchvision": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
     "detectron2": ({"backbone", "data", "ops", "report", "weights", *SHARED}, None),
+    "export": ({"ops", "torchvision"}, None),
     "benchmark": ({"backbone", "detectron2", "ops", "torchvision", "weights", *SHARED}, None),
     "cli": ({"backbone", "data", "detectron2", "ops", "report", "torchvision", "weights", *SHARED}, None),
 }
