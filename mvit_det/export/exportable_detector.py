@@ -62,8 +62,7 @@ class ExportableDetector(nn.Module):
             "labels": labels.where(is_detection, 0),
         }
         if self.detector.roi_heads.has_mask():
-            masks = self._predict_masks(maps, boxes, labels)
-            detections["masks"] = masks.where(is_detection[..., None, None], 0)
+            detections["masks"] = self._predict_masks(maps, boxes, labels, is_detection)
         return detections | {"num_detections": is_detection.sum(1)}
 
     def _normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
@@ -84,10 +83,15 @@ class ExportableDetector(nn.Module):
         """Return the boxes (N, P, C, 4), or (N, P, 1, 4) in a cascade, and the scores (N, P, C)."""
         boxes, scores, stages = proposals, [], self.detector.roi_heads.stages
         num_proposals = proposals.shape[1]
+        image_index = torch.arange(proposals.shape[0], device=proposals.device)[:, None].expand(
+            -1, num_proposals
+        )
         for number, stage in enumerate(stages, start=1):
-            logits, deltas = stage.predictor(stage.box_head(pool_boxes(maps, boxes, BOX_SIZE)))
+            regions = boxes.flatten(0, 1)
+            pooled = pool_boxes(maps, regions, image_index.flatten(), BOX_SIZE)
+            logits, deltas = stage.predictor(stage.box_head(pooled))
             scores.append(logits.softmax(-1))
-            decoded = stage.coder.decode_single(deltas, boxes.flatten(0, 1))
+            decoded = stage.coder.decode_single(deltas, regions)
             if number < len(stages):
                 boxes = clip_boxes(decoded.reshape(-1, num_proposals, 4), image_sizes)
         mean_scores = torch.stack(scores).mean(0)[:, 1:]  # without that of the background
@@ -113,9 +117,14 @@ class ExportableDetector(nn.Module):
         )
         return boxes, scores, index // num_proposals
 
-    def _predict_masks(self, maps: list[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
-        """Return the probabilities (N, K, M, M) in the cells of each box."""
+    def _predict_masks(
+        self, maps: list[Tensor], boxes: Tensor, labels: Tensor, is_detection: Tensor
+    ) -> Tensor:
+        """Return the probabilities (N, K, M, M) in the cells of each box, and zeros in rows without one."""
         heads = self.detector.roi_heads
-        logits = heads.mask_predictor(heads.mask_head(pool_boxes(maps, boxes, MASK_SIZE)))
-        masks = select_class_masks(logits, labels.flatten() + 1).sigmoid()
-        return masks.reshape(-1, labels.shape[1], *masks.shape[1:])
+        image_index, row = torch.where(is_detection)  # the mask head takes long, so for these rows only
+        pooled = pool_boxes(maps, boxes[image_index, row], image_index, MASK_SIZE)
+        logits = heads.mask_predictor(heads.mask_head(pooled))
+        masks = select_class_masks(logits, labels[image_index, row] + 1).sigmoid()
+        padded = masks.new_zeros(*labels.shape, *masks.shape[1:])
+        return padded.index_put((image_index, row), masks)

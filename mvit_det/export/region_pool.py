@@ -1,26 +1,24 @@
 """Pooling of the features of regions, as one operator."""
 
-import torch
 from torch import Tensor
 
 from mvit_det.ops.custom_op import operator
 from mvit_det.torchvision.models.roi_pool import pool_regions, region_levels
 
 
-def pool_boxes(maps: list[Tensor], boxes: Tensor, output_size: int) -> Tensor:
+def pool_boxes(maps: list[Tensor], boxes: Tensor, image_index: Tensor, output_size: int) -> Tensor:
     """Pool the features of boxes, as :class:`mvit_det.torchvision.models.roi_pool.RegionPool`.
 
     Args:
         maps: the levels p2 to p5 of the pyramid, each (N, C, h, w).
-        boxes: (N, R, 4), XYXY in px; R boxes in each image.
+        boxes: (R, 4), XYXY in px.
+        image_index: (R,), the image of each box.
         output_size: side of the result, in bins.
 
     Returns:
-        (N * R, C, output_size, output_size).
+        (R, C, output_size, output_size).
     """
-    image_index = torch.arange(boxes.shape[0], device=boxes.device)[:, None].expand(boxes.shape[:2])
-    boxes = boxes.flatten(0, 1)
-    return _pool(boxes, image_index.flatten(), region_levels(boxes), maps, output_size)
+    return _pool(boxes, image_index, region_levels(boxes), maps, output_size)
 
 
 def _empty_bins(

@@ -10,7 +10,7 @@ from mvit_det.ops.custom_op import operator
 
 
 def _empty_scores(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    return torch.empty_like(scores)
+    return scores.new_empty(scores.shape)
 
 
 @operator("suppress", _empty_scores)
@@ -24,7 +24,7 @@ def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         scores: (B, R). A box with -inf is no candidate: its coordinates may have any value.
         iou_threshold: IoU above which a box is removed.
     """
-    kept = torch.full_like(scores, -math.inf)
+    kept = scores.new_full(scores.shape, -math.inf)
     is_candidate = scores > -math.inf
     for group in torch.where(is_candidate.any(1))[0].tolist():
         candidates = torch.where(is_candidate[group])[0]
