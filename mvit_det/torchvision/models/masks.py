@@ -52,7 +52,7 @@ def _at_resolution(boxes: Tensor, image_shape: tuple[int, int], masks: PolygonMa
 
 def select_class_masks(masks: Tensor, labels: Tensor) -> Tensor:
     """Return the mask of each region's class, (R, M, M), from the masks of all classes, (R, K, M, M)."""
-    return masks[torch.arange(len(masks), device=masks.device), labels - 1]
+    return masks[torch.arange(masks.shape[0], device=masks.device), labels - 1]
 
 
 def crop_masks(masks: PolygonMasks | Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:

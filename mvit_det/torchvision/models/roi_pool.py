@@ -38,19 +38,32 @@ class RegionPool(MultiScaleRoIAlign):
         all_boxes = torch.cat(boxes)
         counts = torch.tensor([len(image_boxes) for image_boxes in boxes], device=all_boxes.device)
         image_index = torch.repeat_interleave(counts)  # 0, 0, ..., 1, ...
-        levels = region_levels(all_boxes)
         maps = [x[name] for name in STRIDES]
-        if has_native_roi_align(maps):
-            scales = [1 / stride for stride in STRIDES.values()]
-            return native_roi_align(maps, all_boxes, image_index, levels, scales, self.output_size[0])
-        regions = torch.cat([image_index[:, None].to(all_boxes), all_boxes], dim=1)
-        finest = x["p2"]
-        pooled = finest.new_zeros(len(regions), finest.shape[1], *self.output_size)
-        for level, (name, stride) in enumerate(STRIDES.items()):
-            index = torch.where(levels == level)[0]
-            aligned = roi_align(x[name], regions[index], self.output_size, 1 / stride, 0, aligned=True)
-            pooled[index] = aligned.to(pooled.dtype)
-        return pooled
+        return pool_regions(maps, all_boxes, image_index, region_levels(all_boxes), self.output_size[0])
+
+
+def pool_regions(
+    maps: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor, output_size: int
+) -> Tensor:
+    """Return features (R, C, output_size, output_size) for boxes.
+
+    Args:
+        maps: the levels p2 to p5 of the pyramid, each (N, C, h, w).
+        boxes: (R, 4), XYXY in px.
+        image_index: (R,), the image of each box.
+        levels: (R,), the level of each box, from 0.
+        output_size: side of the result, in bins.
+    """
+    scales = [1 / stride for stride in STRIDES.values()]
+    if has_native_roi_align(maps):
+        return native_roi_align(maps, boxes, image_index, levels, scales, output_size)
+    regions = torch.cat([image_index[:, None].to(boxes), boxes], dim=1)
+    pooled = maps[0].new_zeros(len(regions), maps[0].shape[1], output_size, output_size)
+    for number, (level, scale) in enumerate(zip(maps, scales, strict=True)):
+        index = torch.where(levels == number)[0]
+        aligned = roi_align(level, regions[index], output_size, scale, 0, aligned=True)
+        pooled[index] = aligned.to(pooled.dtype)
+    return pooled
 
 
 def region_levels(boxes: Tensor) -> Tensor:

@@ -43,14 +43,24 @@ class Anchors(AnchorGenerator):
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """Return the anchors of all levels for each image: (A, 4) XYXY in px, float32, in row-major order."""
-        level_anchors = []
-        for level, stride, cell in zip(feature_maps, ANCHOR_SIZES, self.cell_anchors, strict=True):
-            height, width = level.shape[-2:]
-            y = stride * torch.arange(height, device=level.device)
-            x = stride * torch.arange(width, device=level.device)
-            centers = torch.cartesian_prod(y, x)[:, None, [1, 0, 1, 0]]  # (h * w, 1, 4)
-            level_anchors.append((centers + cell.to(level.device)).flatten(0, 1))
-        return [torch.cat(level_anchors)] * len(image_list.image_sizes)
+        levels = zip(self.cell_anchors, ANCHOR_SIZES, feature_maps, strict=True)
+        anchors = [
+            level_anchors(cell.to(level.device), stride, level.shape[-2:]) for cell, stride, level in levels
+        ]
+        return [torch.cat(anchors)] * len(image_list.image_sizes)
+
+
+def level_anchors(cell: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return the anchors of a level of (height, width) ``shape``: (h * w * A, 4) XYXY in px, row-major.
+
+    Args:
+        cell: (A, 4), the anchors of a cell, centered on the origin.
+        stride: px per cell.
+        shape: height and width, in cells.
+    """
+    y, x = (stride * torch.arange(side, device=cell.device) for side in shape)
+    centers = torch.cartesian_prod(y, x)[:, None, [1, 0, 1, 0]]  # (h * w, 1, 4)
+    return (centers + cell).flatten(0, 1)
 
 
 class ProposalNetwork(RegionProposalNetwork):
