@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from mvit_det import __version__
@@ -17,9 +17,11 @@ from mvit_det.data.sources import read_evaluation_set, with_category_ids
 from mvit_det.dependencies import install_command
 from mvit_det.errors import DependencyError, InputError, unknown_name
 from mvit_det.export.check import ExportCheck, check_export
+from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.folder import CHECK, check_folder, replaced_folder
 from mvit_det.export.formats import FORMATS
 from mvit_det.export.images import MADE_SIZES, frames_of_several_sizes, made_frames
+from mvit_det.export.program import MAX_SIDE
 from mvit_det.heads import HEADS
 from mvit_det.report.console import check_images_with_progress, print_line, progress_bar
 from mvit_det.report.run_folder import find_checkpoint
@@ -31,8 +33,6 @@ from mvit_det.torchvision.inference import Detector
 from mvit_det.torchvision.models.transform import MASK_THRESHOLD
 from mvit_det.weights import local_file
 from mvit_det.weights.published import DETECTOR
-
-MAX_SIDE = 2048  # px, of an image that the exported model takes
 
 
 def export_detector(
@@ -89,11 +89,13 @@ def export_detector(
     has_masks = HEADS[config.head].has_masks
     with replaced_folder(out, overwrite) as folder:
         print_line(console, f"exporting {path} as {format}")
-        written = FORMATS[format].write(model, folder, min_score, max_detections)
+        exported = FORMATS[format]
+        packages = ("torch", *exported.modules)
+        exported.write(ExportableDetector(model, min_score, max_detections), folder / exported.model)
         description = Description(
             format=format,
             precision=precision,
-            model=written["model"],
+            model=exported.model,
             classes=[{"id": id_, "name": name} for id_, name in config.categories.items()],
             variant=config.variant,
             head=config.head,
@@ -109,11 +111,11 @@ def export_detector(
             max_detections=max_detections,
             mask_threshold=MASK_THRESHOLD,
             checkpoint={"file": path.name, "sha256": _sha256(path)},
-            versions={"mvit_det": __version__, "torch": torch.__version__, **written["versions"]},
+            versions={"mvit_det": __version__}
+            | {name: version(name) for name in ("torch", *exported.modules)},
         )
         write_description(folder, description)
-        open_model = FORMATS[format].open
-        session = None if open_model is None else open_model(folder, description)
+        session = None if exported.open is None else exported.open(folder / exported.model)
         check = check_export(
             Detector(
                 path, device="cpu", precision="float32", min_score=min_score, max_detections=max_detections

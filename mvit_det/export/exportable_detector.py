@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
+from mvit_det.backbone.attention import MultiScaleAttention
 from mvit_det.export.proposals import clip_boxes, select_proposals
 from mvit_det.export.region_pool import pool_boxes
 from mvit_det.export.suppression import select_best
@@ -34,6 +35,12 @@ class ExportableDetector(nn.Module):
         self.detector, self.min_score, self.max_detections = detector, min_score, max_detections
         masks = ("masks",) if detector.roi_heads.has_mask() else ()
         self.output_names = ("boxes", "scores", "labels", *masks, "num_detections")
+
+    def use_attention(self, implementation: str) -> None:
+        """Choose the implementation of the attention; see :mod:`mvit_det.ops.attention`."""
+        for module in self.modules():
+            if isinstance(module, MultiScaleAttention):
+                module.implementation = implementation
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]:
         """Detect the objects in a batch of images.

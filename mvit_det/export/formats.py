@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torchvision.models.detection import FasterRCNN
-
-from mvit_det.runtime.description import Description
+from mvit_det.export.exportable_detector import ExportableDetector
+from mvit_det.export.onnx_format import write_onnx, write_openvino
+from mvit_det.export.torch_format import open_aoti, open_program, write_aoti, write_program
 from mvit_det.runtime.sessions import Session
 
 
@@ -16,30 +15,26 @@ class Format:
     """A format of exports.
 
     Attributes:
+        model: name of the file of the model.
         modules: the modules that writing and checking an export need besides torch.
         extra: the extra of this package that installs them.
-        write: function from a detector in evaluation mode, the new folder, the lowest score and the largest
-            number of detections. It writes the model into the folder, and returns its file name as ``model``,
-            and the ``versions`` of the packages that wrote it.
-        open: function from the folder and its description to the model; None if
-            :class:`mvit_det.runtime.Detector` opens it.
+        write: function that writes a detector to the file ``model`` in a folder. It may change the detector.
+        open: function from the file to the model; None if :class:`mvit_det.runtime.Detector` opens it.
         precisions: the precisions in which it can be written.
     """
 
+    model: str
     modules: tuple[str, ...]
     extra: str
-    write: Callable[[FasterRCNN, Path, float, int], dict[str, Any]]
-    open: Callable[[Path, Description], Session] | None = None
+    write: Callable[[ExportableDetector, Path], None]
+    open: Callable[[Path], Session] | None = None
     precisions: tuple[str, ...] = ("float32",)
 
 
-def _not_written(detector: FasterRCNN, folder: Path, min_score: float, max_detections: int) -> dict[str, Any]:
-    raise NotImplementedError
-
-
+ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
 FORMATS = {
-    "onnx": Format(("onnx", "onnxscript", "onnxruntime"), "export", _not_written),
-    "openvino": Format(("openvino",), "openvino", _not_written),
-    "torch": Format((), "torchvision", _not_written),
-    "aoti": Format((), "torchvision", _not_written),
+    "onnx": Format("model.onnx", ONNX_MODULES, "export", write_onnx),
+    "openvino": Format("model.xml", (*ONNX_MODULES, "openvino"), "export,openvino", write_openvino),
+    "torch": Format("model.pt2", (), "torchvision", write_program, open_program),
+    "aoti": Format("model.pt2", (), "torchvision", write_aoti, open_aoti),
 }

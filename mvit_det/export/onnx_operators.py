@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from onnxscript import FLOAT, INT64, opset18
+from onnxscript import FLOAT, INT64, opset20
 
 import mvit_det.export.region_pool
 import mvit_det.export.suppression  # noqa: F401  registers the operators
 from mvit_det.torchvision.models.roi_pool import STRIDES
 
-OPSET = 18
-op: Any = opset18  # its annotations do not allow numbers and lists, which become constants
+OPSET = 20  # the first with Gelu
+op: Any = opset20  # its annotations do not allow numbers and lists, which become constants
 LOWEST_SCORE = float(np.finfo(np.float32).min)  # above that of a box that is no candidate, -inf
 
 

@@ -40,7 +40,7 @@ class Description:
         max_detections: the largest number of detections in an image.
         mask_threshold: probability from which on a pixel belongs to an object.
         checkpoint: ``file`` and ``sha256`` of the checkpoint.
-        versions: name of a package, or ``opset`` -> version with which the model was exported.
+        versions: name of a package -> version with which the model was exported.
 
     Raises:
         InputError: if a value is not valid.

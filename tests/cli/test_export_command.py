@@ -29,7 +29,7 @@ CONFIG = {
 def plain(monkeypatch):
     """A format that takes the place of "torch"."""
     plain = PlainFormat()
-    entry = formats.Format((), "torchvision", plain.write, plain.open)
+    entry = formats.Format("model.pt2", (), "torchvision", plain.write, plain.open)
     monkeypatch.setitem(formats.FORMATS, "torch", entry)
     return plain
 
@@ -190,7 +190,7 @@ def test_an_error_leaves_nothing_behind(plain, checkpoint, photos, tmp_path, mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr(plain, "open", fail)
-    entry = formats.Format((), "torchvision", plain.write, fail)
+    entry = formats.Format("model.pt2", (), "torchvision", plain.write, fail)
     monkeypatch.setitem(formats.FORMATS, "torch", entry)
     out = tmp_path / "runs" / "exported"
     with pytest.raises(KeyboardInterrupt):
@@ -215,7 +215,7 @@ def test_a_detector_of_larger_images(checkpoint, tmp_path):
 
 
 def test_a_missing_package(checkpoint, tmp_path, capfd, monkeypatch):
-    entry = formats.Format(("no_such_module",), "export", None)
+    entry = formats.Format("model.pt2", ("no_such_module",), "export", None)
     monkeypatch.setitem(formats.FORMATS, "onnx", entry)
     line = "onnx needs no_such_module, which is not installed: pip install 'mvit_det[export]'"
     assert_rejected(capfd, arguments(checkpoint, tmp_path / "out", format="onnx"), line)

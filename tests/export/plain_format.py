@@ -44,11 +44,11 @@ class PlainFormat:
 
     score_error = 0.0
 
-    def write(self, detector, folder, min_score, max_detections):
-        self.session = PlainSession(detector, min_score, max_detections, self.score_error)
-        (folder / "model.pt2").write_bytes(b"model")
-        return {"model": "model.pt2", "versions": {"plain": "1.0"}}
+    def write(self, detector, path):
+        options = detector.min_score, detector.max_detections, self.score_error
+        self.session = PlainSession(detector.detector, *options)
+        path.write_bytes(b"model")
 
-    def open(self, folder, description):
-        assert (folder / description.model).read_bytes() == b"model"
+    def open(self, path):
+        assert path.read_bytes() == b"model"
         return self.session

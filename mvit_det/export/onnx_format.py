@@ -1,0 +1,44 @@
+"""Exports to ONNX, and from there to OpenVINO."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from mvit_det.export.exportable_detector import ExportableDetector
+from mvit_det.export.program import export_program
+
+MAX_FILE = 1_500_000_000  # bytes of weights in the file itself; protocol buffers end at 2 GB
+
+
+def write_onnx(detector: ExportableDetector, path: Path) -> None:
+    """Write a detector as an ONNX file of standard operators only.
+
+    Weights of more than :data:`MAX_FILE` bytes are written to a second file, ``model.onnx.data``.
+    """
+    from mvit_det.export.onnx_operators import ONNX_OPERATORS, OPSET  # needs onnxscript
+
+    detector.use_attention("matmul")
+    onnx_program = torch.onnx.export(
+        export_program(detector),
+        dynamo=True,
+        output_names=list(detector.output_names),
+        custom_translation_table=ONNX_OPERATORS,
+        opset_version=OPSET,
+        verbose=False,
+    )
+    assert onnx_program is not None, "torch.onnx.export returned no program"
+    for node in onnx_program.model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces, with the paths of this machine
+    size = sum(weight.nbytes for weight in detector.state_dict().values())
+    onnx_program.save(path, external_data=size > MAX_FILE)
+
+
+def write_openvino(detector: ExportableDetector, path: Path) -> None:
+    """Write a detector for OpenVINO: the graph to an XML file, and the weights beside it to ``model.bin``."""
+    import openvino
+
+    with TemporaryDirectory(dir=path.parent) as folder:
+        onnx_path = Path(folder, "model.onnx")
+        write_onnx(detector, onnx_path)
+        openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=False)

@@ -1,0 +1,46 @@
+"""Exports that PyTorch runs: programs of ``torch.export``, and packages that AOTInductor compiled."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mvit_det.export.exportable_detector import ExportableDetector
+from mvit_det.export.program import export_program
+
+
+class TorchSession:
+    """A :class:`mvit_det.runtime.sessions.Session` of a function on tensors."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], dict[str, Tensor]]) -> None:
+        self.function = function
+
+    def run(self, images: NDArray[np.float32], image_sizes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return the outputs of the model for a batch of scaled images."""
+        with torch.inference_mode():
+            outputs = self.function(torch.from_numpy(images), torch.from_numpy(image_sizes))
+        return {name: values.numpy() for name, values in outputs.items()}
+
+
+def write_program(detector: ExportableDetector, path: Path) -> None:
+    """Write a detector as a program for :func:`torch.export.load`."""
+    torch.export.save(export_program(detector), path)
+
+
+def open_program(path: Path) -> TorchSession:
+    """Open a program that :func:`write_program` wrote."""
+    return TorchSession(torch.export.load(path).module())
+
+
+def write_aoti(detector: ExportableDetector, path: Path) -> None:
+    """Compile a detector for the CPU of this machine with AOTInductor. Needs a C++ compiler."""
+    torch._inductor.aoti_compile_and_package(export_program(detector), package_path=str(path))
+
+
+def open_aoti(path: Path) -> TorchSession:
+    """Open a package that :func:`write_aoti` wrote."""
+    return TorchSession(torch._inductor.aoti_load_package(str(path)))
