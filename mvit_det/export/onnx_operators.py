@@ -19,8 +19,10 @@ LOWEST_SCORE = float(np.finfo(np.float32).min)  # above that of a box that is no
 
 
 def _suppress(boxes: FLOAT, scores: FLOAT, iou_threshold: float) -> FLOAT:
+    # ONNX Runtime removes boxes with an IoU above the threshold, and OpenVINO those that reach it, too.
+    threshold = float(np.nextafter(np.float32(iou_threshold), np.float32(1)))
     num_boxes = op.Shape(scores, start=1, end=2)
-    kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), num_boxes, [iou_threshold], [LOWEST_SCORE])
+    kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), num_boxes, [threshold], [LOWEST_SCORE])
     index = op.Gather(kept, [0, 2], axis=1)  # (M, 2), group and box
     removed = op.ConstantOfShape(op.Shape(scores), value=ir.tensor([-math.inf], ir.DataType.FLOAT))
     return op.ScatterND(removed, index, op.GatherND(scores, index))
