@@ -1,7 +1,5 @@
 """Attention with ``torch.nn.functional.scaled_dot_product_attention``, or with two matrix products."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,7 +38,7 @@ def sdpa_attention(
         positions = one_hot_positions(kv_window, k.dtype, k.device).unflatten(0, kv_window)
         key_parts.append(positions[:, :, None].expand(*k.shape[:-1], -1))
     # PyTorch's fused kernels need one width for queries, keys and values, on a GPU a multiple of 8.
-    width = 8 * math.ceil(sum(part.shape[-1] for part in query_parts) / 8)
+    width = (sum(part.shape[-1] for part in query_parts) + 7) // 8 * 8
 
     def concatenate(parts: list[Tensor]) -> Tensor:
         if fused:
