@@ -124,16 +124,15 @@ def to_objects(detections: Detections, min_score: float, masks: bool) -> list[di
     """Return the detections with scores above ``min_score`` as they are sent."""
     objects = []
     for index in np.flatnonzero(detections.confidence > min_score):
-        objects.append(
-            {
-                "class_id": int(detections.class_id[index]),
-                "class_name": str(detections["class_name"][index]),
-                "score": float(detections.confidence[index]),
-                "box": detections.xyxy[index].tolist(),
-            }
-        )
+        item = {
+            "class_id": int(detections.class_id[index]),
+            "class_name": str(detections["class_name"][index]),
+            "score": float(detections.confidence[index]),
+            "box": detections.xyxy[index].tolist(),
+        }
         if masks and detections.mask is not None:
-            objects[-1]["mask"] = to_rle(detections.mask[index])
+            item["mask"] = to_rle(detections.mask[index])
+        objects.append(item)
     return objects
 
 
@@ -142,7 +141,6 @@ def create_app(detector: Detector, max_batch: int = 1) -> FastAPI:
     description = detector.description
     batcher = Batcher(detector, max_batch)
     places = asyncio.Semaphore(MAX_REQUESTS)
-    MinScore = Annotated[float, Query(ge=description.min_score, le=1)]  # noqa: N806 (a type)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -163,7 +161,9 @@ def create_app(detector: Detector, max_batch: int = 1) -> FastAPI:
 
     @app.post("/detect", openapi_extra={"requestBody": BODY})
     async def detect(
-        request: Request, min_score: MinScore = detector.min_score, masks: bool = False
+        request: Request,
+        min_score: Annotated[float, Query(ge=description.min_score, le=1)] = detector.min_score,
+        masks: bool = False,
     ) -> JSONResponse:
         if masks and not description.has_masks:
             raise HTTPException(422, "masks: this detector has none")

@@ -72,6 +72,12 @@ def test_detections_have_scores_above_the_threshold(client):
     assert scores() == [1, 0.75]  # the detector's default, 0.5
 
 
+def test_detections_that_another_request_of_the_batch_asked_for_are_left_out(exported):
+    detections = Detector(exported, min_score=0.4)(gray(255))
+    assert detections.confidence.tolist() == [1, 0.75, 0.5]
+    assert [item["score"] for item in serve.to_objects(detections, 0.75, False)] == [1]
+
+
 def test_masks_are_run_lengths(client, exported):
     objects = detect(client, encode(gray(255)), masks=True)["detections"]
     masks = Detector(exported)(gray(255)).mask

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs fastapi: pip install 'mvit_det[dev]'")
 pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'mvit_det[dev]'")
 
+from examples.serve import app
 from examples.serve.app import Batcher
 
 
@@ -44,6 +45,21 @@ def test_requests_are_collected_into_batches():
         [(["a", "b"], 0.2), (["c", "d"], 0.3), (["e"], 0.6)],
         ["a", "b", "c", "d", "e"],
     )
+
+
+def test_a_request_waits_for_others(monkeypatch):
+    monkeypatch.setattr(app, "MAX_WAIT", 3600)
+
+    async def run():
+        batcher = Batcher(RecordingDetector(), 2)
+        task = asyncio.create_task(batcher.run())
+        first = asyncio.create_task(batcher.detect("a", 0.5))
+        await asyncio.sleep(0.01)
+        results = [await batcher.detect("b", 0.5), await first]
+        task.cancel()
+        return batcher.detector.batches, results
+
+    assert asyncio.run(run()) == ([(["a", "b"], 0.5)], ["b", "a"])
 
 
 def test_an_error_of_a_batch_does_not_end_the_service():
