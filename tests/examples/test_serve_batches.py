@@ -36,7 +36,7 @@ def run_batcher(max_batch, *requests):
         task.cancel()
         return batcher.detector.batches, results
 
-    return asyncio.run(run())
+    return asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_requests_are_collected_into_batches():
@@ -59,7 +59,7 @@ def test_a_request_waits_for_others(monkeypatch):
         task.cancel()
         return batcher.detector.batches, results
 
-    assert asyncio.run(run()) == ([(["a", "b"], 0.5)], ["b", "a"])
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == ([(["a", "b"], 0.5)], ["b", "a"])
 
 
 def test_an_error_of_a_batch_does_not_end_the_service():
@@ -79,4 +79,4 @@ def test_a_cancelled_request_does_not_end_the_service():
         task.cancel()
         return result
 
-    assert asyncio.run(run()) == "b"
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == "b"
