@@ -25,8 +25,13 @@ class MultiScaleAttention(nn.Module):
         **others: keywords of :class:`mvit_det.MViT`: ``pool_kernel`` is its ``qkv_pool_kernel``,
             ``implementation`` its ``attention``.
 
+    Attributes:
+        attend: computes the attention. :mod:`mvit_det.export` replaces it on instances.
+
     Source: MViTv2, arXiv 2112.01526, section 4.1.
     """
+
+    attend = staticmethod(attention)
 
     def __init__(
         self,
@@ -76,7 +81,7 @@ class MultiScaleAttention(nn.Module):
         v = self.pool(v, self.pool_v, self.norm_v)
 
         q_window, kv_window = self.window_sizes((q.shape[1], q.shape[2]), (k.shape[1], k.shape[2]))
-        x = attention(
+        x = self.attend(
             q,
             k,
             v,

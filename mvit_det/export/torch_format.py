@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.program import export_program
+from mvit_det.export.torch_operators import use_attention_operator, use_convolution_operator
 
 
 class TorchSession:
@@ -26,9 +28,16 @@ class TorchSession:
         return {name: values.numpy() for name, values in outputs.items()}
 
 
+def _export(detector: ExportableDetector) -> ExportedProgram:
+    use_attention_operator(detector)
+    program = export_program(detector)
+    use_convolution_operator(program)
+    return program
+
+
 def write_program(detector: ExportableDetector, path: Path) -> None:
-    """Write a detector as a program for :func:`torch.export.load`."""
-    torch.export.save(export_program(detector), path)
+    """Write a detector as a program for :func:`torch.export.load`, which needs this module to be imported."""
+    torch.export.save(_export(detector), path)
 
 
 def open_program(path: Path) -> TorchSession:
@@ -38,7 +47,7 @@ def open_program(path: Path) -> TorchSession:
 
 def write_aoti(detector: ExportableDetector, path: Path) -> None:
     """Compile a detector for the CPU of this machine with AOTInductor. Needs a C++ compiler."""
-    torch._inductor.aoti_compile_and_package(export_program(detector), package_path=str(path))
+    torch._inductor.aoti_compile_and_package(_export(detector), package_path=str(path))
 
 
 def open_aoti(path: Path) -> TorchSession:
