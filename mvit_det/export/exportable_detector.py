@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.detection import FasterRCNN
 
 from mvit_det.backbone.attention import MultiScaleAttention
@@ -131,7 +132,8 @@ class ExportableDetector(nn.Module):
         heads = self.detector.roi_heads
         image_index, row = torch.where(is_detection)  # the mask head takes long, so for these rows only
         pooled = pool_boxes(maps, boxes[image_index, row], image_index, MASK_SIZE)
-        logits = heads.mask_predictor(heads.mask_head(pooled))
+        pooled = F.pad(pooled, (0, 0, 0, 0, 0, 0, 0, 1))  # batch norm cannot be traced if there may be no row
+        logits = heads.mask_predictor(heads.mask_head(pooled))[:-1]
         masks = select_class_masks(logits, labels[image_index, row] + 1).sigmoid()
         padded = masks.new_zeros(*labels.shape, *masks.shape[1:])
         return padded.index_put((image_index, row), masks)

@@ -7,19 +7,19 @@ from torch.fx.experimental.dynamic_spec import ShapesSpec, ShapeVar, TensorSpec
 from mvit_det.export.exportable_detector import ExportableDetector
 
 SIZE_MULTIPLE = 32  # px, of which height and width of a batch are multiples
-MIN_SIDE, MAX_SIDE = 64, 2048  # px, of height and width of a batch
+MAX_SIDE = 2048  # px, of height and width of a batch
 
 
 def export_program(detector: ExportableDetector) -> ExportedProgram:
     """Return one program for batches of any size.
 
-    Height and width are multiples of :data:`SIZE_MULTIPLE`, from :data:`MIN_SIDE` to :data:`MAX_SIDE`.
+    Height and width are multiples of :data:`SIZE_MULTIPLE` up to :data:`MAX_SIDE`.
     """
     images = torch.zeros(2, 3, 96, 128)
     image_sizes = torch.tensor([[96, 128], [96, 128]])
     batch = ShapeVar("batch", min=1)
     # Sizes are unbacked: the tracer must not choose between branches by the sizes of the example.
-    height, width = (ShapeVar(name, min=MIN_SIDE, max=MAX_SIDE) for name in ("height", "width"))
+    height, width = (ShapeVar(name, min=SIZE_MULTIPLE, max=MAX_SIDE) for name in ("height", "width"))
     shapes = ShapesSpec(
         {"images": TensorSpec([batch, 3, height, width]), "image_sizes": TensorSpec([batch, 2])},
         assumptions=[height % SIZE_MULTIPLE == 0, width % SIZE_MULTIPLE == 0],

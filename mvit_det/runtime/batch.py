@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MIN_SIDE = 64  # px; the exported models take no smaller images
-
 
 def padded_shape(scaled: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """Return the (height, width) to which a scaled image is padded: multiples, px, of at least 64 px."""
-    height, width = (max(MIN_SIDE, -(-side // multiple) * multiple) for side in scaled)
+    """Return the (height, width) to which a scaled image is padded: multiples, px."""
+    height, width = (-(-side // multiple) * multiple for side in scaled)
     return height, width
 
 

@@ -16,7 +16,7 @@ from tests.export.detectors import (
     random_images,
 )
 
-BATCHES = [(SIZES, SHAPE), ([(64, 64)], (64, 64)), ([(150, 201), (160, 224)], (160, 224))]
+BATCHES = [(SIZES, SHAPE), ([(24, 200)], (32, 224)), ([(150, 201), (160, 224)], (160, 224))]
 
 
 @pytest.fixture(scope="module", params=HEADS)

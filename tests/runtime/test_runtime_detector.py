@@ -177,7 +177,8 @@ def test_detections_equal_those_of_the_torchvision_detector(tmp_path):
     write_export(tmp_path, short_side=96, long_side=160, max_side=2048)
     detector = Detector(tmp_path, min_score=0.3, session=TorchSession(model, 20))
     generator = np.random.default_rng(0)
-    images = [generator.integers(0, 256, (*s, 3), np.uint8) for s in ((70, 90), (131, 77), (300, 521))]
+    sizes = ((70, 90), (131, 77), (300, 521), (20, 300))
+    images = [generator.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
     for image, detections in zip(images, detector(images, batch_size=1), strict=True):
         with torch.inference_mode():
             (expected,) = model([torch.from_numpy(image).permute(2, 0, 1) / 255])
