@@ -2,9 +2,16 @@
 
 import torch
 from torch.export import ExportedProgram
-from torch.fx.experimental.dynamic_spec import ShapesSpec, ShapeVar, TensorSpec
 
+from mvit_det.errors import DependencyError
 from mvit_det.export.exportable_detector import ExportableDetector
+
+try:
+    from torch.fx.experimental.dynamic_spec import ShapesSpec, ShapeVar, TensorSpec
+except ModuleNotFoundError as error:
+    raise DependencyError(
+        f"torch {torch.__version__}: an export needs torch 2.14 or later: pip install --upgrade torch torchvision"
+    ) from error
 
 SIZE_MULTIPLE = 32  # px, of which height and width of a batch are multiples
 MAX_SIDE = 2048  # px, of height and width of a batch
