@@ -10,7 +10,7 @@ try:
     from torch.fx.experimental.dynamic_spec import ShapesSpec, ShapeVar, TensorSpec
 except ImportError as error:
     raise DependencyError(
-        f"torch {torch.__version__}: exports need torch 2.14 or later: pip install --upgrade torch torchvision"
+        f"torch {torch.__version__}: exports need torch 2.14+: pip install --upgrade torch torchvision"
     ) from error
 
 SIZE_MULTIPLE = 32  # px, of which height and width of a batch are multiples
