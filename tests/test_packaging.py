@@ -104,7 +104,8 @@ def test_the_sdist_holds_what_the_tests_need(distributions):
     with tarfile.open(distributions[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     expected = ("LICENSE", "CITATION.cff", "docs/index.md", "tests/conftest.py", "tools/train_net.py")
-    assert {*expected, "configs/mask_rcnn_mvitv2_t_3x.py", "configs/mask_rcnn_mvitv2_t.yaml"} <= names
+    configs = ("configs/mask_rcnn_mvitv2_t_3x.py", "configs/mask_rcnn_mvitv2_t.yaml")
+    assert {*expected, *configs, "examples/serve/app.py"} <= names
 
 
 @pytest.mark.slow

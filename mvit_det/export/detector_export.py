@@ -120,8 +120,7 @@ def export_detector(
             max_detections=max_detections,
             mask_threshold=MASK_THRESHOLD,
             checkpoint={"file": path.name, "sha256": _sha256(path)},
-            versions={"mvit_det": __version__}
-            | {name: version(name) for name in ("torch", *exported.modules)},
+            versions={"mvit_det": __version__, **{name: version(name) for name in packages}},
         )
         write_description(folder, description)
         session = None if exported.open is None else exported.open(folder / exported.model)

@@ -71,7 +71,7 @@ def test_export(checkpoint, photos, tmp_path, capfd):
     assert names_in(out.parent) == ["exported"]
     assert names_in(tmp_path) == ["photos", "runs"]
     description = json.loads((out / "detector.json").read_text())
-    assert description.pop("versions").keys() >= {"mvit_det", "torch", "plain"}
+    assert description.pop("versions").keys() >= {"mvit_det", "torch"}
     assert description == {
         "format_version": 1,
         "format": "torch",
