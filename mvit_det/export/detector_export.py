@@ -95,6 +95,7 @@ def export_detector(
     with replaced_folder(out, overwrite) as folder:
         print_line(console, f"exporting {path} as {format}")
         exported = FORMATS[format]
+        packages = ("torch", *exported.modules)
         batches = calibration_batches(paths, config.short_side, config.long_side)
         exported.write(
             ExportableDetector(model, min_score, max_detections),
@@ -137,6 +138,8 @@ def export_detector(
             precision=precision,
         )
         write_json(folder / CHECK, check.to_json())
+        if precision == "int8" and not check.total.num_checkpoint:
+            raise InputError("precision int8: the checkpoint detects nothing in the images; choose others")
     console.print(*check.tables(), sep="\n")
     if not check.total.num_checkpoint:
         print_line(console, "the checkpoint detects nothing in these images; check the export on others")

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quant_pre_process,
+    quantize_static,
+)
 
 from mvit_det.export.calibration import Batch
 
@@ -41,7 +47,10 @@ def halve_weights(source: Path, target: Path, max_file: int) -> None:
 
 
 def quantize(source: Path, target: Path, calibration: Iterable[Batch], max_file: int) -> None:
-    """Quantize the layers of an ONNX model to int8, and their inputs to uint8.
+    """Quantize the layers of an ONNX model: weights to 7 bits of int8, and inputs to uint8.
+
+    With 8 bits, the products would overflow on processors without the instructions for int8 (VNNI), which add
+    two of them in 16 bits.
 
     The range of an input is that of its values in the calibration. Each output channel of a weight has a
     scale of its own. Everything else, such as the products of activations in attention, remains in float32.
@@ -52,17 +61,21 @@ def quantize(source: Path, target: Path, calibration: Iterable[Batch], max_file:
         calibration: batches of images.
         max_file: number of bytes above which the weights are written to a second file.
     """
+    is_large = source.stat().st_size > max_file
+    # Without this, quantize_static prints a warning. The optimizations would rename the layers.
+    quant_pre_process(source, source, skip_optimization=True, skip_symbolic_shape=True)
     quantize_static(
         source,
         target,
         _Reader(calibration),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=QUANTIZED_TYPES,
-        nodes_to_quantize=_layers(onnx.load(source, load_external_data=False)),
+        nodes_to_quantize=layers_to_quantize(onnx.load(source, load_external_data=False)),
         per_channel=True,
+        reduce_range=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        use_external_data_format=source.stat().st_size > max_file,
+        use_external_data_format=is_large,
         extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
     )
 
@@ -75,7 +88,7 @@ class _Reader(CalibrationDataReader):
         return next(self._batches, None)
 
 
-def _layers(model: onnx.ModelProto) -> list[str]:
+def layers_to_quantize(model: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes that are quantized."""
     num_dims = {weight.name: len(weight.dims) for weight in model.graph.initializer}
     return [
