@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("float32", "float16", "int8"),
         default="float32",
-        help="of the weights and the computation; default: %(default)s",
+        help="of the weights and the computation; float16 and int8 are for onnx and openvino, and int8 needs "
+        "--images; default: %(default)s",
     )
     parser.add_argument(
         "--min-score",

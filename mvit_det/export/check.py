@@ -22,6 +22,8 @@ from mvit_det.export.agreement import (
 from mvit_det.report.drawing import RgbImage
 
 MIN_SHARE = 0.995  # of the detections, that must match
+# Precision -> points of average precision that an export may lose. In float32, detections must match instead.
+MAX_AP_LOSS = {"float16": 0.5, "int8": 1.0}
 MAX_ROWS = 20  # images in the printed table
 MAX_UNMATCHED = 100  # detections in the JSON
 
@@ -47,10 +49,12 @@ class ExportCheck:
         images: the agreement on each image.
         average_precision: metrics of the ``"checkpoint"`` and of the ``"export"``, as
             :func:`mvit_det.data.average_precision.evaluate` returns them; empty without annotations.
+        precision: the precision of the export.
     """
 
     images: tuple[CheckedImage, ...]
     average_precision: dict[str, Metrics]
+    precision: str = "float32"
 
     @cached_property
     def total(self) -> Agreement:
@@ -59,12 +63,31 @@ class ExportCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether at least 99.5 % of the detections match."""
-        return self.total.share >= MIN_SHARE
+        """Whether the export is as good as its precision allows.
+
+        In float32, at least 99.5 % of the detections match. In float16 and int8, the average precision is at
+        most 0.5 or 1 points below that of the checkpoint, or was not compared.
+        """
+        if self.precision == "float32":
+            return self.total.share >= MIN_SHARE
+        return all(before - after <= MAX_AP_LOSS[self.precision] for before, after in self._ap().values())
 
     @property
     def failure(self) -> str:
-        """One line that names the unmatched detection with the highest score; empty if there is none."""
+        """One line that says what differs most.
+
+        In float32, it names the unmatched detection with the highest score, and is empty if there is none. In
+        float16 and int8, it names the average precision that is lower by most, and is empty without any.
+        """
+        if self.precision != "float32":
+            if not self._ap():
+                return ""
+            kind, (before, after) = max(self._ap().items(), key=lambda item: item[1][0] - item[1][1])
+            return (
+                f"the average precision of the export ({kind}) is {after:.2f} %, that of the checkpoint "
+                f"{before:.2f} %; expected a loss of at most {MAX_AP_LOSS[self.precision]:g} in "
+                f"{self.precision}"
+            )
         unmatched = [(item.score, str(item), image) for image, item in self._unmatched()]
         if not unmatched:
             return ""
@@ -78,7 +101,9 @@ class ExportCheck:
         """Return the contents of ``check.json``."""
         return {
             "passed": self.passed,
-            "min_matched_share": MIN_SHARE,
+            "precision": self.precision,
+            "min_matched_share": MIN_SHARE if self.precision == "float32" else None,
+            "max_average_precision_loss": MAX_AP_LOSS.get(self.precision),
             "match": {"min_iou": MIN_IOU, "max_score_difference": MAX_SCORE_DIFFERENCE},
             "total": _to_json(self.total),
             "images": [
@@ -110,13 +135,17 @@ class ExportCheck:
         precision = Table("average precision, %")
         for name in ("checkpoint", "export", "difference"):
             precision.add_column(name, justify="right")
-        for kind, metrics in self.average_precision["checkpoint"].items():
-            values = metrics["AP"], self.average_precision["export"][kind]["AP"]
-            if None not in values:
-                precision.add_row(
-                    kind, *(f"{value:.2f}" for value in values), f"{values[1] - values[0]:+.2f}"
-                )
+        for kind, (before, after) in self._ap().items():
+            precision.add_row(kind, f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
         return [table, precision]
+
+    def _ap(self) -> dict[str, tuple[float, float]]:
+        """Return the average precision of the checkpoint and of the export, of boxes and of masks."""
+        pairs = {
+            kind: (metrics["AP"], self.average_precision["export"][kind]["AP"])
+            for kind, metrics in self.average_precision.get("checkpoint", {}).items()
+        }
+        return {kind: (a, b) for kind, (a, b) in pairs.items() if a is not None and b is not None}
 
     def _unmatched(self) -> list[tuple[CheckedImage, Any]]:
         return [(image, item) for image in self.images for item in image.agreement.unmatched]
@@ -131,6 +160,7 @@ def check_export(
     min_score: float,
     max_detections: int,
     has_masks: bool,
+    precision: str = "float32",
 ) -> ExportCheck:
     """Compare the detections of a checkpoint and of its export.
 
@@ -143,6 +173,7 @@ def check_export(
         min_score: the lowest score of a detection of both.
         max_detections: the largest number of detections of both in an image.
         has_masks: whether both detect masks.
+        precision: the precision of the export.
     """
     ids = {} if dataset is None else {image["file_name"]: id_ for id_, image in dataset.coco.imgs.items()}
     images = []
@@ -157,12 +188,12 @@ def check_export(
                 entries = to_results(ids[frame.name], d.xyxy, d.confidence, d.mask, d.class_id.tolist())
                 results[name] += entries
     if dataset is None:
-        return ExportCheck(tuple(images), {})
+        return ExportCheck(tuple(images), {}, precision)
     has_masks = has_masks and dataset.has_masks
-    precision = {
+    average_precision = {
         name: evaluate(dataset.coco, entries, has_masks=has_masks) for name, entries in results.items()
     }
-    return ExportCheck(tuple(images), precision)
+    return ExportCheck(tuple(images), average_precision, precision)
 
 
 def _to_json(agreement: Agreement) -> dict[str, Any]:

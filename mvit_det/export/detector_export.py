@@ -1,7 +1,7 @@
 """Export of a detector: from its checkpoint to a folder whose model is checked."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +11,12 @@ from rich.console import Console
 from mvit_det import __version__
 from mvit_det.data.dataset import Dataset
 from mvit_det.data.frame_sources import find_images
-from mvit_det.data.frames import Frame, read_frames
+from mvit_det.data.frames import read_frames
 from mvit_det.data.json_files import write_json
 from mvit_det.data.sources import read_evaluation_set, with_category_ids
 from mvit_det.dependencies import install_command
 from mvit_det.errors import DependencyError, InputError, unknown_name
+from mvit_det.export.calibration import calibration_batches
 from mvit_det.export.check import ExportCheck, check_export
 from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.folder import CHECK, check_folder, replaced_folder
@@ -66,7 +67,8 @@ def export_detector(
             both. Then only these images are used.
         min_score: the lowest score that a detection of the exported model can have, in 0..1.
         max_detections: the largest number of detections in an image.
-        precision: "float32", "float16" or "int8".
+        precision: "float32" or, in the formats onnx and openvino, "float16" or "int8". For int8, the ranges
+            of the activations are measured on up to 50 of ``images``.
         overwrite: whether to replace an export in ``out``.
 
     Raises:
@@ -76,6 +78,8 @@ def export_detector(
     """
     out, json = Path(out), None if json is None else Path(json)
     _check_arguments(format, precision, min_score, max_detections)
+    if precision == "int8" and images is None:
+        raise InputError("precision int8: needs images with the detector's objects, for its calibration")
     check_folder(out, overwrite)
     path = find_checkpoint(local_file(checkpoint, DETECTOR))
     model, config = load_detector(path)
@@ -85,13 +89,19 @@ def export_detector(
         )
     console = build_console()
     dataset = None if json is None else _read_dataset(json, images, config, path, console)
-    frames, total = _find_frames(images, dataset, console)
+    paths = _find_images(images, dataset, console)
+    frames = frames_of_several_sizes(paths) if paths else made_frames()
     has_masks = HEADS[config.head].has_masks
     with replaced_folder(out, overwrite) as folder:
         print_line(console, f"exporting {path} as {format}")
         exported = FORMATS[format]
         packages = ("torch", *exported.modules)
-        exported.write(ExportableDetector(model, min_score, max_detections), folder / exported.model)
+        batches = calibration_batches(paths, config.short_side, config.long_side)
+        exported.write(
+            ExportableDetector(model, min_score, max_detections),
+            folder / exported.model,
+            *(() if precision == "float32" else (precision, batches)),
+        )
         description = Description(
             format=format,
             precision=precision,
@@ -120,16 +130,21 @@ def export_detector(
                 path, device="cpu", precision="float32", min_score=min_score, max_detections=max_detections
             ),
             ExportedDetector(folder, device="cpu", min_score=min_score, session=session),
-            progress_bar(frames, total, "comparing with the checkpoint", console),
+            progress_bar(frames, len(paths) or len(MADE_SIZES), "comparing with the checkpoint", console),
             dataset,
             min_score=min_score,
             max_detections=max_detections,
             has_masks=has_masks,
+            precision=precision,
         )
         write_json(folder / CHECK, check.to_json())
+        if precision == "int8" and not check.total.num_checkpoint:
+            raise InputError("precision int8: the checkpoint detects nothing in the images; choose others")
     console.print(*check.tables(), sep="\n")
     if not check.total.num_checkpoint:
         print_line(console, "the checkpoint detects nothing in these images; check the export on others")
+    if precision != "float32" and dataset is None:
+        print_line(console, "the average precision was not compared; this needs annotations of the images")
     print_line(console, f"wrote {out}")
     return check
 
@@ -169,20 +184,19 @@ def _read_dataset(
     return with_category_ids(check_images_with_progress(dataset, console), config.categories)
 
 
-def _find_frames(
+def _find_images(
     images: str | Path | Sequence[str | Path] | None, dataset: Dataset | None, console: Console
-) -> tuple[Iterable[Frame], int]:
-    """Return the images of the check and their approximate number, after reading all of them once."""
-    if images is None:
-        return made_frames(), len(MADE_SIZES)
-    if dataset is None:
-        paths = find_images([images] if isinstance(images, str | Path) else images)
-        for _ in progress_bar(read_frames(paths), len(paths), "checking images", console):
-            pass
-    else:
+) -> Mapping[str, Path | str]:
+    """Return the names and paths of the images, after reading all of them once."""
+    if dataset is not None:
         names = [image["file_name"] for image in dataset.coco.imgs.values()]
-        paths = {name: dataset.images / name for name in names}
-    return frames_of_several_sizes(paths), len(paths)
+        return {name: dataset.images / name for name in names}
+    if images is None:
+        return {}
+    paths = find_images([images] if isinstance(images, str | Path) else images)
+    for _ in progress_bar(read_frames(paths), len(paths), "checking images", console):
+        pass
+    return paths
 
 
 def _sha256(path: Path) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.onnx_format import write_onnx, write_openvino
 from mvit_det.export.torch_format import open_aoti, open_program, write_aoti, write_program
+from mvit_det.runtime.description import PRECISIONS
 from mvit_det.runtime.sessions import Session
 
 
@@ -19,6 +19,8 @@ class Format:
         modules: the modules that writing and checking an export need besides torch.
         extra: the extra of this package that installs them.
         write: function that writes a detector to the file ``model`` in a folder. It may change the detector.
+            For another precision than float32, it also takes the precision and batches of images for the
+            calibration, as :func:`mvit_det.export.onnx_format.write_onnx`.
         open: function from the file to the model; None if :class:`mvit_det.runtime.Detector` opens it.
         precisions: the precisions in which it can be written.
     """
@@ -26,15 +28,17 @@ class Format:
     model: str
     modules: tuple[str, ...]
     extra: str
-    write: Callable[[ExportableDetector, Path], None]
+    write: Callable[..., None]
     open: Callable[[Path], Session] | None = None
     precisions: tuple[str, ...] = ("float32",)
 
 
 ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
 FORMATS = {
-    "onnx": Format("model.onnx", ONNX_MODULES, "export", write_onnx),
-    "openvino": Format("model.xml", (*ONNX_MODULES, "openvino"), "export,openvino", write_openvino),
+    "onnx": Format("model.onnx", ONNX_MODULES, "export", write_onnx, precisions=PRECISIONS),
+    "openvino": Format(
+        "model.xml", (*ONNX_MODULES, "openvino"), "export,openvino", write_openvino, precisions=PRECISIONS
+    ),
     "torch": Format("model.pt2", (), "torchvision", write_program, open_program),
     "aoti": Format("model.pt2", (), "torchvision", write_aoti, open_aoti),
 }

@@ -1,21 +1,61 @@
 """Exports to ONNX, and from there to OpenVINO."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from mvit_det.export.calibration import Batch
 from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.program import export_program
 
 MAX_FILE = 1_500_000_000  # bytes of weights in the file itself; protocol buffers end at 2 GB
 
 
-def write_onnx(detector: ExportableDetector, path: Path) -> None:
+def write_onnx(
+    detector: ExportableDetector, path: Path, precision: str = "float32", calibration: Iterable[Batch] = ()
+) -> None:
     """Write a detector as an ONNX file of standard operators only.
 
     Weights of more than :data:`MAX_FILE` bytes are written to a second file, ``model.onnx.data``.
+
+    Args:
+        detector: the detector.
+        path: the file to write.
+        precision: "float32"; "float16" for weights in float16; or "int8" for weights and activations in int8.
+        calibration: for int8, batches of images on which the ranges of the activations are measured.
     """
+    if precision == "float32":
+        _write_float32(detector, path)
+        return
+    from mvit_det.export.quantization import halve_weights, quantize  # needs onnx and onnxruntime
+
+    with TemporaryDirectory(dir=path.parent) as folder:
+        source = Path(folder, path.name)
+        _write_float32(detector, source)
+        if precision == "float16":
+            halve_weights(source, path, MAX_FILE)
+        else:
+            quantize(source, path, calibration, MAX_FILE)
+
+
+def write_openvino(
+    detector: ExportableDetector, path: Path, precision: str = "float32", calibration: Iterable[Batch] = ()
+) -> None:
+    """Write a detector for OpenVINO: the graph to an XML file, and the weights beside it to ``model.bin``.
+
+    The arguments are those of :func:`write_onnx`.
+    """
+    import openvino
+
+    with TemporaryDirectory(dir=path.parent) as folder:
+        onnx_path = Path(folder, "model.onnx")
+        write_onnx(detector, onnx_path, "int8" if precision == "int8" else "float32", calibration)
+        openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=precision == "float16")
+
+
+def _write_float32(detector: ExportableDetector, path: Path) -> None:
     from mvit_det.export.onnx_operators import ONNX_OPERATORS, OPSET  # needs onnxscript
 
     detector.use_attention("matmul")
@@ -32,13 +72,3 @@ def write_onnx(detector: ExportableDetector, path: Path) -> None:
         node.metadata_props.clear()  # stack traces, with the paths of this machine
     size = sum(weight.nbytes for weight in detector.state_dict().values())
     onnx_program.save(path, external_data=size > MAX_FILE)
-
-
-def write_openvino(detector: ExportableDetector, path: Path) -> None:
-    """Write a detector for OpenVINO: the graph to an XML file, and the weights beside it to ``model.bin``."""
-    import openvino
-
-    with TemporaryDirectory(dir=path.parent) as folder:
-        onnx_path = Path(folder, "model.onnx")
-        write_onnx(detector, onnx_path)
-        openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=False)

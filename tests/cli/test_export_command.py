@@ -10,7 +10,7 @@ from PIL import Image
 from mvit_det.backbone.mvit import build_mvit
 from mvit_det.cli.export import add_arguments
 from mvit_det.errors import InputError
-from mvit_det.export import export_detector, formats
+from mvit_det.export import calibration, export_detector, formats
 from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 from mvit_det.weights.checkpoint import CONFIG_KEY
 from tests.cli.commands import assert_rejected, file_contents, run_command
@@ -228,6 +228,7 @@ def test_a_missing_package(checkpoint, tmp_path, capfd, monkeypatch):
         ({"format": "tflite"}, "unknown format 'tflite': .*expected one of aoti, onnx, openvino, torch"),
         ({"precision": "int4"}, "unknown precision 'int4'"),
         ({"precision": "int8"}, "precision int8: torch has float32"),
+        ({"format": "onnx", "precision": "int8"}, "precision int8: needs images"),
         ({"min_score": 1.5}, "min_score 1.5: must be from 0 to 1"),
         ({"max_detections": 0}, "max_detections 0: must be at least 1"),
         ({"json": "val.json"}, "val.json: .*images"),
@@ -259,6 +260,35 @@ def test_classes_that_differ(checkpoint, data, tmp_path, capfd):
     (tmp_path / "val.json").write_text(json.dumps(annotations))
     options = ("--json", tmp_path / "val.json", "--images", data / "images")
     assert_rejected(capfd, arguments(checkpoint, tmp_path / "out", *options), "disc", "circle")
+
+
+def test_int8(plain, checkpoint, photos, tmp_path, monkeypatch, capfd):
+    def write(detector, path, precision, calibration):
+        assert precision == "int8"
+        assert [(batch["images"].shape, batch["image_sizes"].tolist()) for batch in calibration] == [
+            ((1, 3, 96, 128), [[96, 128]]),
+            ((1, 3, 160, 96), [[160, 89]]),
+        ]
+        plain.write(detector, path)
+
+    plain.score_error = 0.01
+    entry = formats.Format("model.pt2", (), "torchvision", write, plain.open, ("float32", "int8"))
+    monkeypatch.setitem(formats.FORMATS, "torch", entry)
+    out = tmp_path / "out"
+    run_command(*arguments(checkpoint, out, "--precision", "int8", "--images", photos))
+    assert json.loads((out / "detector.json").read_text())["precision"] == "int8"
+    assert "the average precision was not compared" in capfd.readouterr().err
+    options = {"images": photos, "precision": "int8", "min_score": 1, "overwrite": True}
+    with pytest.raises(InputError, match="the checkpoint detects nothing"):
+        export_detector(checkpoint, "torch", out, **options)
+    assert json.loads((out / "detector.json").read_text())["min_score"] == 0.05
+
+
+def test_the_images_of_the_calibration(photos, monkeypatch):
+    monkeypatch.setattr(calibration, "MAX_IMAGES", 2)
+    images = {name: photos / f"{name[0]}.png" for name in ("a1", "b2", "a3", "b4")}
+    batches = list(calibration.calibration_batches(images, 60, 80))
+    assert [batch["image_sizes"].tolist() for batch in batches] == [[[60, 80]]] * 2  # a1 and a3
 
 
 def test_the_formats_of_the_command():

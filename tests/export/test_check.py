@@ -31,9 +31,9 @@ def frames(*names):
     return [Frame("", name, np.zeros((30, 40, 3), np.uint8)) for name in names]
 
 
-def check(checkpoint, export, images, dataset=None, has_masks=True):
+def check(checkpoint, export, images, dataset=None, has_masks=True, **options):
     limits = {"min_score": 0.05, "max_detections": 100, "has_masks": has_masks}
-    return check_export(checkpoint, export, images, dataset, **limits)
+    return check_export(checkpoint, export, images, dataset, **limits, **options)
 
 
 @pytest.fixture
@@ -112,6 +112,33 @@ def test_the_average_precision(dataset):
     without_masks = check(detect(0.9), detect(0), images, dataset, has_masks=False).average_precision
     assert without_masks["checkpoint"].keys() == {"box"}
     assert without_masks["export"]["box"]["AP"] == 0
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_lower_precisions_may_lose_little_average_precision(dataset, precision):
+    # In one of two images, the box has an IoU of 0.95 or 0.94: it is wrong at none or one of 10 thresholds.
+    def export(image):
+        return detect(0.9, x2=next(sides))(image)
+
+    sides = iter([20, 19])
+    result = check(detect(0.9), export, frames("a", "b"), dataset, precision=precision)
+    assert result.total.share < 0.995
+    assert result.passed
+    sides = iter([20, 18.8])
+    result = check(detect(0.9), export, frames("a", "b"), dataset, precision=precision)
+    assert not result.passed
+    assert result.failure.startswith("the average precision of the export (box) is 9")
+    assert "that of the checkpoint 100.00 %; expected a loss of at most" in result.failure
+    limits = {"float16": 0.5, "int8": 1.0}
+    assert result.to_json()["max_average_precision_loss"] == limits[precision]
+    assert result.to_json()["min_matched_share"] is None
+
+
+def test_lower_precisions_without_annotations():
+    result = check(detect(0.9), detect(0.8), frames("a"), precision="int8")
+    assert result.passed
+    assert result.failure == ""
+    assert not check(detect(0.9), detect(0.8), frames("a")).passed
 
 
 def render(result):
