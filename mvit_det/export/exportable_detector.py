@@ -18,8 +18,8 @@ from mvit_det.torchvision.models.roi_pool import BOX_SIZE, MASK_SIZE, STRIDES
 class ExportableDetector(nn.Module):
     """A detector of :func:`mvit_det.torchvision.build_detector` for :func:`torch.export.export`.
 
-    It detects the same objects in images that have been scaled, and shares the detector's weights. Its
-    results are padded to a fixed number of detections. The batch, the height and the width can be dynamic.
+    It takes scaled images, detects the same objects, and shares the weights of the detector. Its results are
+    padded to a fixed number of detections. Batch size, height and width can be dynamic.
 
     Args:
         detector: the detector, in eval mode. Its soft-NMS is not used.
@@ -75,15 +75,10 @@ class ExportableDetector(nn.Module):
 
     def _normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """Normalize pixels, and set the padding to 0."""
-        transform = self.detector.transform
-        mean, std = (
-            images.new_tensor([255 * value for value in values])[:, None, None]
-            for values in (transform.image_mean, transform.image_std)
-        )
         y, x = (torch.arange(side, device=images.device) for side in images.shape[-2:])
         height, width = image_sizes[:, :, None, None, None].unbind(1)  # (N, 1, 1, 1)
         is_image = (y[:, None] < height) & (x < width)  # (N, 1, H, W)
-        return ((images - mean) / std).where(is_image, 0)
+        return self.detector.transform.normalize_pixels(images).where(is_image, 0)
 
     def _predict_boxes(
         self, maps: list[Tensor], proposals: Tensor, image_sizes: Tensor
@@ -111,7 +106,7 @@ class ExportableDetector(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return boxes (N, K, 4), scores (N, K) and classes (N, K) as :func:`mvit_det.nms.select_detections`.
 
-        Rows without a detection have a score of -inf.
+        Padding rows have a score of -inf.
         """
         is_finite = boxes.isfinite().all(-1).all(-1) & scores.isfinite().all(-1)  # (N, P)
         scores = scores.where(is_finite[..., None] & (scores > self.min_score), -math.inf)
@@ -128,11 +123,13 @@ class ExportableDetector(nn.Module):
     def _predict_masks(
         self, maps: list[Tensor], boxes: Tensor, labels: Tensor, is_detection: Tensor
     ) -> Tensor:
-        """Return the probabilities (N, K, M, M) in the cells of each box, and zeros in rows without one."""
+        """Return the probabilities (N, K, M, M) in the cells of each box, and zeros in padding rows."""
         heads = self.detector.roi_heads
-        image_index, row = torch.where(is_detection)  # the mask head takes long, so for these rows only
+        # The mask head is slow, so it runs only for rows with a detection.
+        image_index, row = torch.where(is_detection)
         pooled = pool_boxes(maps, boxes[image_index, row], image_index, MASK_SIZE)
-        pooled = F.pad(pooled, (0, 0, 0, 0, 0, 0, 0, 1))  # batch norm cannot be traced if there may be no row
+        # Add a region of zeros: batch norm cannot be traced if the number of regions may be 0.
+        pooled = F.pad(pooled, (0, 0, 0, 0, 0, 0, 0, 1))
         logits = heads.mask_predictor(heads.mask_head(pooled))[:-1]
         masks = select_class_masks(logits, labels[image_index, row] + 1).sigmoid()
         padded = masks.new_zeros(*labels.shape, *masks.shape[1:])

@@ -1,9 +1,11 @@
-"""Operators of programs for PyTorch, which run the fastest kernels of the machine that they run on.
+"""Custom operators of exported PyTorch programs, which use the fastest kernels of the machine that runs them.
 
-Without them, ``torch.export`` would record the operators of PyTorch into which our functions decompose.
-AOTInductor, besides, takes long to compile attention in windows of a dynamic number, and gives wrong results
-for chained convolutions of dynamic size.
+Without them, ``torch.export`` decomposes attention and convolutions into PyTorch operators. AOTInductor then
+takes long to compile attention with a dynamic number of windows, and gives wrong results for consecutive
+convolutions of dynamic size.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,17 +56,8 @@ def attend(
     return out
 
 
-def _empty_convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    out = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    return out.new_empty(out.shape).contiguous(memory_format=torch.channels_last)
+def _empty_convolution(*arguments: Any) -> Tensor:
+    return F.conv2d(*arguments).contiguous(memory_format=torch.channels_last)
 
 
 @operator("convolution", _empty_convolution)
@@ -90,14 +83,14 @@ DEFAULTS = (None, [1, 1], [0, 0], [1, 1], 1)  # of bias, stride, padding, dilati
 
 
 def use_attention_operator(detector: ExportableDetector) -> None:
-    """Let the attention of each block be one operator."""
+    """Make the attention of each block call :func:`attend`."""
     for module in detector.modules():
         if isinstance(module, MultiScaleAttention):
             module.attend = attend
 
 
 def use_convolution_operator(program: ExportedProgram) -> None:
-    """Replace PyTorch's convolutions in a program."""
+    """Replace the convolutions of PyTorch in a program with our operator."""
     for node in program.graph.nodes:
         if node.target is torch.ops.aten.conv2d.default:
             node.target = torch.ops.mvit_det.convolution.default

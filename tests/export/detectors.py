@@ -56,20 +56,16 @@ def random_images(sizes, shape):
 def plain_detections(detector, images, image_sizes):
     """Return the detections of the plain detector in scaled images."""
     sizes = [tuple(size) for size in image_sizes.tolist()]
-    transform = detector.transform
-    scaled = [
-        transform._normalize_pixels(image[:, :h, :w]) for image, (h, w) in zip(images, sizes, strict=True)
-    ]
-    batch = images.new_zeros(images.shape)
-    for padded, image in zip(batch, scaled, strict=True):
-        padded[:, : image.shape[1], : image.shape[2]] = image
+    batch = torch.zeros_like(images)
+    for padded, image, (height, width) in zip(batch, images, sizes, strict=True):
+        padded[:, :height, :width] = detector.transform.normalize_pixels(image[:, :height, :width])
     pyramid = detector.backbone(batch)
     proposals, _ = detector.rpn(ImageList(batch, sizes), pyramid)
     return detector.roi_heads(pyramid, proposals, sizes)[0]
 
 
 def assert_same_detections(detections, expected, atol):
-    """Check padded detections of a batch against those of the plain detector, in any order of equal scores.
+    """Check padded detections of a batch against those of the plain detector. Equal scores may be swapped.
 
     Args:
         detections: as :class:`ExportableDetector` returns them.

@@ -1,41 +1,35 @@
-"""A format of exports for tests, which runs the detector in PyTorch as it is."""
+"""A format of exports for tests, which runs the plain detector in PyTorch."""
 
 import numpy as np
 import torch
-from torchvision.models.detection.image_list import ImageList
+
+from tests.export.detectors import plain_detections
 
 
 class PlainSession:
-    """A session of :class:`mvit_det.runtime.Detector` that calls the parts of a detector."""
+    """A session of :class:`mvit_det.runtime.Detector` that runs the plain detector, with masks."""
 
-    def __init__(self, detector, min_score, max_detections, score_error):
+    def __init__(self, detector, min_score, max_detections, score_error=0.0):
         self.detector, self.max_detections, self.score_error = detector, max_detections, score_error
         detector.roi_heads.score_thresh = min_score
         detector.roi_heads.detections_per_img = max_detections
 
-    @torch.inference_mode()
     def run(self, images, image_sizes):
-        shapes = [tuple(size) for size in image_sizes.tolist()]
-        normalized = torch.zeros(images.shape)
-        for target, image, (height, width) in zip(normalized, images, shapes, strict=True):
-            pixels = torch.from_numpy(image[:, :height, :width])
-            target[:, :height, :width] = self.detector.transform._normalize_pixels(pixels)
-        maps = self.detector.backbone(normalized)
-        proposals, _ = self.detector.rpn(ImageList(normalized, shapes), maps)
-        detections, _ = self.detector.roi_heads(maps, proposals, shapes)
+        detections = plain_detections(self.detector, torch.from_numpy(images), torch.from_numpy(image_sizes))
+        rows = len(images), self.max_detections
         outputs = {
-            "boxes": np.zeros((len(images), self.max_detections, 4), np.float32),
-            "scores": np.zeros((len(images), self.max_detections), np.float32),
-            "labels": np.zeros((len(images), self.max_detections), np.int64),
-            "masks": np.zeros((len(images), self.max_detections, 28, 28), np.float32),
-            "num_detections": np.array([len(d["scores"]) for d in detections]),
+            "boxes": np.zeros((*rows, 4), np.float32),
+            "scores": np.zeros(rows, np.float32),
+            "labels": np.zeros(rows, np.int64),
+            "masks": np.zeros((*rows, 28, 28), np.float32),
+            "num_detections": np.array([len(image["scores"]) for image in detections]),
         }
-        for index, d in enumerate(detections):
-            number = len(d["scores"])
-            outputs["boxes"][index, :number] = d["boxes"]
-            outputs["scores"][index, :number] = d["scores"] + self.score_error
-            outputs["labels"][index, :number] = d["labels"] - 1
-            outputs["masks"][index, :number] = d["masks"][:, 0]
+        for index, image in enumerate(detections):
+            count = len(image["scores"])
+            outputs["boxes"][index, :count] = image["boxes"]
+            outputs["scores"][index, :count] = image["scores"] + self.score_error
+            outputs["labels"][index, :count] = image["labels"] - 1
+            outputs["masks"][index, :count] = image["masks"][:, 0]
         return outputs
 
 

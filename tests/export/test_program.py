@@ -1,5 +1,3 @@
-import onnxruntime
-import openvino
 import pytest
 import torch
 
@@ -7,6 +5,8 @@ from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.onnx_operators import ONNX_OPERATORS, OPSET
 from mvit_det.export.program import export_program
 from mvit_det.heads import HEADS
+from mvit_det.runtime.onnx_session import OnnxSession
+from mvit_det.runtime.openvino_session import OpenvinoSession
 from tests.export.detectors import (
     SHAPE,
     SIZES,
@@ -21,7 +21,7 @@ BATCHES = [(SIZES, SHAPE), ([(24, 200)], (32, 224)), ([(150, 201), (160, 224)], 
 
 @pytest.fixture(scope="module", params=HEADS)
 def exported(request, tmp_path_factory):
-    """A detector, its program, the path of the ONNX file, and the names of its outputs."""
+    """A detector, its program, and the path of the ONNX file."""
     detector = random_detector(request.param, convolutions=True)
     model = ExportableDetector(detector)
     program = export_program(model)
@@ -36,7 +36,7 @@ def exported(request, tmp_path_factory):
         external_data=False,
         verbose=False,
     )
-    return detector, program, path, model.output_names
+    return detector, program, path
 
 
 def check(detector, run):
@@ -48,32 +48,18 @@ def check(detector, run):
 
 @pytest.mark.slow
 def test_one_program_runs_for_batches_of_all_sizes(exported):
-    detector, program, _, _ = exported
+    detector, program, _ = exported
     check(detector, program.module())
 
 
 @pytest.mark.slow
-def test_onnxruntime_detects_the_same(exported):
-    detector, _, path, names = exported
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options)
+@pytest.mark.parametrize("session_class", [OnnxSession, OpenvinoSession])
+def test_the_onnx_file_detects_the_same(exported, session_class):
+    detector, _, path = exported
+    session = session_class(path, "float32", "cpu", num_threads=1)
 
     def run(images, image_sizes):
-        outputs = session.run(names, {"images": images.numpy(), "image_sizes": image_sizes.numpy()})
-        return dict(zip(names, map(torch.from_numpy, outputs), strict=True))
-
-    check(detector, run)
-
-
-@pytest.mark.slow
-def test_openvino_detects_the_same(exported):
-    detector, _, path, names = exported
-    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(path, "CPU", options)
-
-    def run(images, image_sizes):
-        outputs = model({"images": images.numpy(), "image_sizes": image_sizes.numpy()})
-        return {name: torch.from_numpy(outputs[name]) for name in names}
+        outputs = session.run(images.numpy(), image_sizes.numpy())
+        return {name: torch.from_numpy(values) for name, values in outputs.items()}
 
     check(detector, run)

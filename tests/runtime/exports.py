@@ -1,4 +1,4 @@
-"""An export with a tiny model that honours the contract of the real ones."""
+"""An export with a tiny model that honors the contract of the real ones."""
 
 import json
 

@@ -40,4 +40,4 @@ def test_the_normalized_batch_is_that_of_the_torchvision_detector():
         batch, expected.tensors, expected.image_sizes, strict=True
     ):
         region = (slice(None), slice(height), slice(width))
-        assert torch.equal(transform._normalize_pixels(pixels)[region], normalized[region])
+        assert torch.equal(transform.normalize_pixels(pixels)[region], normalized[region])

@@ -25,13 +25,13 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "was written by a newer mvit_det; update this one: pip install --upgrade"),
+        ({"format_version": 2}, "was written by a newer mvit_det; update it: pip install --upgrade"),
         ({"format_version": "1"}, "format_version '1': must be 1"),
         ({"format": "tensorrt"}, "format 'tensorrt': must be one of onnx, openvino, torch, aoti"),
         ({"precision": None}, "precision None: must be one of float32, float16, int8"),
         ({"model": "../model.onnx"}, r"model '\.\./model\.onnx': must be the name of a file"),
         ({"model": ""}, "model '': must be the name of a file"),
-        ({"classes": []}, r"classes \[\]: must be a list of objects, each with a name and an id"),
+        ({"classes": []}, r"classes \[\]: must be a list of objects, each with a name and a unique id"),
         ({"classes": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, r"classes \[.*: must be a list"),
         ({"classes": [{"id": 1}]}, "classes .*: must be a list"),
         ({"has_masks": 1}, "has_masks 1: must be true or false"),
@@ -41,7 +41,7 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
         ({"min_score": float("nan")}, "min_score nan: must be a number"),
         ({"pixel_std": [1, 2]}, r"pixel_std \[1, 2\]: must be three numbers"),
         ({"versions": []}, r"versions \[\]: must be an object"),
-        ({"head": 3}, "head 3: must be a text"),
+        ({"head": 3}, "head 3: must be a string"),
     ],
 )
 def test_a_damaged_description_is_refused(tmp_path, changes, message):

@@ -8,11 +8,11 @@ import pytest
 import supervision as sv
 import torch
 from PIL import ExifTags, Image
-from torchvision.models.detection.image_list import ImageList
 
 from mvit_det.errors import ImageError, InputError
 from mvit_det.runtime import Detector
 from mvit_det.torchvision import build_detector
+from tests.export.plain_format import PlainSession
 from tests.runtime.exports import write_export
 
 
@@ -23,38 +23,6 @@ def detector(exported):
 
 def gray(value, height=40, width=60):
     return np.full((height, width, 3), value, np.uint8)
-
-
-class TorchSession:
-    """What an export contains of a torchvision detector: all between the scaled images and its detections."""
-
-    def __init__(self, model, max_detections):
-        self.model, self.max_detections = model, max_detections
-
-    @torch.inference_mode()
-    def run(self, images, image_sizes):
-        shapes = [tuple(size) for size in image_sizes.tolist()]
-        batch = torch.zeros(images.shape)
-        for pixels, image, (height, width) in zip(batch, torch.from_numpy(images), shapes, strict=True):
-            pixels[:, :height, :width] = self.model.transform._normalize_pixels(image)[:, :height, :width]
-        features = self.model.backbone(batch)
-        proposals, _ = self.model.rpn(ImageList(batch, shapes), features)
-        detections, _ = self.model.roi_heads(features, proposals, shapes)
-        rows = (len(images), self.max_detections)
-        outputs = {
-            "boxes": np.zeros((*rows, 4), np.float32),
-            "scores": np.zeros(rows, np.float32),
-            "labels": np.zeros(rows, np.int64),
-            "masks": np.zeros((*rows, 28, 28), np.float32),
-            "num_detections": np.array([len(d["boxes"]) for d in detections]),
-        }
-        for index, objects in enumerate(detections):
-            count = len(objects["boxes"])
-            outputs["boxes"][index, :count] = objects["boxes"]
-            outputs["scores"][index, :count] = objects["scores"]
-            outputs["labels"][index, :count] = objects["labels"] - 1
-            outputs["masks"][index, :count] = objects["masks"][:, 0]
-        return outputs
 
 
 def test_the_detections_of_an_image(detector):
@@ -172,10 +140,9 @@ def test_bad_arguments_are_refused(exported, detector):
 def test_detections_equal_those_of_the_torchvision_detector(tmp_path):
     torch.manual_seed(3)
     model = build_detector("mvitv2_nano", 3, min_size=96, max_size=160).eval()
-    model.roi_heads.score_thresh, model.roi_heads.detections_per_img = 0.3, 20
     model.transform.mask_threshold = 0.5
     write_export(tmp_path, short_side=96, long_side=160, max_side=2048)
-    detector = Detector(tmp_path, min_score=0.3, session=TorchSession(model, 20))
+    detector = Detector(tmp_path, min_score=0.3, session=PlainSession(model, 0.3, 20))
     generator = np.random.default_rng(0)
     sizes = ((70, 90), (131, 77), (300, 521), (20, 300))
     images = [generator.integers(0, 256, (*size, 3), np.uint8) for size in sizes]

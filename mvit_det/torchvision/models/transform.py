@@ -14,7 +14,7 @@ from mvit_det.data.scaling import scaled_shape
 from mvit_det.torchvision.models.masks import paste_masks
 
 Targets = list[dict[str, Tensor]]
-MASK_THRESHOLD = 0.5  # probability from which on a pixel belongs to an object
+MASK_THRESHOLD = 0.5  # lowest probability of the pixels of an object
 
 
 class DetectorTransform(GeneralizedRCNNTransform):
@@ -59,7 +59,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
         scaled = []
         for image in images:
             shape = scaled_shape((image.shape[1], image.shape[2]), self.min_size[-1], self.max_size)
-            scaled.append(self._normalize_pixels(scale_image(image, shape)))
+            scaled.append(self.normalize_pixels(scale_image(image, shape)))
         shapes = [(image.shape[-2], image.shape[-1]) for image in scaled]
         return ImageList(self.batch_images(scaled, self.size_divisible), shapes), targets
 
@@ -78,8 +78,8 @@ class DetectorTransform(GeneralizedRCNNTransform):
         image, scaled = super().resize(image, rest)
         return image, None if scaled is None else scaled | masks
 
-    def _normalize_pixels(self, pixels: Tensor) -> Tensor:
-        """Normalize (3, H, W) pixels in 0..255.
+    def normalize_pixels(self, pixels: Tensor) -> Tensor:
+        """Normalize (..., 3, H, W) pixels in 0..255.
 
         Detectron2 normalizes on this scale; on a scale of 0..1, the results would differ by rounding.
         """
