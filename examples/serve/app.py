@@ -22,7 +22,7 @@ from mvit_det.data.pixels import to_pixels
 from mvit_det.errors import one_line_errors, printable
 from mvit_det.runtime import Detections, Detector
 
-MAX_WAIT = 0.005  # seconds that the first image of a batch waits for others
+MAX_WAIT = 0.005  # seconds for which the first image of a batch waits for others
 MAX_REQUESTS = 64  # at a time; further ones are refused
 MAX_BYTES = 20_000_000  # of an upload
 MAX_PIXELS = 25_000_000  # of an image
@@ -113,7 +113,7 @@ def decode(body: bytes) -> NDArray[np.uint8]:
 def to_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
     """Return an (H, W) mask in COCO's uncompressed run-length encoding.
 
-    ``counts`` are the lengths of runs of pixels outside and inside of the mask by turns, column by column.
+    ``counts`` are the lengths of alternating runs of pixels outside and inside the mask, column by column.
     The first run, which may have the length 0, is outside.
     """
     starts = np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=False))
@@ -140,7 +140,7 @@ def create_app(detector: Detector, max_batch: int = 1) -> FastAPI:
     """Return the service for a detector, which runs it on batches of at most ``max_batch`` images."""
     description = detector.description
     batcher = Batcher(detector, max_batch)
-    places = asyncio.Semaphore(MAX_REQUESTS)
+    slots = asyncio.Semaphore(MAX_REQUESTS)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -167,9 +167,9 @@ def create_app(detector: Detector, max_batch: int = 1) -> FastAPI:
     ) -> JSONResponse:
         if masks and not description.has_masks:
             raise HTTPException(422, "masks: this detector has none")
-        if places.locked():
+        if slots.locked():
             raise HTTPException(503, f"{MAX_REQUESTS} requests are in progress", {"Retry-After": "1"})
-        async with places:
+        async with slots:
             start = time.perf_counter()
             image = await asyncio.to_thread(decode, await read_body(request))
             detections = await batcher.detect(image, min_score)

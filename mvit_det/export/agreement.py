@@ -45,7 +45,7 @@ class Agreement:
         score_difference: the largest difference in score between two detections of a pair.
         box_difference: the largest difference in a coordinate of their boxes, px of the original image.
         mask_difference: the largest 1 - IoU of their masks; 0 without masks.
-        unmatched: the detections of both that count as unmatched, each model's with the highest score first.
+        unmatched: the unmatched detections of both models, of each with the highest score first.
     """
 
     num_checkpoint: int = 0
@@ -83,9 +83,9 @@ def compare_detections(checkpoint: Any, export: Any, *, min_score: float, max_de
 
     Two detections match if they have the same class, boxes with an IoU above :data:`MIN_IOU`, scores that
     differ by at most :data:`MAX_SCORE_DIFFERENCE` and, with masks, masks with an IoU above :data:`MIN_IOU`.
-    Each detection matches at most one; those of the checkpoint choose in the order of their scores. The
-    differences are the largest over these pairs and over those that the remaining detections form with the
-    same class and an IoU above :data:`PAIR_IOU`.
+    Each detection matches at most one. They are matched greedily, in the order of the scores of the
+    checkpoint. Of the others, those of the same class with an IoU above :data:`PAIR_IOU` are paired in the
+    same way. The differences are the largest over the pairs of both kinds.
 
     A detection without a match does not count as unmatched if rounding decides whether the other model has
     it: if its score exceeds ``min_score``, or the lowest score of ``max_detections`` detections of the other
@@ -175,7 +175,7 @@ def _box_iou(a: Array, b: Array) -> Array:
 def _mask_iou(a: Array | None, b: Array | None, is_near: Array) -> Array:
     """Return the IoU of (A, H, W) and (B, H, W) masks where ``is_near``, (A, B), and 1 elsewhere.
 
-    It is 1 without masks, too, and for two empty masks.
+    The IoU is 1 if the detections have no masks, and for two empty masks.
     """
     iou = np.ones(is_near.shape)
     if a is not None and b is not None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mvit_det.errors import InputError
 from mvit_det.report.run_folder import check_output
+from mvit_det.runtime.description import FILE_NAME as DESCRIPTION
 
-DESCRIPTION, CHECK = "detector.json", "check.json"
+CHECK = "check.json"
 FILES = (DESCRIPTION, CHECK, "model.onnx", "model.onnx.data", "model.xml", "model.bin", "model.pt2")
 
 
@@ -27,7 +28,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
     if others:
         raise InputError(
-            f"{folder}: contains {others[0]}, which is no file of an export; choose another folder"
+            f"{folder}: contains {others[0]}, which is not part of an export; choose another folder"
         )
     if os.path.ismount(folder):
         raise InputError(f"{folder}: is a mount point, which cannot be replaced; choose a folder in it")
@@ -43,8 +44,8 @@ def replaced_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     ends with an exception, it is removed, and ``folder`` remains as it was.
 
     Args:
-        folder: the folder to write. Of a symbolic link, the target is replaced.
-        overwrite: whether it may contain another export.
+        folder: the folder to write. If it is a symbolic link, its target is replaced.
+        overwrite: whether it may contain an earlier export.
 
     Raises:
         InputError: see :func:`check_folder`.

@@ -1,4 +1,4 @@
-"""The images on which an export is checked: the user's or made ones, of at least five sizes."""
+"""The images on which an export is checked: the user's or generated ones, of at least five sizes."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ from mvit_det.data.frames import Frame, read_frames
 from mvit_det.data.shapes import SIDE, draw_image
 
 MIN_SIZES = 5
-# (height, width) of the made images, px. A detector scales images to the same short side, so that sizes of
-# the same aspect ratio would give it the same one.
+# (height, width) of the generated images, px. Their aspect ratios differ, because a detector scales images of
+# the same aspect ratio to the same size.
 MADE_SIZES = ((448, 448), (480, 640), (640, 400), (300, 800), (700, 250))
 # Factors by which the height and the width of an image are scaled to get images of other aspect ratios.
 FACTORS = ((1.0, 0.75), (0.6, 1.0), (1.0, 0.5), (0.4, 1.0), (0.8, 0.9))

@@ -14,12 +14,12 @@ import mvit_det.export.suppression  # noqa: F401  registers the operators
 from mvit_det.torchvision.models.roi_pool import STRIDES
 
 OPSET = 20  # the first with Gelu
-op: Any = opset20  # its annotations do not allow numbers and lists, which become constants
-LOWEST_SCORE = float(np.finfo(np.float32).min)  # above that of a box that is no candidate, -inf
+op: Any = opset20  # its annotations reject numbers and lists, which onnxscript turns into constants
+LOWEST_SCORE = float(np.finfo(np.float32).min)  # finite, so that boxes with -inf are skipped
 
 
 def _suppress(boxes: FLOAT, scores: FLOAT, iou_threshold: float) -> FLOAT:
-    # ONNX Runtime removes boxes with an IoU above the threshold, and OpenVINO those that reach it, too.
+    # OpenVINO also removes boxes whose IoU equals the threshold, ONNX Runtime only those above it.
     threshold = float(np.nextafter(np.float32(iou_threshold), np.float32(1)))
     num_boxes = op.Shape(scores, start=1, end=2)
     kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), num_boxes, [threshold], [LOWEST_SCORE])
@@ -52,8 +52,8 @@ def _pool_regions(
     return op.ScatterND(op.ConstantOfShape(shape), op.Concat(*indices, axis=0), op.Concat(*bins, axis=0))
 
 
-# Our operators -> functions that build the same from standard operators, for ``custom_translation_table`` of
-# :func:`torch.onnx.export`.
+# Our operators -> functions that compose the same from standard operators, for the argument
+# ``custom_translation_table`` of :func:`torch.onnx.export`.
 ONNX_OPERATORS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.mvit_det.suppress.default: _suppress,
     torch.ops.mvit_det.pool_regions.default: _pool_regions,

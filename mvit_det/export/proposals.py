@@ -21,8 +21,8 @@ def select_proposals(
         image_sizes: (N, 2), height and width of each image, px.
 
     Returns:
-        boxes (N, P, 4) XYXY in px, best first, and whether each is a proposal, (N, P); those that are not
-        are zeros.
+        boxes (N, P, 4) XYXY in px, best first, and whether each is a proposal, (N, P). The others are
+        padding: zeros.
     """
     count = network.pre_nms_top_n()
     cells = network.anchor_generator.cell_anchors
@@ -58,7 +58,8 @@ def _best_of_level(
     anchors = level_anchors(cell.to(logits.device), stride, logits.shape[-2:])  # (h * w * A, 4)
     logits = logits.permute(0, 2, 3, 1).flatten(1)
     deltas = deltas.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)  # (N, h * w * A, 4)
-    best, index = F.pad(logits, (0, count), value=-math.inf).topk(count)  # of a constant number
+    # Padding: the level may have fewer than count anchors, and topk returns a fixed number.
+    best, index = F.pad(logits, (0, count), value=-math.inf).topk(count)
     index = index.clamp(max=anchors.shape[0] - 1)
     deltas = deltas.gather(1, index[..., None].expand(-1, -1, 4))
     boxes = network.box_coder.decode_single(deltas.flatten(0, 1), anchors[index.flatten()])

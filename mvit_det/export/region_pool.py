@@ -18,7 +18,7 @@ def pool_boxes(maps: list[Tensor], boxes: Tensor, image_index: Tensor, output_si
     Returns:
         (R, C, output_size, output_size).
     """
-    # Boxes without area, such as those of rows without a box, have no level: they are pooled to zeros.
+    # Boxes without area, such as padding rows, have no level: they are pooled to zeros.
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     return _pool(boxes, image_index, region_levels(boxes).where(has_area, -1), maps, output_size)
 

@@ -21,7 +21,7 @@ def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
     Args:
         boxes: (B, R, 4), XYXY in px; R boxes in each of B groups.
-        scores: (B, R). A box with -inf is no candidate: its coordinates may have any value.
+        scores: (B, R). Boxes with -inf are ignored, whatever their coordinates.
         iou_threshold: IoU above which a box is removed.
     """
     kept = scores.new_full(scores.shape, -math.inf)

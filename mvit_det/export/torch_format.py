@@ -36,7 +36,10 @@ def _export(detector: ExportableDetector) -> ExportedProgram:
 
 
 def write_program(detector: ExportableDetector, path: Path) -> None:
-    """Write a detector as a program for :func:`torch.export.load`, which needs this module to be imported."""
+    """Write a detector as a program for :func:`torch.export.load`.
+
+    The program calls operators that importing this module registers.
+    """
     torch.export.save(_export(detector), path)
 
 

@@ -92,12 +92,10 @@ def choose_implementation(
         InputError: if the requested one cannot run; the message lists those that can.
     """
     available = ["matmul", "reference"]  # "auto" chooses the last
-    if device == "cpu":
-        available += (
-            ["sdpa"] if torch.compiler.is_exporting() else ["sdpa", "tiled"]
-        )  # tiled loops over tiles
-    elif device != "meta" and dtype != torch.float64:  # neither has fused attention
+    if device == "cpu" or (device != "meta" and dtype != torch.float64):  # the others have no fused attention
         available += ["sdpa"]
+    if device == "cpu" and not torch.compiler.is_exporting():  # the number of tiles is unknown in an export
+        available += ["tiled"]
     if implementation in available:  # before testing the kernels, which compiles them
         return implementation
     if has_native(device, dtype):

@@ -24,7 +24,7 @@ def sdpa_attention(
     A bias mask would need memory for every score. Instead, extra channels make the bias a part of the dot
     product: [q / sqrt(C), q·R_h, q·R_w] times [k, one-hot row of the key, one-hot column of the key].
 
-    With ``fused`` false, two matrix products replace the fused attention. They store every score.
+    If ``fused`` is False, two matrix products replace the fused attention. They store every score.
     """
     q_map, map_hw, channels = q, (q.shape[1], q.shape[2]), q.shape[-1]
     # (N, rows, columns, height, width, heads, C)

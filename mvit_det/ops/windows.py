@@ -9,7 +9,7 @@ from torch import Tensor
 
 def num_windows(length: int, window_size: int) -> int:
     """Return the number of windows that cover ``length`` tokens along an axis."""
-    if isinstance(window_size, torch.SymInt):  # global attention in an exported model: the length of the map
+    if isinstance(window_size, torch.SymInt):  # in torch.export: global attention has one window
         return 1
     return (length + window_size - 1) // window_size
 

@@ -35,10 +35,10 @@ class Description:
         max_side: the longest side that the model takes, px.
         pixel_mean: mean of R, G and B, on a scale of 0..255. The model subtracts it itself.
         pixel_std: standard deviation of R, G and B, likewise.
-        min_score: the model's detections have scores above this.
+        min_score: the detections of the model have scores above this.
         iou_threshold: IoU above which the model's non-maximum suppression removes a box.
         max_detections: the largest number of detections in an image.
-        mask_threshold: probability from which on a pixel belongs to an object.
+        mask_threshold: a pixel belongs to an object if its probability is at least this.
         checkpoint: ``file`` and ``sha256`` of the checkpoint.
         versions: name of a package -> version with which the model was exported.
 
@@ -79,7 +79,7 @@ class Description:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number, and not true or false."""
+    """Return whether a value is a real number; bools are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -94,7 +94,7 @@ def _are_classes(value: Any) -> bool:
 
 
 Check = tuple[Callable[[Any], bool], str]
-_TEXT: Check = (lambda value: isinstance(value, str), "a text")
+_TEXT: Check = (lambda value: isinstance(value, str), "a string")
 _LENGTH: Check = (lambda value: type(value) is int and value > 0, "an integer of at least 1")
 _FRACTION: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
 _COLOR: Check = (
@@ -106,7 +106,7 @@ _CHECKS: dict[str, Check] = {
     "format": (FORMATS.__contains__, f"one of {', '.join(FORMATS)}"),
     "precision": (PRECISIONS.__contains__, f"one of {', '.join(PRECISIONS)}"),
     "model": (lambda value: isinstance(value, str) and value == Path(value).name != "", "the name of a file"),
-    "classes": (_are_classes, "a list of objects, each with a name and an id of its own"),
+    "classes": (_are_classes, "a list of objects, each with a name and a unique id"),
     "variant": _TEXT,
     "head": _TEXT,
     "has_masks": (lambda value: isinstance(value, bool), "true or false"),
@@ -126,10 +126,10 @@ _CHECKS: dict[str, Check] = {
 
 
 def read_description(folder: Path) -> Description:
-    """Read the description in the folder of an export. Keys that are not known are ignored.
+    """Read the description in the folder of an export. Unknown keys are ignored.
 
     Raises:
-        InputError: if the folder or the file is missing, is damaged, or has a newer format.
+        InputError: if the folder or the file is missing, damaged, or of a newer format.
     """
     path = folder / FILE_NAME
     if not path.exists():
@@ -137,7 +137,7 @@ def read_description(folder: Path) -> Description:
     data: dict[str, Any] = read_json(path, dict, "a JSON object")
     version = data.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
-        raise InputError(f"{path}: was written by a newer mvit_det; update this one: {UPDATE}")
+        raise InputError(f"{path}: was written by a newer mvit_det; update it: {UPDATE}")
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: format_version {reprlib.repr(version)}: must be {FORMAT_VERSION}")
     keys = [field.name for field in fields(Description)]

@@ -18,7 +18,7 @@ def paste_masks(
         masks: (K, M, M) probabilities in the cells of each box.
         boxes: (K, 4) XYXY in px, inside the image and not empty.
         shape: (H, W) of the image, px.
-        threshold: probability from which on a pixel belongs to the object.
+        threshold: a pixel belongs to the object if its probability is at least this.
     """
     pasted = np.zeros((len(masks), *shape), bool)
     for image_mask, mask, (x1, y1, x2, y2) in zip(pasted, masks, boxes.tolist(), strict=True):

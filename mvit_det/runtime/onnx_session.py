@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mvit_det.errors import InputError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-# TensorFloat-32 has a precision of 10 bits. By default, each new size of images would be timed with all
-# algorithms for convolutions.
+# TensorFloat-32 would reduce the precision to 10 bits. The default search, EXHAUSTIVE, times all convolution
+# algorithms for each new image size.
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 

@@ -18,7 +18,7 @@ class OpenvinoSession:
         if device == "cuda":
             raise InputError("device 'cuda': OpenVINO models run on CPUs; export the detector as onnx")
         options: dict[str, Any] = {}
-        if precision != "float16":  # by default, processors with bfloat16 compute in it
+        if precision != "float16":  # otherwise, OpenVINO uses bfloat16 if the processor has it
             options["INFERENCE_PRECISION_HINT"] = "f32"
         if num_threads is not None:
             options["INFERENCE_NUM_THREADS"] = num_threads

@@ -1,4 +1,4 @@
-"""Opening of the model of an export."""
+"""Opens the model of an export with the runtime of its format."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from mvit_det.runtime.description import Description
 
 INPUTS = {"images", "image_sizes"}
 OUTPUTS = {"boxes", "scores", "labels", "num_detections"}
-# Format -> module and class of its sessions, the package that they need, and our extra that installs it.
+# Format -> module and class of its session, the package that it needs, and our extra that installs it.
 SESSIONS = {
     "onnx": ("mvit_det.runtime.onnx_session", "OnnxSession", "onnxruntime", "runtime"),
     "openvino": ("mvit_det.runtime.openvino_session", "OpenvinoSession", "openvino", "openvino"),
@@ -74,7 +74,7 @@ def open_session(folder: Path, description: Description, device: str, num_thread
     except InputError:
         raise
     except Exception as error:  # neither package documents what it raises
-        # Their messages start with places in their source code.
+        # Their messages start with locations in their source code, which are of no use to the user.
         cause = re.split(r"\) (?=[A-Z])|failed:", str(error).strip().rpartition("\n")[2])[-1]
         if "opset" in cause or "IR version" in cause:
             update = f"pip install --upgrade {package}"

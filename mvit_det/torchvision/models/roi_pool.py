@@ -51,7 +51,7 @@ def pool_regions(
         maps: the levels p2 to p5 of the pyramid, each (N, C, h, w).
         boxes: (R, 4), XYXY in px.
         image_index: (R,), the image of each box.
-        levels: (R,), the level of each box, from 0.
+        levels: (R,), the level of each box, from 0; boxes with level -1 are pooled to zeros.
         output_size: side of the result, in bins.
     """
     scales = [1 / stride for stride in STRIDES.values()]
