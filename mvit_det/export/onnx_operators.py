@@ -18,11 +18,10 @@ op: Any = opset20  # its annotations reject numbers and lists, which onnxscript 
 LOWEST_SCORE = float(np.finfo(np.float32).min)  # finite, so that boxes with -inf are skipped
 
 
-def _suppress(boxes: FLOAT, scores: FLOAT, iou_threshold: float) -> FLOAT:
+def _suppress(boxes: FLOAT, scores: FLOAT, iou_threshold: float, max_boxes: int) -> FLOAT:
     # OpenVINO also removes boxes whose IoU equals the threshold, ONNX Runtime only those above it.
     threshold = float(np.nextafter(np.float32(iou_threshold), np.float32(1)))
-    num_boxes = op.Shape(scores, start=1, end=2)
-    kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), num_boxes, [threshold], [LOWEST_SCORE])
+    kept = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), [max_boxes], [threshold], [LOWEST_SCORE])
     index = op.Gather(kept, [0, 2], axis=1)  # (M, 2), group and box
     removed = op.ConstantOfShape(op.Shape(scores), value=ir.tensor([-math.inf], ir.DataType.FLOAT))
     return op.ScatterND(removed, index, op.GatherND(scores, index))

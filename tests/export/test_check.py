@@ -129,8 +129,7 @@ def test_lower_precisions_may_lose_little_average_precision(dataset, precision):
     assert not result.passed
     assert result.failure.startswith("the average precision of the export (box) is 9")
     assert "that of the checkpoint 100.00 %; expected a loss of at most" in result.failure
-    limits = {"float16": 0.5, "int8": 1.0}
-    assert result.to_json()["max_average_precision_loss"] == limits[precision]
+    assert result.to_json()["max_average_precision_loss"] == 1.0
     assert result.to_json()["min_matched_share"] is None
 
 

@@ -13,7 +13,7 @@ from mvit_det.export.suppression import suppress
 
 class Suppress(nn.Module):
     def forward(self, boxes, scores):
-        return suppress(boxes, scores, 0.5)
+        return suppress(boxes, scores, 0.5, 2)
 
 
 class Pool(nn.Module):
@@ -58,7 +58,8 @@ def test_boxes_are_removed_within_their_group(run):
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 4], [20, 0, 30, 10]])
     none = -math.inf
     scores = torch.tensor([[0.9, 0.8, -0.7, -30], [none, 0.8, 0.7, 0.9], [none] * 4])
-    expected = torch.tensor([[0.9, none, -0.7, -30], [none, 0.8, 0.7, 0.9], [none] * 4])
+    # At most two boxes of a group are kept.
+    expected = torch.tensor([[0.9, none, -0.7, none], [none, 0.8, none, 0.9], [none] * 4])
     assert torch.equal(run(Suppress(), boxes.repeat(3, 1, 1), scores), expected)
 
 

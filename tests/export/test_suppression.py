@@ -11,17 +11,18 @@ NONE = -math.inf
 
 def test_boxes_are_removed_within_their_group():
     scores = torch.tensor([[0.9, 0.8, -0.7, 0.3], [NONE, 0.8, 0.7, 0.9], [NONE] * 4])
-    kept = suppress(BOXES.expand(3, -1, -1), scores, 0.5)
+    kept = suppress(BOXES.expand(3, -1, -1), scores, 0.5, 4)
     # IoU of 0.5 is not above the threshold.
     expected = torch.tensor([[0.9, NONE, -0.7, 0.3], [NONE, 0.8, 0.7, 0.9], [NONE] * 4])
     assert torch.equal(kept, expected)
-    assert torch.equal(suppress(BOXES[None], scores[1:2], 0.4), torch.tensor([[NONE, 0.8, NONE, 0.9]]))
+    assert torch.equal(suppress(BOXES[None], scores[1:2], 0.4, 4), torch.tensor([[NONE, 0.8, NONE, 0.9]]))
+    assert torch.equal(suppress(BOXES[None], scores[1:2], 0.4, 1), torch.tensor([[NONE, NONE, NONE, 0.9]]))
 
 
 def test_candidates_alone_need_coordinates():
     boxes = torch.tensor([[[math.nan] * 4, [math.inf] * 4, [0, 0, 1, 1]]])
     scores = torch.tensor([[NONE, NONE, 5.0]])
-    assert torch.equal(suppress(boxes, scores, 0.5), scores)
+    assert torch.equal(suppress(boxes, scores, 0.5, 3), scores)
 
 
 def test_the_best_of_all_groups():
