@@ -19,7 +19,7 @@ Batch = dict[str, NDArray[Any]]  # the inputs of an exported model: "images" and
 
 
 def calibration_batches(images: Mapping[str, Path | str], short_side: int, long_side: int) -> Iterator[Batch]:
-    """Yield the inputs of an exported model for single images, at most 50 at even distances.
+    """Yield the inputs of an exported model for single images, at most 50, evenly spaced.
 
     Args:
         images: name -> path.

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
+from torchvision.models.detection import FasterRCNN
 
 from mvit_det import __version__
 from mvit_det.data.dataset import Dataset
@@ -91,38 +92,16 @@ def export_detector(
     dataset = None if json is None else _read_dataset(json, images, config, path, console)
     paths = _find_images(images, dataset, console)
     frames = frames_of_several_sizes(paths) if paths else made_frames()
-    has_masks = HEADS[config.head].has_masks
     with replaced_folder(out, overwrite) as folder:
         print_line(console, f"exporting {path} as {format}")
         exported = FORMATS[format]
-        packages = ("torch", *exported.modules)
-        batches = calibration_batches(paths, config.short_side, config.long_side)
         exported.write(
             ExportableDetector(model, min_score, max_detections),
             folder / exported.model,
-            *(() if precision == "float32" else (precision, batches)),
+            precision,
+            calibration_batches(paths, config.short_side, config.long_side),
         )
-        description = Description(
-            format=format,
-            precision=precision,
-            model=exported.model,
-            classes=[{"id": id_, "name": name} for id_, name in config.categories.items()],
-            variant=config.variant,
-            head=config.head,
-            has_masks=has_masks,
-            short_side=config.short_side,
-            long_side=config.long_side,
-            size_multiple=model.transform.size_divisible,
-            max_side=MAX_SIDE,
-            pixel_mean=[255 * value for value in model.transform.image_mean],
-            pixel_std=[255 * value for value in model.transform.image_std],
-            min_score=min_score,
-            iou_threshold=model.roi_heads.nms_thresh,
-            max_detections=max_detections,
-            mask_threshold=MASK_THRESHOLD,
-            checkpoint={"file": path.name, "sha256": _sha256(path)},
-            versions={"mvit_det": __version__, **{name: version(name) for name in packages}},
-        )
+        description = _describe(model, config, path, format, precision, min_score, max_detections)
         write_description(folder, description)
         session = None if exported.open is None else exported.open(folder / exported.model)
         check = check_export(
@@ -134,7 +113,7 @@ def export_detector(
             dataset,
             min_score=min_score,
             max_detections=max_detections,
-            has_masks=has_masks,
+            has_masks=description.has_masks,
             precision=precision,
         )
         write_json(folder / CHECK, check.to_json())
@@ -147,6 +126,42 @@ def export_detector(
         print_line(console, "the average precision was not compared; this needs annotations of the images")
     print_line(console, f"wrote {out}")
     return check
+
+
+def _describe(
+    model: FasterRCNN,
+    config: DetectorConfig,
+    checkpoint: Path,
+    format: str,
+    precision: str,
+    min_score: float,
+    max_detections: int,
+) -> Description:
+    exported = FORMATS[format]
+    return Description(
+        format=format,
+        precision=precision,
+        model=exported.model,
+        classes=[{"id": id_, "name": name} for id_, name in config.categories.items()],
+        variant=config.variant,
+        head=config.head,
+        has_masks=HEADS[config.head].has_masks,
+        short_side=config.short_side,
+        long_side=config.long_side,
+        size_multiple=model.transform.size_divisible,
+        max_side=MAX_SIDE,
+        pixel_mean=[255 * value for value in model.transform.image_mean],
+        pixel_std=[255 * value for value in model.transform.image_std],
+        min_score=min_score,
+        iou_threshold=model.roi_heads.nms_thresh,
+        max_detections=max_detections,
+        mask_threshold=MASK_THRESHOLD,
+        checkpoint={"file": checkpoint.name, "sha256": _sha256(checkpoint)},
+        versions={
+            "mvit_det": __version__,
+            **{name: version(name) for name in ("torch", *exported.modules)},
+        },
+    )
 
 
 def _check_arguments(format: str, precision: str, min_score: float, max_detections: int) -> None:

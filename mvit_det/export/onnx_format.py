@@ -10,15 +10,15 @@ from mvit_det.export.calibration import Batch
 from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.program import export_program
 
-MAX_FILE = 1_500_000_000  # bytes of weights in the file itself; protocol buffers end at 2 GB
+MAX_FILE = 1_500_000_000  # bytes of weights above which they get a second file; an ONNX file has at most 2 GB
 
 
 def write_onnx(
-    detector: ExportableDetector, path: Path, precision: str = "float32", calibration: Iterable[Batch] = ()
+    detector: ExportableDetector, path: Path, precision: str, calibration: Iterable[Batch]
 ) -> None:
     """Write a detector as an ONNX file of standard operators only.
 
-    Weights of more than :data:`MAX_FILE` bytes are written to a second file, ``model.onnx.data``.
+    Weights of more than :data:`MAX_FILE` bytes in float32 are written to a second file, ``model.onnx.data``.
 
     Args:
         detector: the detector.
@@ -26,22 +26,23 @@ def write_onnx(
         precision: "float32"; "float16" for weights in float16; or "int8" for weights and activations in int8.
         calibration: for int8, batches of images on which the ranges of the activations are measured.
     """
+    is_large = sum(weight.nbytes for weight in detector.state_dict().values()) > MAX_FILE
     if precision == "float32":
-        _write_float32(detector, path)
+        _write_float32(detector, path, is_large)
         return
     from mvit_det.export.quantization import halve_weights, quantize  # needs onnx and onnxruntime
 
     with TemporaryDirectory(dir=path.parent) as folder:
         source = Path(folder, path.name)
-        _write_float32(detector, source)
+        _write_float32(detector, source, is_large)
         if precision == "float16":
-            halve_weights(source, path, MAX_FILE)
+            halve_weights(source, path, is_large)
         else:
-            quantize(source, path, calibration, MAX_FILE)
+            quantize(source, path, calibration, is_large)
 
 
 def write_openvino(
-    detector: ExportableDetector, path: Path, precision: str = "float32", calibration: Iterable[Batch] = ()
+    detector: ExportableDetector, path: Path, precision: str, calibration: Iterable[Batch]
 ) -> None:
     """Write a detector for OpenVINO: the graph to an XML file, and the weights beside it to ``model.bin``.
 
@@ -55,7 +56,7 @@ def write_openvino(
         openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=precision == "float16")
 
 
-def _write_float32(detector: ExportableDetector, path: Path) -> None:
+def _write_float32(detector: ExportableDetector, path: Path, is_large: bool) -> None:
     from mvit_det.export.onnx_operators import ONNX_OPERATORS, OPSET  # needs onnxscript
 
     detector.use_attention("matmul")
@@ -70,5 +71,4 @@ def _write_float32(detector: ExportableDetector, path: Path) -> None:
     assert onnx_program is not None, "torch.onnx.export returned no program"
     for node in onnx_program.model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces, with the paths of this machine
-    size = sum(weight.nbytes for weight in detector.state_dict().values())
-    onnx_program.save(path, external_data=size > MAX_FILE)
+    onnx_program.save(path, external_data=is_large)

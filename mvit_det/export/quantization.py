@@ -22,7 +22,7 @@ QUANTIZED_TYPES = ("Conv", "Gemm", "MatMul")
 FLOAT_WEIGHTS = ("patch_embed", "attn.pool_", "cls_logits", "bbox_pred", "cls_score", "mask_fcn_logits")
 
 
-def halve_weights(source: Path, target: Path, max_file: int) -> None:
+def halve_weights(source: Path, target: Path, is_large: bool) -> None:
     """Store the weights of an ONNX model in float16. The model converts them, and computes in float32.
 
     Biases and the parameters of norms, which are small, remain in float32.
@@ -30,7 +30,7 @@ def halve_weights(source: Path, target: Path, max_file: int) -> None:
     Args:
         source: a model in float32.
         target: the file to write.
-        max_file: number of bytes above which the weights are written to a second file.
+        is_large: whether the weights are in a second file, as they then are in the new model, too.
     """
     model = onnx.load(source)
     casts = []
@@ -42,15 +42,14 @@ def halve_weights(source: Path, target: Path, max_file: int) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    is_large = model.ByteSize() > max_file
     onnx.save(model, target, save_as_external_data=is_large, location=f"{target.name}.data")
 
 
-def quantize(source: Path, target: Path, calibration: Iterable[Batch], max_file: int) -> None:
-    """Quantize the layers of an ONNX model: weights to 7 bits of int8, and inputs to uint8.
+def quantize(source: Path, target: Path, calibration: Iterable[Batch], is_large: bool) -> None:
+    """Quantize the layers of an ONNX model: weights to int8, of which 7 bits are used, and inputs to uint8.
 
-    With 8 bits, the products would overflow on processors without the instructions for int8 (VNNI), which add
-    two of them in 16 bits.
+    With 8 bits, the sum of two products would overflow 16 bits on processors without instructions for int8
+    (VNNI).
 
     The range of an input is that of its values in the calibration. Each output channel of a weight has a
     scale of its own. Everything else, such as the products of activations in attention, remains in float32.
@@ -59,11 +58,17 @@ def quantize(source: Path, target: Path, calibration: Iterable[Batch], max_file:
         source: a model in float32.
         target: the file to write.
         calibration: batches of images.
-        max_file: number of bytes above which the weights are written to a second file.
+        is_large: whether the weights are in a second file, as they then are in the new model, too.
     """
-    is_large = source.stat().st_size > max_file
     # Without this, quantize_static prints a warning. The optimizations would rename the layers.
-    quant_pre_process(source, source, skip_optimization=True, skip_symbolic_shape=True)
+    quant_pre_process(
+        source,
+        source,
+        skip_optimization=True,
+        skip_symbolic_shape=True,
+        save_as_external_data=is_large,
+        all_tensors_to_one_file=True,
+    )
     quantize_static(
         source,
         target,

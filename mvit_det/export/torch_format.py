@@ -35,7 +35,7 @@ def _export(detector: ExportableDetector) -> ExportedProgram:
     return program
 
 
-def write_program(detector: ExportableDetector, path: Path) -> None:
+def write_program(detector: ExportableDetector, path: Path, *_: object) -> None:
     """Write a detector as a program for :func:`torch.export.load`.
 
     The program calls operators that importing this module registers.
@@ -48,7 +48,7 @@ def open_program(path: Path) -> TorchSession:
     return TorchSession(torch.export.load(path).module())
 
 
-def write_aoti(detector: ExportableDetector, path: Path) -> None:
+def write_aoti(detector: ExportableDetector, path: Path, *_: object) -> None:
     """Compile a detector for the CPU of this machine with AOTInductor. Needs a C++ compiler."""
     torch._inductor.aoti_compile_and_package(_export(detector), package_path=str(path))
 

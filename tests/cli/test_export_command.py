@@ -269,7 +269,7 @@ def test_int8(plain, checkpoint, photos, tmp_path, monkeypatch, capfd):
             ((1, 3, 96, 128), [[96, 128]]),
             ((1, 3, 160, 96), [[160, 89]]),
         ]
-        plain.write(detector, path)
+        plain.write(detector, path, precision, calibration)
 
     plain.score_error = 0.01
     entry = formats.Format("model.pt2", (), "torchvision", write, plain.open, ("float32", "int8"))

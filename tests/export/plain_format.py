@@ -38,7 +38,7 @@ class PlainFormat:
 
     score_error = 0.0
 
-    def write(self, detector, path):
+    def write(self, detector, path, precision, calibration):
         options = detector.min_score, detector.max_detections, self.score_error
         self.session = PlainSession(detector.detector, *options)
         path.write_bytes(b"model")

@@ -6,8 +6,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mvit_det.export.quantization import halve_weights, layers_to_quantize, quantize
 
-MAX_FILE = 100_000
-
 
 def write_model(path, weight, name="fc.weight", op="MatMul", bias=()):
     """Write a model of one layer, from ``images`` to ``y``."""
@@ -36,7 +34,7 @@ def data_types(path):
 def test_weights_in_float16(tmp_path):
     # 2049 lies between the float16 numbers 2048 and 2050, and is rounded to the one with an even mantissa.
     write_model(tmp_path / "a.onnx", [[1], [2049]], op="Gemm", bias=[0.1])
-    halve_weights(tmp_path / "a.onnx", tmp_path / "b.onnx", MAX_FILE)
+    halve_weights(tmp_path / "a.onnx", tmp_path / "b.onnx", False)
     assert [*data_types(tmp_path / "b.onnx").values()] == [TensorProto.FLOAT16, TensorProto.FLOAT]
     assert run(tmp_path / "b.onnx", [1, 1]) == np.float32(2049.1)
     assert run(tmp_path / "b.onnx", [1e6, 0]) == np.float32(1e6 + 0.1)  # above the numbers of float16
@@ -49,7 +47,7 @@ WEIGHT = [[64, 0.64], [-32, 0.32]]
 def test_weights_and_inputs_in_int8(tmp_path):
     write_model(tmp_path / "a.onnx", WEIGHT)
     batches = [{"images": np.array([[0, 100]], np.float32)}, {"images": np.array([[255, 20]], np.float32)}]
-    quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", batches, MAX_FILE)
+    quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", batches, False)
     assert data_types(tmp_path / "b.onnx")["fc.weight_quantized"] == TensorProto.INT8
     result = run(tmp_path / "b.onnx", [3.4, 5], [300, 0])  # rounded to 3; outside of the range, 0 to 255
     np.testing.assert_allclose(result, [[3 * 64 - 5 * 32, 3 * 0.64 + 5 * 0.32], [255 * 64, 255 * 0.64]], 1e-6)
@@ -72,12 +70,14 @@ def test_positions_stay_in_float32(tmp_path):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_large_weights(tmp_path, large):
-    max_file = 100 if large else MAX_FILE
     (tmp_path / "out").mkdir()
     write_model(tmp_path / "a.onnx", np.eye(64))
+    if large:
+        model = onnx.load(tmp_path / "a.onnx")
+        onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, location="a.onnx.data")
     batch = {"images": np.ones((1, 64), np.float32)}
-    halve_weights(tmp_path / "a.onnx", tmp_path / "out" / "half.onnx", max_file)
-    quantize(tmp_path / "a.onnx", tmp_path / "out" / "int8.onnx", [batch], max_file)
+    halve_weights(tmp_path / "a.onnx", tmp_path / "out" / "half.onnx", large)
+    quantize(tmp_path / "a.onnx", tmp_path / "out" / "int8.onnx", [batch], large)
     names = {"half.onnx", "int8.onnx"} | ({"half.onnx.data", "int8.onnx.data"} if large else set())
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for name in ("half.onnx", "int8.onnx"):
