@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from mvit_det.data.frame_sources import find_images
 from mvit_det.data.frames import read_frames
 from mvit_det.data.json_files import write_json
 from mvit_det.data.sources import read_evaluation_set, with_category_ids
-from mvit_det.dependencies import install_command
+from mvit_det.dependencies import install_command, one_line
 from mvit_det.errors import DependencyError, InputError, unknown_name
 from mvit_det.export.calibration import calibration_batches
 from mvit_det.export.check import ExportCheck, check_export
@@ -177,9 +177,13 @@ def _check_arguments(format: str, precision: str, min_score: float, max_detectio
     if max_detections < 1:
         raise InputError(f"max_detections {max_detections}: must be at least 1")
     for module in FORMATS[format].modules:
-        if find_spec(module) is None:
+        try:  # imported now: an interrupt during an import ends the process at once, and leaves its files
+            import_module(module)
+        except ImportError as error:
             install = install_command(FORMATS[format].extra)
-            raise DependencyError(f"{format} needs {module}, which is not installed: {install}")
+            raise DependencyError(
+                f"{format} needs {module}, which cannot be imported ({one_line(error)}): {install}"
+            ) from error
 
 
 def _read_dataset(

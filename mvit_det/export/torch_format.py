@@ -1,6 +1,7 @@
 """Exports that PyTorch runs: programs of ``torch.export``, and packages that AOTInductor compiled."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.export import ExportedProgram
 from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.program import export_program
 from mvit_det.export.torch_operators import use_attention_operator, use_convolution_operator
+from mvit_det.files import write_file
 
 
 class TorchSession:
@@ -39,8 +41,13 @@ def write_program(detector: ExportableDetector, path: Path, *_: object) -> None:
     """Write a detector as a program for :func:`torch.export.load`.
 
     The program calls operators that importing this module registers.
+
+    Raises:
+        RunError: if the disk is full or cannot be written to.
     """
-    torch.export.save(_export(detector), path)
+    file = BytesIO()  # on a full disk, PyTorch's own writer ends the process
+    torch.export.save(_export(detector), file)
+    write_file(path, file.getvalue())
 
 
 def open_program(path: Path) -> TorchSession:

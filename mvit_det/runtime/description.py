@@ -83,19 +83,23 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def _is_int64(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
 def _are_classes(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) > 0
         and all(isinstance(item, dict) for item in value)
-        and all(type(item.get("id")) is int and isinstance(item.get("name"), str) for item in value)
+        and all(_is_int64(item.get("id")) and isinstance(item.get("name"), str) for item in value)
         and len({item["id"] for item in value}) == len(value)
     )
 
 
 Check = tuple[Callable[[Any], bool], str]
 _TEXT: Check = (lambda value: isinstance(value, str), "a string")
-_LENGTH: Check = (lambda value: type(value) is int and value > 0, "an integer of at least 1")
+_LENGTH: Check = (lambda value: _is_int64(value) and value > 0, "a positive 64-bit integer")
 _FRACTION: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
 _COLOR: Check = (
     lambda value: isinstance(value, list | tuple) and len(value) == 3 and all(map(is_number, value)),

@@ -1,6 +1,7 @@
 """An exported detector: from images to boxes, masks and class names."""
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
@@ -93,7 +94,8 @@ class Detector:
 
         Raises:
             ImageError: if a file cannot be read.
-            InputError: if an image is scaled to a larger size than the model takes.
+            InputError: if an image is scaled to a larger size than the model takes, or ``batch_size`` is not
+                valid.
             TypeError: for an object of another type.
             ValueError: for an empty image, or an array of another shape or dtype.
         """
@@ -102,6 +104,8 @@ class Detector:
         return self._detect(convert_images(self._read, images), batch_size)
 
     def _detect(self, images: Iterable[NDArray[np.uint8]], batch_size: int) -> list[Detections]:
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise InputError(f"batch_size {batch_size!r}: must be an integer of at least 1")
         batches = apply_in_batches(self._detect_batch, images, batch_size, self._padded_shape)
         return [detections for _, detections in batches]
 
@@ -142,6 +146,11 @@ class Detector:
         kept = (boxes[:, 2:] > boxes[:, :2]).all(1) & (outputs["scores"] > self.min_score)
         kept[outputs["num_detections"] :] = False
         labels, masks = outputs["labels"][kept], None
+        if labels.max(initial=0) >= len(self._ids):
+            raise InputError(
+                f"the exported model detects a class {labels.max()}, but its detector.json has the classes "
+                f"0 to {len(self._ids) - 1}; export the detector again"
+            )
         if self.description.has_masks:
             threshold = self.description.mask_threshold
             masks = paste_masks(outputs["masks"][kept], boxes[kept], (height, width), threshold)

@@ -28,5 +28,6 @@ class OpenvinoSession:
 
     def run(self, images: NDArray[np.float32], image_sizes: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         """Return the outputs of the model; see :class:`mvit_det.runtime.sessions.Session`."""
-        outputs = self._model({"images": images, "image_sizes": image_sizes})
+        request = self._model.create_infer_request()  # of its own, as threads would overwrite a shared one
+        outputs = request.infer({"images": images, "image_sizes": image_sizes})
         return {name: outputs[name] for name in self.outputs}

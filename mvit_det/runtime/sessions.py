@@ -76,7 +76,7 @@ def open_session(folder: Path, description: Description, device: str, num_thread
     except Exception as error:  # neither package documents what it raises
         # Their messages start with locations in their source code, which are of no use to the user.
         cause = re.split(r"\) (?=[A-Z])|failed:", str(error).strip().rpartition("\n")[2])[-1]
-        if "opset" in cause or "IR version" in cause:
+        if re.search(r"opset(?! import)|IR version", cause):
             update = f"pip install --upgrade {package}"
             raise DependencyError(f"{path}: needs a newer {package} ({cause}): {update}") from error
         raise InputError(f"{path}: is damaged: {package} cannot open it ({cause})") from error

@@ -35,8 +35,10 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
         ({"classes": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, r"classes \[.*: must be a list"),
         ({"classes": [{"id": 1}]}, "classes .*: must be a list"),
         ({"has_masks": 1}, "has_masks 1: must be true or false"),
-        ({"short_side": 0}, "short_side 0: must be an integer of at least 1"),
-        ({"max_side": True}, "max_side True: must be an integer"),
+        ({"short_side": 0}, "short_side 0: must be a positive 64-bit integer"),
+        ({"short_side": 10**400}, r"short_side 10+\.\.\.0+: must be a positive 64-bit integer"),
+        ({"classes": [{"id": 2**63, "name": "a"}]}, "classes .*: must be a list"),
+        ({"max_side": True}, "max_side True: must be a positive 64-bit integer"),
         ({"min_score": 1.5}, "min_score 1.5: must be a number from 0 to 1"),
         ({"min_score": float("nan")}, "min_score nan: must be a number"),
         ({"pixel_std": [1, 2]}, r"pixel_std \[1, 2\]: must be three numbers"),
@@ -69,5 +71,5 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path):
 
 def test_a_description_with_a_wrong_value_cannot_be_made():
     values = {key: value for key, value in DESCRIPTION.items() if key != "format_version"}
-    with pytest.raises(InputError, match="max_detections 0: must be an integer of at least 1"):
+    with pytest.raises(InputError, match="max_detections 0: must be a positive 64-bit integer"):
         Description(**values | {"max_detections": 0})

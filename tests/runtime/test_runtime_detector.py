@@ -75,6 +75,14 @@ def test_a_detector_without_masks(tmp_path):
     assert Detector(write_export(tmp_path, has_masks=False), num_threads=1)(gray(255)).mask is None
 
 
+def test_a_model_with_more_classes_than_its_description_is_refused(tmp_path):
+    detector = Detector(write_export(tmp_path, classes=[{"id": 7, "name": "nut"}]), num_threads=1)
+    with pytest.raises(
+        InputError, match=r"detects a class 1, but its detector\.json has the classes 0 to 0;"
+    ):
+        detector(gray(204))
+
+
 def test_min_score_selects_detections(exported, tmp_path):
     for min_score, expected in ((0.05, 3), (0.39, 3), (0.41, 2), (1, 0)):
         assert len(Detector(exported, min_score=min_score, num_threads=1)(gray(204))) == expected
@@ -133,8 +141,9 @@ def test_bad_arguments_are_refused(exported, detector):
         Detector(exported, device="gpu")
     with pytest.raises(InputError, match="num_threads 0: must be an integer of at least 1"):
         Detector(exported, num_threads=0)
-    with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
-        detector([gray(0)], batch_size=0)
+    for batch_size in (0, 2.5):
+        with pytest.raises(InputError, match=f"batch_size {batch_size}: must be an integer of at least 1"):
+            detector([gray(0)], batch_size=batch_size)
 
 
 def test_detections_equal_those_of_the_torchvision_detector(tmp_path):

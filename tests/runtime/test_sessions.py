@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -42,6 +43,20 @@ def test_the_outputs_are_numpy_arrays(exported, tmp_path, format_):
         np.testing.assert_allclose(outputs["scores"][0], [1, 0.9, 0.75, 0.5, 0.4], rtol=1e-5)
         assert outputs["boxes"][0, 0].tolist() == [15, 12.5, 45, 37.5]
         assert outputs["num_detections"].tolist() == [4] * num_images
+
+
+@pytest.mark.parametrize("format_", ["onnx", "openvino"])
+def test_threads_that_share_a_session_get_their_own_outputs(exported, tmp_path, format_):
+    session = open_(exported if format_ == "onnx" else convert_to_openvino(tmp_path))
+    sizes = np.array([[64, 64]])
+
+    def run(value):
+        outputs = [session.run(np.full((1, 3, 64, 64), value, np.float32), sizes) for _ in range(50)]
+        return {round(255 * output["scores"][0, 0].item()) for output in outputs}
+
+    values = range(0, 256, 85)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, values)) == [{value} for value in values]
 
 
 def test_the_number_of_threads_and_the_precision(exported, tmp_path):
