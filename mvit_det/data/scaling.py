@@ -1,4 +1,4 @@
-"""The size to which an image is scaled for a detector."""
+"""The sizes to which images are scaled and padded for a detector."""
 
 
 def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
@@ -13,3 +13,9 @@ def scaled_shape(shape: tuple[int, int], short_side: int, long_side: int) -> tup
         scale = long_side / max(height, width)
         height, width = height * scale, width * scale
     return max(1, int(height + 0.5)), max(1, int(width + 0.5))
+
+
+def padded_shape(scaled: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Return the (height, width) to which a scaled image is padded: multiples, px."""
+    height, width = (-(-side // multiple) * multiple for side in scaled)
+    return height, width

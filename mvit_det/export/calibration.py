@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvit_det.data.frames import read_frames
-from mvit_det.data.scaling import scaled_shape
+from mvit_det.data.scaling import padded_shape, scaled_shape
 from mvit_det.export.program import SIZE_MULTIPLE
-from mvit_det.runtime.batch import make_batch, padded_shape
+from mvit_det.runtime.batch import make_batch
 
 MAX_IMAGES = 50
 

@@ -22,7 +22,7 @@ from mvit_det.export.check import ExportCheck, check_export
 from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.folder import CHECK, check_folder, replaced_folder
 from mvit_det.export.formats import FORMATS
-from mvit_det.export.images import MADE_SIZES, frames_of_several_sizes, made_frames
+from mvit_det.export.images import GENERATED_SIZES, frames_of_several_sizes, generated_frames
 from mvit_det.export.program import MAX_SIDE
 from mvit_det.heads import HEADS
 from mvit_det.report.console import check_images_with_progress, print_line, progress_bar
@@ -63,7 +63,7 @@ def export_detector(
             package of AOTInductor.
         out: the folder to write.
         images: images for the check, or folders of them. If they have fewer than five sizes, scaled copies
-            are added. By default, scenes of shapes in five sizes are made.
+            are added. By default, scenes of shapes in five sizes are generated.
         json: COCO-format annotations of the images in the folder ``images``, for the average precision of
             both. Then only these images are used.
         min_score: the lowest score that a detection of the exported model can have, in 0..1.
@@ -91,7 +91,7 @@ def export_detector(
     console = build_console()
     dataset = None if json is None else _read_dataset(json, images, config, path, console)
     paths = _find_images(images, dataset, console)
-    frames = frames_of_several_sizes(paths) if paths else made_frames()
+    frames = frames_of_several_sizes(paths) if paths else generated_frames()
     with replaced_folder(out, overwrite) as folder:
         print_line(console, f"exporting {path} as {format}")
         exported = FORMATS[format]
@@ -109,7 +109,9 @@ def export_detector(
                 path, device="cpu", precision="float32", min_score=min_score, max_detections=max_detections
             ),
             ExportedDetector(folder, device="cpu", min_score=min_score, session=session),
-            progress_bar(frames, len(paths) or len(MADE_SIZES), "comparing with the checkpoint", console),
+            progress_bar(
+                frames, len(paths) or len(GENERATED_SIZES), "comparing with the checkpoint", console
+            ),
             dataset,
             min_score=min_score,
             max_detections=max_detections,

@@ -14,15 +14,15 @@ from mvit_det.data.shapes import SIDE, draw_image
 MIN_SIZES = 5
 # (height, width) of the generated images, px. Their aspect ratios differ, because a detector scales images of
 # the same aspect ratio to the same size.
-MADE_SIZES = ((448, 448), (480, 640), (640, 400), (300, 800), (700, 250))
+GENERATED_SIZES = ((448, 448), (480, 640), (640, 400), (300, 800), (700, 250))
 # Factors by which the height and the width of an image are scaled to get images of other aspect ratios.
 FACTORS = ((1.0, 0.75), (0.6, 1.0), (1.0, 0.5), (0.4, 1.0), (0.8, 0.9))
 
 
-def made_frames() -> Iterator[Frame]:
+def generated_frames() -> Iterator[Frame]:
     """Yield a scene of shapes in each of five sizes. They are the same in every call."""
     random = np.random.default_rng(0)
-    for number, (height, width) in enumerate(MADE_SIZES, start=1):
+    for number, (height, width) in enumerate(GENERATED_SIZES, start=1):
         tiles = [
             [draw_image(random)[0] for _ in range(math.ceil(width / SIDE))]
             for _ in range(math.ceil(height / SIDE))

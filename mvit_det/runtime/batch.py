@@ -7,12 +7,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 
-def padded_shape(scaled: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """Return the (height, width) to which a scaled image is padded: multiples, px."""
-    height, width = (-(-side // multiple) * multiple for side in scaled)
-    return height, width
-
-
 def make_batch(
     images: Sequence[NDArray[np.uint8]], shapes: Sequence[tuple[int, int]], padded: tuple[int, int]
 ) -> NDArray[np.float32]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mvit_det.data.batches import apply_in_batches
 from mvit_det.data.pixels import ImageSource, convert_images, to_pixels
-from mvit_det.data.scaling import scaled_shape
+from mvit_det.data.scaling import padded_shape, scaled_shape
 from mvit_det.errors import InputError, unknown_name
-from mvit_det.runtime.batch import make_batch, padded_shape
+from mvit_det.runtime.batch import make_batch
 from mvit_det.runtime.description import is_number, read_description
 from mvit_det.runtime.detections import Detections
 from mvit_det.runtime.masks import paste_masks

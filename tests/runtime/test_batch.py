@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mvit_det.data.scaling import scaled_shape
-from mvit_det.runtime.batch import make_batch, padded_shape
+from mvit_det.data.scaling import padded_shape, scaled_shape
+from mvit_det.runtime.batch import make_batch
 from mvit_det.torchvision import build_detector
 from mvit_det.torchvision.models.transform import scale_image
 

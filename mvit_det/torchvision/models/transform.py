@@ -10,7 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import clip_boxes_to_image
 
-from mvit_det.data.scaling import scaled_shape
+from mvit_det.data.scaling import padded_shape, scaled_shape
 from mvit_det.torchvision.models.masks import paste_masks
 
 Targets = list[dict[str, Tensor]]
@@ -65,9 +65,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
 
     def padded_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Return the size, at inference, of a batch of one image of (height, width) ``shape``, px."""
-        scaled = scaled_shape(shape, self.min_size[-1], self.max_size)
-        height, width = (-(-side // self.size_divisible) * self.size_divisible for side in scaled)
-        return height, width
+        return padded_shape(scaled_shape(shape, self.min_size[-1], self.max_size), self.size_divisible)
 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
