@@ -47,7 +47,7 @@ class Batcher:
         self.queue: asyncio.Queue[Job] = asyncio.Queue()
 
     async def detect(self, image: NDArray[np.uint8], min_score: float) -> Detections:
-        """Return the detections of an image, possibly with some whose scores are below ``min_score``."""
+        """Return the detections of an image; the caller removes those with scores below ``min_score``."""
         job = Job(image, min_score, asyncio.get_running_loop().create_future())
         self.queue.put_nowait(job)
         return await job.detections

@@ -117,14 +117,19 @@ def compare_detections(checkpoint: Any, export: Any, *, min_score: float, max_de
         return f"{scores}, box IoU {iou[row, column]:.4f}{masks}"
 
     def find_unmatched(
-        model: str, ours: Any, theirs: Any, matched: Array, differences: dict[int, str]
+        model: str, detections: Any, others: Any, matched: Array, differences: dict[int, str]
     ) -> list[Unmatched]:
-        counts = ours.confidence > _limit(theirs.confidence, min_score, max_detections)
-        counts[matched] = False
-        names, scores = ours.data["class_name"], ours.confidence
+        names, scores = detections.data["class_name"], detections.confidence
+        is_unmatched = scores > _limit(others.confidence, min_score, max_detections)
+        is_unmatched[matched] = False
         return [
-            Unmatched(model, str(names[i]), float(scores[i]), differences.get(i, "the other model lacks it"))
-            for i in np.flatnonzero(counts).tolist()
+            Unmatched(
+                model,
+                str(names[i]),
+                float(scores[i]),
+                differences.get(i, "the other model does not detect it"),
+            )
+            for i in np.flatnonzero(is_unmatched).tolist()
         ]
 
     differences = [describe(*pair) for pair in zip(*others, strict=True)]

@@ -167,7 +167,7 @@ def check_export(
         checkpoint: detects the objects in an image with the checkpoint.
         export: the same with the exported model.
         frames: the images.
-        dataset: annotations of the images whose name is one of its file names, for the average precision;
+        dataset: annotations, for the average precision of the images whose names are among its file names;
             other images, such as scaled copies, do not contribute to it.
         min_score: the lowest score of a detection of both.
         max_detections: the largest number of detections of both in an image.

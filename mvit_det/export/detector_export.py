@@ -1,4 +1,4 @@
-"""Export of a detector: from its checkpoint to a folder whose model is checked."""
+"""Export of a detector to a folder, and the check of the exported model."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -179,7 +179,7 @@ def _check_arguments(format: str, precision: str, min_score: float, max_detectio
     if max_detections < 1:
         raise InputError(f"max_detections {max_detections}: must be at least 1")
     for module in FORMATS[format].modules:
-        try:  # imported now: an interrupt during an import ends the process at once, and leaves its files
+        try:  # before the folder is made: an interrupt during an import ends the process without removing it
             import_module(module)
         except ImportError as error:
             install = install_command(FORMATS[format].extra)

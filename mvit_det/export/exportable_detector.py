@@ -1,4 +1,4 @@
-"""A detector whose results have a fixed shape, so that it can be exported."""
+"""A detector with outputs of a fixed shape, for :func:`torch.export.export`."""
 
 import math
 

@@ -55,10 +55,10 @@ def test_the_differences_of_a_match():
 @pytest.mark.parametrize(
     ("item", "difference"),
     [
-        ((7, 0.9, 0, 0, 100, 50), "the other model lacks it"),  # another class
+        ((7, 0.9, 0, 0, 100, 50), "the other model does not detect it"),  # another class
         ((3, 0.8985, 0, 0, 100, 50), "scores 0.9000 and 0.8985, box IoU 1.0000"),
         ((3, 0.9, 0, 0, 98.5, 50), "scores 0.9000 and 0.9000, box IoU 0.9850"),
-        ((3, 0.9, 0, 0, 40, 50), "the other model lacks it"),  # IoU 0.4
+        ((3, 0.9, 0, 0, 40, 50), "the other model does not detect it"),  # IoU 0.4
     ],
 )
 def test_a_detection_that_differs_counts_on_both_sides(item, difference):

@@ -70,7 +70,7 @@ def test_the_limit():
     assert not result.passed
     assert result.failure == (
         "99.49 % of the detections of the checkpoint and the export match; expected 99.5 %. In 0 "
-        "(40 x 30 px), dog of the checkpoint with score 0.9000: the other model lacks it"
+        "(40 x 30 px), dog of the checkpoint with score 0.9000: the other model does not detect it"
     )
 
 
