@@ -1,20 +1,15 @@
 """Export of a detector to a folder, and the check of the exported model."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
 from torchvision.models.detection import FasterRCNN
 
 from mvit_det import __version__
-from mvit_det.data.dataset import Dataset
-from mvit_det.data.frame_sources import find_images
-from mvit_det.data.frames import read_frames
 from mvit_det.data.json_files import write_json
-from mvit_det.data.sources import read_evaluation_set, with_category_ids
 from mvit_det.dependencies import install_command, one_line
 from mvit_det.errors import DependencyError, InputError, unknown_name
 from mvit_det.export.calibration import calibration_batches
@@ -22,10 +17,16 @@ from mvit_det.export.check import ExportCheck, check_export
 from mvit_det.export.exportable_detector import ExportableDetector
 from mvit_det.export.folder import CHECK, check_folder, replaced_folder
 from mvit_det.export.formats import FORMATS
-from mvit_det.export.images import GENERATED_SIZES, frames_of_several_sizes, generated_frames
+from mvit_det.export.images import (
+    GENERATED_SIZES,
+    find_check_images,
+    frames_of_several_sizes,
+    generated_frames,
+    read_annotations,
+)
 from mvit_det.export.program import MAX_SIDE
 from mvit_det.heads import HEADS
-from mvit_det.report.console import check_images_with_progress, print_line, progress_bar
+from mvit_det.report.console import print_line, progress_bar
 from mvit_det.report.run_folder import find_checkpoint
 from mvit_det.runtime import Detector as ExportedDetector
 from mvit_det.runtime.description import PRECISIONS, Description, write_description
@@ -89,8 +90,8 @@ def export_detector(
             f"{path}: scales images to at most {config.long_side} px; an export takes at most {MAX_SIDE} px"
         )
     console = build_console()
-    dataset = None if json is None else _read_dataset(json, images, config, path, console)
-    paths = _find_images(images, dataset, console)
+    dataset = None if json is None else read_annotations(json, images, config, path, console)
+    paths = find_check_images(images, dataset, console)
     frames = frames_of_several_sizes(paths) if paths else generated_frames()
     with replaced_folder(out, overwrite) as folder:
         print_line(console, f"exporting {path} as {format}")
@@ -186,38 +187,6 @@ def _check_arguments(format: str, precision: str, min_score: float, max_detectio
             raise DependencyError(
                 f"{format} needs {module}, which cannot be imported ({one_line(error)}): {install}"
             ) from error
-
-
-def _read_dataset(
-    json: Path,
-    images: str | Path | Sequence[str | Path] | None,
-    config: DetectorConfig,
-    checkpoint: Path,
-    console: Console,
-) -> Dataset:
-    """Return the data set with the category ids of the detector, after reading all of its images."""
-    if images is not None and not isinstance(images, str | Path):
-        if len(images) != 1:
-            raise InputError(f"{json}: expected one folder of its images, not {len(images)}")
-        images = images[0]
-    dataset = read_evaluation_set(json=json, images=None if images is None else Path(images))
-    config.with_ids_of(dataset.categories, checkpoint, dataset.source)  # raises an error if they differ
-    return with_category_ids(check_images_with_progress(dataset, console), config.categories)
-
-
-def _find_images(
-    images: str | Path | Sequence[str | Path] | None, dataset: Dataset | None, console: Console
-) -> Mapping[str, Path | str]:
-    """Return the names and paths of the images, after reading all of them once."""
-    if dataset is not None:
-        names = [image["file_name"] for image in dataset.coco.imgs.values()]
-        return {name: dataset.images / name for name in names}
-    if images is None:
-        return {}
-    paths = find_images([images] if isinstance(images, str | Path) else images)
-    for _ in progress_bar(read_frames(paths), len(paths), "checking images", console):
-        pass
-    return paths
 
 
 def _sha256(path: Path) -> str:

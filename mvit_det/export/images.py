@@ -1,15 +1,22 @@
 """The images on which an export is checked: the user's or generated ones, of at least five sizes."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
 
+from mvit_det.data.dataset import Dataset
+from mvit_det.data.frame_sources import find_images
 from mvit_det.data.frames import Frame, read_frames
 from mvit_det.data.shapes import SIDE, draw_image
+from mvit_det.data.sources import read_evaluation_set, with_category_ids
+from mvit_det.errors import InputError
+from mvit_det.report.console import check_images_with_progress, progress_bar
+from mvit_det.torchvision.engine.detector_checkpoint import DetectorConfig
 
 MIN_SIZES = 5
 # (height, width) of the generated images, px. Their aspect ratios differ, because a detector scales images of
@@ -53,3 +60,35 @@ def frames_of_several_sizes(images: Mapping[str, Path | str]) -> Iterator[Frame]
             sizes.add((height, width))
             scaled = np.array(Image.fromarray(frame.image).resize((width, height)))
             yield Frame(frame.path, f"{frame.name}, scaled", scaled)
+
+
+def read_annotations(
+    json: Path,
+    images: str | Path | Sequence[str | Path] | None,
+    config: DetectorConfig,
+    checkpoint: Path,
+    console: Console,
+) -> Dataset:
+    """Return the data set with the category ids of the detector, after reading all of its images."""
+    if images is not None and not isinstance(images, str | Path):
+        if len(images) != 1:
+            raise InputError(f"{json}: expected one folder of its images, not {len(images)}")
+        images = images[0]
+    dataset = read_evaluation_set(json=json, images=None if images is None else Path(images))
+    config.with_ids_of(dataset.categories, checkpoint, dataset.source)  # raises an error if they differ
+    return with_category_ids(check_images_with_progress(dataset, console), config.categories)
+
+
+def find_check_images(
+    images: str | Path | Sequence[str | Path] | None, dataset: Dataset | None, console: Console
+) -> Mapping[str, Path | str]:
+    """Return the names and paths of the images, after reading all of them once."""
+    if dataset is not None:
+        names = [image["file_name"] for image in dataset.coco.imgs.values()]
+        return {name: dataset.images / name for name in names}
+    if images is None:
+        return {}
+    paths = find_images([images] if isinstance(images, str | Path) else images)
+    for _ in progress_bar(read_frames(paths), len(paths), "checking images", console):
+        pass
+    return paths
